@@ -1,0 +1,338 @@
+//! The public handle: starting, driving and stopping a cluster.
+
+use std::{
+    fmt, io,
+    net::{Ipv4Addr, TcpListener},
+    sync::{Arc, mpsc},
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use solana_account::{Account, AccountSharedData};
+use solana_commitment_config::CommitmentConfig;
+use solana_instruction::Instruction;
+use solana_keypair::Keypair;
+use solana_pubkey::Pubkey;
+use tokio::sync::{oneshot, watch};
+
+use crate::{
+    chain::{Chain, Depths},
+    cluster::{Cluster, unix_now},
+    faults::Faults,
+    http,
+    notifier::Notifier,
+    send::{self, Landed, SendError},
+    stats::Stats,
+    ws,
+};
+
+/// How often a pair of neighbouring ports is looked for.
+const PORT_ATTEMPTS: usize = 100;
+
+/// Settings of a cluster, each with a default.
+#[derive(Clone, Debug)]
+pub struct Builder {
+    slot_time: Duration,
+    depths: Depths,
+    seed: u64,
+    ring: usize,
+    paused: bool,
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        Self {
+            slot_time: Duration::from_millis(400),
+            depths: Depths { confirmed: 1, finalized: 31 },
+            seed: 0,
+            ring: 16_384,
+            paused: false,
+        }
+    }
+}
+
+impl Builder {
+    /// How long a slot lasts. Default 400 ms, as on mainnet; a few milliseconds work.
+    pub fn slot_time(mut self, slot_time: Duration) -> Self {
+        self.slot_time = slot_time;
+        self
+    }
+
+    /// How many blocks the confirmed one is below the processed tip. Default 1.
+    pub fn confirmed_depth(mut self, blocks: u64) -> Self {
+        self.depths.confirmed = blocks;
+        self
+    }
+
+    /// How many blocks the finalized one is below the processed tip, at least: it moves four blocks at a time.
+    /// Default 31.
+    pub fn finalized_depth(mut self, blocks: u64) -> Self {
+        self.depths.finalized = blocks;
+        self
+    }
+
+    /// What keys, blockhashes and the order within a slot are derived from. Default 0. Clusters of different seeds have
+    /// different genesis hashes.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
+        self
+    }
+
+    /// How many notifications may wait for one connection; one more, and it is dropped without a Close frame. Default
+    /// 16384.
+    pub fn ring(mut self, notifications: usize) -> Self {
+        self.ring = notifications.max(1);
+        self
+    }
+
+    /// Start with the clock stopped: slots come from [`Localnet::advance`] alone.
+    pub fn paused(mut self) -> Self {
+        self.paused = true;
+        self
+    }
+
+    /// Starts the cluster.
+    ///
+    /// # Errors
+    ///
+    /// When no ports can be bound, or no threads started.
+    pub fn start(self) -> io::Result<Localnet> {
+        let depths = Depths { finalized: self.depths.finalized.max(self.depths.confirmed), ..self.depths };
+        let (rpc, ws) = bind()?;
+        let rpc_port = rpc.local_addr()?.port();
+        let chain = Chain::genesis(self.seed, depths, unix_now());
+        let payer = chain.payer.insecure_clone();
+        let (queue, items) = mpsc::channel();
+        let cluster = Cluster::new(chain, self.ring, self.paused, queue);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let (stop, stopped) = oneshot::channel::<()>();
+        // From here on, dropping this stops whatever was started.
+        let mut net = Localnet {
+            faults: Faults::new(Arc::clone(&cluster)),
+            cluster: Arc::clone(&cluster),
+            payer,
+            rpc_port,
+            stop: Some(stop),
+            threads: Vec::new(),
+        };
+        let notifier = Notifier::new(Arc::clone(&cluster), self.seed);
+        net.spawn("localnet-notifier", move || notifier.run(&items))?;
+        let io = Arc::clone(&cluster);
+        net.spawn("localnet-io", move || {
+            runtime.block_on(async {
+                let (Ok(rpc), Ok(ws)) = (listen(rpc), listen(ws)) else {
+                    return;
+                };
+                tokio::select! {
+                    _ = stopped => {}
+                    () = http::serve(Arc::clone(&io), rpc) => {}
+                    () = ws::serve(io, ws) => {}
+                }
+            });
+        })?;
+        net.spawn("localnet-clock", move || cluster.keep_time(self.slot_time))?;
+        Ok(net)
+    }
+}
+
+/// Two neighbouring ports, the second for WebSockets, as clients expect it.
+fn bind() -> io::Result<(TcpListener, TcpListener)> {
+    let bind = |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port));
+    let mut last = None;
+    for _ in 0..PORT_ATTEMPTS {
+        let rpc = bind(0)?;
+        let Some(next) = rpc.local_addr()?.port().checked_add(1) else {
+            continue;
+        };
+        match bind(next) {
+            Ok(ws) => return Ok((rpc, ws)),
+            Err(error) => last = Some(error),
+        }
+    }
+    Err(last.unwrap_or_else(|| io::ErrorKind::AddrNotAvailable.into()))
+}
+
+fn listen(listener: TcpListener) -> io::Result<tokio::net::TcpListener> {
+    listener.set_nonblocking(true)?;
+    tokio::net::TcpListener::from_std(listener)
+}
+
+/// A running cluster. It lives on threads of its own, so that its methods can be called from anywhere and no runtime is
+/// needed; dropping it stops everything and frees the ports.
+pub struct Localnet {
+    cluster: Arc<Cluster>,
+    faults: Faults,
+    payer: Keypair,
+    rpc_port: u16,
+    stop: Option<oneshot::Sender<()>>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl fmt::Debug for Localnet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Localnet").field("rpc_url", &self.rpc_url()).finish_non_exhaustive()
+    }
+}
+
+impl Drop for Localnet {
+    fn drop(&mut self) {
+        self.cluster.stop();
+        // Dropping it would do as well.
+        let _ = self.stop.take().map(|stop| stop.send(()));
+        for thread in self.threads.drain(..) {
+            // A panic there was printed when it happened.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Starting.
+impl Localnet {
+    /// Settings to start from.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// Starts a cluster with the default settings.
+    ///
+    /// # Errors
+    ///
+    /// As [`Builder::start`].
+    pub fn start() -> io::Result<Self> {
+        Self::builder().start()
+    }
+
+    fn spawn(&mut self, name: &str, body: impl FnOnce() + Send + 'static) -> io::Result<()> {
+        let thread = thread::Builder::new().name(name.into()).spawn(body)?;
+        self.threads.push(thread);
+        Ok(())
+    }
+
+    /// Where JSON-RPC is served: `http://127.0.0.1:PORT`.
+    pub fn rpc_url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.rpc_port)
+    }
+
+    /// Where WebSockets are served: on the next port, as on a validator.
+    pub fn ws_url(&self) -> String {
+        format!("ws://127.0.0.1:{}", self.rpc_port + 1)
+    }
+
+    /// The key that pays for [`send`](Self::send) and for airdrops, richly funded at genesis.
+    pub fn payer(&self) -> &Keypair {
+        &self.payer
+    }
+
+    /// What can go wrong, at will.
+    pub fn faults(&self) -> &Faults {
+        &self.faults
+    }
+}
+
+/// Driving.
+impl Localnet {
+    /// The processed tip, as it moves. To be awaited from any runtime.
+    pub fn slots(&self) -> watch::Receiver<u64> {
+        self.cluster.slots.subscribe()
+    }
+
+    /// The newest slot at a commitment.
+    pub fn slot(&self, commitment: CommitmentConfig) -> u64 {
+        self.cluster.chain.lock().slot(commitment.commitment)
+    }
+
+    /// Stops the clock. When this returns, no slot ends any more but by [`advance`](Self::advance).
+    pub fn pause_slots(&self) {
+        self.cluster.pause();
+    }
+
+    /// Lets the clock run again.
+    pub fn resume_slots(&self) {
+        self.cluster.resume();
+    }
+
+    /// Ends so many slots at once, whether the clock runs or not, and returns the new processed tip. Notifications
+    /// follow in their own time.
+    pub fn advance(&self, slots: u64) -> u64 {
+        let mut tip = self.slot(CommitmentConfig::processed());
+        for _ in 0..slots {
+            tip = self.cluster.tick();
+        }
+        tip
+    }
+
+    /// Executes instructions in the open bank, at once, as one transaction that the payer signs first and pays for. They
+    /// show at `processed` when the slot ends. Equal transactions may be sent again and again.
+    ///
+    /// # Errors
+    ///
+    /// When a signer is missing, and when the transaction is refused or fails.
+    pub fn send(&self, instructions: &[Instruction], signers: &[&Keypair]) -> Result<Landed, SendError> {
+        let mut chain = self.cluster.chain.lock();
+        send::send(&mut chain, &self.payer, instructions, signers)
+    }
+
+    /// Writes an account in the open bank, whatever is in it, and returns the slot. No lamports means closed.
+    ///
+    /// # Panics
+    ///
+    /// When the account is a sysvar's or a program's and cannot be one.
+    pub fn set_account(&self, address: &Pubkey, account: Account) -> u64 {
+        let account = AccountSharedData::from(account);
+        let written = self.cluster.chain.lock().set_account(*address, account);
+        match written {
+            Ok(slot) => slot,
+            Err(error) => panic!("{address} cannot hold that: {error}"),
+        }
+    }
+}
+
+/// Looking.
+impl Localnet {
+    /// The true state of an account, and the slot of the bank that was read.
+    pub fn account(&self, address: &Pubkey, commitment: CommitmentConfig) -> (u64, Option<Account>) {
+        let chain = self.cluster.chain.lock();
+        let slot = chain.slot(commitment.commitment);
+        let account = chain.store.account(slot, address).cloned();
+        (slot, account.map(Account::from))
+    }
+
+    /// The true states of an account over the confirmed chain: for each slot at whose end it was another than before,
+    /// that slot and the state. Slots ascend. `None` is a closed account. Of an account with many writes only the last
+    /// 4096 are remembered.
+    pub fn history(&self, address: &Pubkey) -> Vec<(u64, Option<Account>)> {
+        let chain = self.cluster.chain.lock();
+        let confirmed = chain.slot(CommitmentConfig::confirmed().commitment);
+        let mut states: Vec<(u64, Option<AccountSharedData>)> = Vec::new();
+        for version in chain.store.versions(address) {
+            let same = states.last().is_some_and(|(_, last)| *last == version.account);
+            if version.slot <= confirmed && !same {
+                states.push((version.slot, version.account.clone()));
+            }
+        }
+        drop(chain);
+        let owned = |(slot, account): (u64, Option<AccountSharedData>)| (slot, account.map(Account::from));
+        states.into_iter().map(owned).collect()
+    }
+
+    /// How many connections are subscribed to an account, counted once for each set of parameters.
+    pub fn subscribers(&self, address: &Pubkey) -> usize {
+        self.cluster.hub.lock().subscribers(address)
+    }
+
+    /// What happened so far.
+    pub fn stats(&self) -> Stats {
+        let counters = &self.cluster.counters;
+        let hub = self.cluster.hub.lock();
+        Stats {
+            rpc: counters.rpc.lock().clone(),
+            rpc_connections: counters.rpc_connections.get(),
+            ws_connections: counters.ws_connections.get(),
+            ws_open: hub.connections(),
+            subscriptions: hub.subscriptions(),
+            subscribes: counters.subscribes.get(),
+            unsubscribes: counters.unsubscribes.get(),
+            notifications: counters.notifications.get(),
+        }
+    }
+}
