@@ -1,0 +1,430 @@
+//! The published records: one writer, wait-free readers.
+//!
+//! The writer publishes a record first and the link's evidence second; a reader loads the evidence first
+//! and the record second. Both carry the connection's generation, so a proof is never joined with a record
+//! that it does not cover. (The other way round, superseded records were taken for proved.)
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU8, Ordering},
+    },
+};
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use solana_pubkey::Pubkey;
+use tokio::sync::{Notify, broadcast};
+
+use crate::{
+    clock::Clock,
+    core::{
+        evidence::LinkEvidence,
+        freshness::{Policy, StaleReason, standing},
+        ledger::{Ledger, Record, Verdict},
+        mint::Mint,
+        observation::{Generation, Observation, Slot},
+        session::WatchId,
+        state::Expected,
+    },
+    error::WatchError,
+    reading::Reading,
+    stats::{Counter, Stats},
+    updates::AccountUpdate,
+};
+
+/// One account, as readers see it.
+#[derive(Debug)]
+pub(crate) struct Cell {
+    pub(crate) address: Pubkey,
+    record: ArcSwapOption<Record>,
+    /// 0 while watched; else why it is not.
+    ended: AtomicU8,
+    /// Woken at each publication.
+    pub(crate) changed: Notify,
+    pub(crate) hits: Counter,
+    pub(crate) misses: Counter,
+}
+
+const UNWATCHED: u8 = 1;
+const STOPPED: u8 = 2;
+
+impl Cell {
+    fn end(&self, why: u8) {
+        self.ended.store(why, Ordering::Release);
+        self.changed.notify_waiters();
+    }
+
+    fn ended(&self) -> Option<StaleReason> {
+        match self.ended.load(Ordering::Acquire) {
+            0 => None,
+            UNWATCHED => Some(StaleReason::Unwatched),
+            _ => Some(StaleReason::Stopped),
+        }
+    }
+}
+
+/// The readers' side.
+#[derive(Debug)]
+pub(crate) struct Book {
+    accounts: ArcSwap<HashMap<Pubkey, Arc<Cell>>>,
+    evidence: ArcSwap<LinkEvidence>,
+    /// Woken at each canary.
+    pub(crate) proved: Notify,
+    mints: ArcSwap<HashMap<Pubkey, Mint>>,
+    pub(crate) clock: Clock,
+    policy: Policy,
+    pub(crate) stats: Stats,
+}
+
+impl Book {
+    pub(crate) fn cell(&self, address: &Pubkey) -> Option<Arc<Cell>> {
+        self.accounts.load().get(address).cloned()
+    }
+
+    pub(crate) fn cells(&self) -> Arc<HashMap<Pubkey, Arc<Cell>>> {
+        self.accounts.load_full()
+    }
+
+    pub(crate) fn mint(&self, mint: &Pubkey) -> Option<Mint> {
+        self.mints.load().get(mint).copied()
+    }
+
+    pub(crate) fn evidence(&self) -> LinkEvidence {
+        **self.evidence.load()
+    }
+
+    /// Evidence first, record second, time last: see the module.
+    pub(crate) fn read(&self, cell: &Cell) -> Reading {
+        let evidence = self.evidence.load();
+        let record = cell.record.load().as_deref().copied();
+        let taken = self.clock.now();
+        Reading {
+            address: cell.address,
+            standing: record.map(|record| standing(&record, &evidence, taken, &self.policy)),
+            record,
+            taken,
+            ended: cell.ended(),
+        }
+    }
+
+    /// Hits and misses, of accounts watched now and before.
+    pub(crate) fn served(&self) -> (u64, u64) {
+        let cells = self.accounts.load();
+        cells.values().fold((self.stats.hits.get(), self.stats.misses.get()), |(hits, misses), cell| {
+            (hits + cell.hits.get(), misses + cell.misses.get())
+        })
+    }
+}
+
+struct Watched {
+    ledger: Ledger,
+    cell: Arc<Cell>,
+    watch: WatchId,
+}
+
+/// What the link has to hear of.
+#[derive(Debug, Default)]
+pub(crate) struct Orders {
+    /// Accounts whose place in the wanted set changed, with the watch that wants them now.
+    pub(crate) watches: Vec<(Pubkey, Option<WatchId>)>,
+    /// Accounts whose subscription cannot be trusted.
+    pub(crate) accused: Vec<Pubkey>,
+}
+
+/// The only writer. Not `Clone`: whoever holds the lock on it writes.
+pub(crate) struct Publisher {
+    book: Arc<Book>,
+    watched: HashMap<Pubkey, Watched>,
+    evidence: LinkEvidence,
+    last_watch: WatchId,
+    max_accounts: usize,
+    absence_twice: bool,
+    stopped: bool,
+    changed: BTreeSet<Pubkey>,
+    accused: BTreeSet<Pubkey>,
+    /// Accounts whose notification should be under way.
+    awaiting: BTreeSet<Pubkey>,
+    mints_wanted: BTreeSet<Pubkey>,
+    updates: Option<broadcast::Sender<AccountUpdate>>,
+    orders_given: Arc<Notify>,
+    mint_wanted: Arc<Notify>,
+}
+
+/// The lock on the writer. It is held for a few instructions and never across an await.
+pub(crate) struct Shared(Mutex<Publisher>);
+
+impl Shared {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Publisher> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Makes the writer and its readers' side.
+pub(crate) fn open(
+    clock: Clock,
+    policy: Policy,
+    max_accounts: usize,
+    update_buffer: usize,
+    absence_twice: bool,
+) -> (Shared, Arc<Book>) {
+    let book = Arc::new(Book {
+        accounts: ArcSwap::default(),
+        evidence: ArcSwap::default(),
+        proved: Notify::new(),
+        mints: ArcSwap::default(),
+        clock,
+        policy,
+        stats: Stats::default(),
+    });
+    let publisher = Publisher {
+        book: book.clone(),
+        watched: HashMap::new(),
+        evidence: LinkEvidence::default(),
+        last_watch: WatchId::default(),
+        max_accounts,
+        absence_twice,
+        stopped: false,
+        changed: BTreeSet::new(),
+        accused: BTreeSet::new(),
+        awaiting: BTreeSet::new(),
+        mints_wanted: BTreeSet::new(),
+        updates: Some(broadcast::Sender::new(update_buffer)),
+        orders_given: Arc::default(),
+        mint_wanted: Arc::default(),
+    };
+    (Shared(Mutex::new(publisher)), book)
+}
+
+impl Publisher {
+    /// Woken when there are orders to take.
+    pub(crate) fn orders_given(&self) -> Arc<Notify> {
+        self.orders_given.clone()
+    }
+
+    /// Woken when there are mints to read.
+    pub(crate) fn mint_wanted(&self) -> Arc<Notify> {
+        self.mint_wanted.clone()
+    }
+
+    /// `None` once stopped.
+    pub(crate) fn updates(&self) -> Option<broadcast::Receiver<AccountUpdate>> {
+        self.updates.as_ref().map(broadcast::Sender::subscribe)
+    }
+
+    // The wanted set.
+
+    /// Watches all of them, or none.
+    pub(crate) fn watch(&mut self, targets: &[(Pubkey, Expected)]) -> Result<Vec<Arc<Cell>>, WatchError> {
+        if self.stopped {
+            return Err(WatchError::Stopped);
+        }
+        let mut fresh: HashMap<Pubkey, Expected> = HashMap::new();
+        let mut known: HashMap<Pubkey, Expected> = HashMap::new();
+        for (address, expected) in targets {
+            let before = match self.watched.get(address) {
+                Some(watched) => known.entry(*address).or_insert(watched.ledger.expected()),
+                None => fresh.entry(*address).or_default(),
+            };
+            *before = before.merge(*expected).ok_or(WatchError::Contradiction { address: *address })?;
+        }
+        if self.watched.len() + fresh.len() > self.max_accounts {
+            return Err(WatchError::TooMany { limit: self.max_accounts });
+        }
+        for (address, expected) in known {
+            if let Some(watched) = self.watched.get_mut(&address) {
+                // Merged above without a contradiction.
+                let _ = watched.ledger.expect(expected);
+            }
+        }
+        self.insert(fresh);
+        Ok(targets
+            .iter()
+            .filter_map(|(address, _)| self.watched.get(address))
+            .map(|w| w.cell.clone())
+            .collect())
+    }
+
+    fn insert(&mut self, fresh: HashMap<Pubkey, Expected>) {
+        if fresh.is_empty() {
+            return;
+        }
+        let mut accounts = HashMap::clone(&self.book.accounts.load());
+        for (address, expected) in fresh {
+            self.last_watch.0 += 1;
+            let cell = Arc::new(Cell {
+                address,
+                record: ArcSwapOption::empty(),
+                ended: AtomicU8::new(0),
+                changed: Notify::new(),
+                hits: Counter::default(),
+                misses: Counter::default(),
+            });
+            accounts.insert(address, cell.clone());
+            let ledger = Ledger::new(expected, self.absence_twice);
+            self.watched.insert(address, Watched { ledger, cell, watch: self.last_watch });
+            self.changed.insert(address);
+            if let Some(mint) = expected.mint {
+                self.want_mint(mint);
+            }
+        }
+        self.book.accounts.store(Arc::new(accounts));
+        self.orders_given.notify_one();
+    }
+
+    pub(crate) fn unwatch(&mut self, address: &Pubkey) -> bool {
+        let Some(watched) = self.watched.remove(address) else { return false };
+        let mut accounts = HashMap::clone(&self.book.accounts.load());
+        accounts.remove(address);
+        self.book.accounts.store(Arc::new(accounts));
+        self.book.stats.hits.add(watched.cell.hits.get());
+        self.book.stats.misses.add(watched.cell.misses.get());
+        watched.cell.end(UNWATCHED);
+        self.awaiting.remove(address);
+        self.accused.remove(address);
+        self.changed.insert(*address);
+        self.orders_given.notify_one();
+        true
+    }
+
+    pub(crate) fn take_orders(&mut self) -> Orders {
+        let changed = std::mem::take(&mut self.changed);
+        Orders {
+            watches: changed
+                .into_iter()
+                .map(|address| (address, self.watched.get(&address).map(|watched| watched.watch)))
+                .collect(),
+            accused: std::mem::take(&mut self.accused).into_iter().collect(),
+        }
+    }
+
+    // Records.
+
+    /// Takes in an observation of a watched account; one of any other address is nobody's business.
+    pub(crate) fn apply(&mut self, address: &Pubkey, seen: &Observation) -> Option<Verdict> {
+        let watched = self.watched.get_mut(address)?;
+        let before = watched.ledger.record().copied();
+        let verdict = watched.ledger.apply(seen, &self.evidence);
+        let stats = &self.book.stats;
+        match verdict {
+            Verdict::Superseded => stats.superseded.add(1),
+            Verdict::Disputed => {
+                stats.disputes.add(1);
+                self.accused.insert(*address);
+                self.orders_given.notify_one();
+            }
+            Verdict::Changed | Verdict::Renewed | Verdict::Deferred => {}
+        }
+        if watched.ledger.is_awaiting() {
+            self.awaiting.insert(*address);
+        } else {
+            self.awaiting.remove(address);
+        }
+        let record = watched.ledger.record().copied();
+        if record != before {
+            self.publish(address);
+        }
+        if let Some(record) = record
+            && before.is_none_or(|before| before.revision != record.revision)
+        {
+            if let Some(updates) = &self.updates {
+                // Nobody listening is nobody missing anything.
+                let _ = updates.send(AccountUpdate::new(*address, &record));
+            }
+            if let Some(token) = record.state.token() {
+                self.want_mint(token.mint);
+            }
+        }
+        Some(verdict)
+    }
+
+    /// The slot from which an RPC answer about the account is worth having.
+    pub(crate) fn wanted_slot(&self, address: &Pubkey) -> Slot {
+        self.watched.get(address).map_or(0, |watched| watched.ledger.wanted_slot(&self.evidence))
+    }
+
+    fn publish(&self, address: &Pubkey) {
+        if let Some(watched) = self.watched.get(address) {
+            watched.cell.record.store(watched.ledger.record().copied().map(Arc::new));
+            watched.cell.changed.notify_waiters();
+        }
+    }
+
+    // What the link proves.
+
+    /// Puts an account under the link's canaries; `false` where its record is disputed or missing.
+    pub(crate) fn cover(&mut self, address: &Pubkey, generation: Generation) -> bool {
+        let Some(watched) = self.watched.get_mut(address) else { return true };
+        let covered = watched.ledger.cover(generation);
+        self.publish(address);
+        covered
+    }
+
+    pub(crate) fn uncover(&mut self, address: &Pubkey) {
+        let uncovered =
+            self.watched.get_mut(address).is_some_and(|watched| watched.ledger.uncover(&self.evidence));
+        self.awaiting.remove(address);
+        if uncovered {
+            self.publish(address);
+        }
+    }
+
+    pub(crate) fn uncover_all(&mut self) {
+        let addresses: Vec<Pubkey> = self.watched.keys().copied().collect();
+        for address in addresses {
+            self.uncover(&address);
+        }
+    }
+
+    /// Publishes the link's proof; every record it speaks for has been published.
+    pub(crate) fn prove(&mut self, evidence: LinkEvidence) {
+        let missed: Vec<Pubkey> = self
+            .awaiting
+            .iter()
+            .filter(|address| {
+                self.watched.get(*address).is_some_and(|watched| watched.ledger.missed(&evidence))
+            })
+            .copied()
+            .collect();
+        for address in missed {
+            tracing::warn!(account = %address, "a change that RPC showed was never notified: subscribing anew");
+            self.book.stats.missed.add(1);
+            self.uncover(&address);
+            self.accused.insert(address);
+            self.orders_given.notify_one();
+        }
+        self.evidence = evidence;
+        self.book.evidence.store(Arc::new(evidence));
+        self.book.proved.notify_waiters();
+    }
+
+    // Mints.
+
+    fn want_mint(&mut self, mint: Pubkey) {
+        if !self.book.mints.load().contains_key(&mint) && self.mints_wanted.insert(mint) {
+            self.mint_wanted.notify_one();
+        }
+    }
+
+    /// Mints whose configuration is wanted and not yet asked for.
+    pub(crate) fn take_mints(&mut self) -> BTreeSet<Pubkey> {
+        std::mem::take(&mut self.mints_wanted)
+    }
+
+    pub(crate) fn set_mint(&mut self, address: Pubkey, mint: Mint) {
+        let mut mints = HashMap::clone(&self.book.mints.load());
+        mints.insert(address, mint);
+        self.book.mints.store(Arc::new(mints));
+        self.book.proved.notify_waiters();
+    }
+
+    /// Ends everything: every reader is stale from here on.
+    pub(crate) fn stop(&mut self) {
+        self.stopped = true;
+        for watched in self.watched.values() {
+            watched.cell.end(STOPPED);
+        }
+        self.updates = None;
+        self.book.proved.notify_waiters();
+    }
+}

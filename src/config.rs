@@ -1,0 +1,320 @@
+//! The settings: each has a default that says where its number comes from, and all are checked once.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use solana_commitment_config::CommitmentLevel;
+use solana_rpc_client::nonblocking::rpc_client::RpcClient;
+
+use crate::{
+    core::{backoff::Backoff, freshness::Policy, session::SessionSettings},
+    endpoint::Endpoint,
+    error::ConfigError,
+};
+
+/// How a mirror is set up. Made by [`Mirror::builder`](crate::Mirror::builder), ended by
+/// [`start`](Builder::start).
+#[derive(Clone)]
+#[must_use]
+pub struct Builder {
+    rpc_url: String,
+    ws_url: Option<String>,
+    headers: Vec<(String, String)>,
+    rpc_client: Option<Arc<RpcClient>>,
+    commitment: CommitmentLevel,
+    max_lag: Option<Duration>,
+    selling_age: Duration,
+    general_age: Duration,
+    canary_deadline: Duration,
+    verify_every: Duration,
+    audit_every: Duration,
+    connect_timeout: Duration,
+    rpc_timeout: Duration,
+    read_deadline: Duration,
+    reconnect_cap: Duration,
+    health_interval: Duration,
+    max_accounts: usize,
+    max_pending_reads: usize,
+    update_buffer: usize,
+}
+
+/// The settings, checked.
+pub(crate) struct Settings {
+    pub(crate) endpoint: Endpoint,
+    pub(crate) rpc_client: Option<Arc<RpcClient>>,
+    pub(crate) commitment: CommitmentLevel,
+    pub(crate) policy: Policy,
+    pub(crate) session: SessionSettings,
+    pub(crate) max_lag: Duration,
+    pub(crate) selling_age: Duration,
+    pub(crate) general_age: Duration,
+    pub(crate) rpc_timeout: Duration,
+    pub(crate) read_deadline: Duration,
+    pub(crate) health_interval: Duration,
+    pub(crate) max_accounts: usize,
+    pub(crate) max_pending_reads: usize,
+    pub(crate) update_buffer: usize,
+}
+
+/// A batch of `getMultipleAccounts`: 100 keys, one of which is the Clock.
+pub(crate) const BATCH: usize = 99;
+
+impl Builder {
+    pub(crate) fn new(rpc_url: String) -> Self {
+        Self {
+            rpc_url,
+            ws_url: None,
+            headers: Vec::new(),
+            rpc_client: None,
+            commitment: CommitmentLevel::Confirmed,
+            max_lag: None,
+            selling_age: Duration::from_secs(30),
+            general_age: Duration::from_secs(300),
+            canary_deadline: Duration::from_secs(5),
+            verify_every: Duration::from_secs(300),
+            audit_every: Duration::from_secs(60),
+            connect_timeout: Duration::from_secs(10),
+            rpc_timeout: Duration::from_secs(3),
+            read_deadline: Duration::from_secs(5),
+            reconnect_cap: Duration::from_secs(30),
+            health_interval: Duration::from_secs(10),
+            max_accounts: 10_000,
+            max_pending_reads: 1_024,
+            update_buffer: 1_024,
+        }
+    }
+
+    /// The node's WebSocket URL. Left out, it is derived from the RPC URL as Solana's CLI does it: an
+    /// explicit port is followed by the next one; without one, the same authority.
+    pub fn ws_url(mut self, url: impl Into<String>) -> Self {
+        self.ws_url = Some(url.into());
+        self
+    }
+
+    /// An extra HTTP header for the WebSocket handshake, and for RPC unless [`rpc_client`](Self::rpc_client)
+    /// is given: hosted nodes may want their key there.
+    pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.headers.push((name.into(), value.into()));
+        self
+    }
+
+    /// The bot's own RPC client, instead of one made from the RPC URL. It keeps its own bounds: retries,
+    /// timeouts (each call is cut at [`rpc_timeout`](Self::rpc_timeout) all the same) and answer sizes.
+    pub fn rpc_client(mut self, client: Arc<RpcClient>) -> Self {
+        self.rpc_client = Some(client);
+        self
+    }
+
+    /// The commitment of everything the mirror serves: confirmed (the default) or finalized.
+    pub fn commitment(mut self, commitment: CommitmentLevel) -> Self {
+        self.commitment = commitment;
+        self
+    }
+
+    /// How far a node's chain clock may lag wall time for its word to prove anything. By default 20 s, and
+    /// 40 s at finalized: the chain's Clock has whole seconds and strays from wall time by several, and
+    /// finalized state is some 13 s old by nature.
+    pub fn max_lag(mut self, lag: Duration) -> Self {
+        self.max_lag = Some(lag);
+        self
+    }
+
+    /// The greatest age of a balance to sell on: 30 s, as in the TTL caches this mirror replaces.
+    pub fn selling_age(mut self, age: Duration) -> Self {
+        self.selling_age = age;
+        self
+    }
+
+    /// The greatest age of a balance for general use: 300 s, from the same source.
+    pub fn general_age(mut self, age: Duration) -> Self {
+        self.general_age = age;
+        self
+    }
+
+    /// How long a link may be without a canary before it proves nothing and is connected anew. 5 s: a
+    /// validator under load notified the Clock every 370 ms, 479 ms at worst, and a leader's four slots may
+    /// be skipped in a row.
+    pub fn canary_deadline(mut self, deadline: Duration) -> Self {
+        self.canary_deadline = deadline;
+        self
+    }
+
+    /// How long a live link speaks for an account that was itself neither notified nor compared with RPC.
+    /// 300 s: the bound on a single subscription that a server drops in silence.
+    pub fn verify_every(mut self, interval: Duration) -> Self {
+        self.verify_every = interval;
+        self
+    }
+
+    /// How often each live account is compared with RPC, in batches of 99. 60 s, so that an RPC outage shorter
+    /// than [`verify_every`](Self::verify_every) less that stops no live link from serving.
+    pub fn audit_every(mut self, interval: Duration) -> Self {
+        self.audit_every = interval;
+        self
+    }
+
+    /// How long a connect may take, handshake included. 10 s.
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.connect_timeout = timeout;
+        self
+    }
+
+    /// How long one RPC call may take. 3 s.
+    pub fn rpc_timeout(mut self, timeout: Duration) -> Self {
+        self.rpc_timeout = timeout;
+        self
+    }
+
+    /// How long [`balance`](crate::Mirror::balance) may take in all. 5 s.
+    pub fn read_deadline(mut self, deadline: Duration) -> Self {
+        self.read_deadline = deadline;
+        self
+    }
+
+    /// The longest wait before the next connect, at the end of a doubling, jittered row from 250 ms. 30 s.
+    pub fn reconnect_cap(mut self, cap: Duration) -> Self {
+        self.reconnect_cap = cap;
+        self
+    }
+
+    /// How often the health line is logged. 10 s.
+    pub fn health_interval(mut self, interval: Duration) -> Self {
+        self.health_interval = interval;
+        self
+    }
+
+    /// How many accounts may be watched. 10 000; one more is refused with
+    /// [`WatchError::TooMany`](crate::WatchError::TooMany).
+    pub fn max_accounts(mut self, limit: usize) -> Self {
+        self.max_accounts = limit;
+        self
+    }
+
+    /// How many reads may wait for RPC. 1 024; one more is refused with
+    /// [`ReadError::Busy`](crate::ReadError::Busy).
+    pub fn max_pending_reads(mut self, limit: usize) -> Self {
+        self.max_pending_reads = limit;
+        self
+    }
+
+    /// How many updates are kept for a slow consumer of [`updates`](crate::Mirror::updates) before it
+    /// misses some. 1 024.
+    pub fn update_buffer(mut self, updates: usize) -> Self {
+        self.update_buffer = updates;
+        self
+    }
+
+    pub(crate) fn validate(self) -> Result<Settings, ConfigError> {
+        if self.commitment == CommitmentLevel::Processed {
+            return Err(ConfigError::Processed);
+        }
+        let finalized = self.commitment == CommitmentLevel::Finalized;
+        let max_lag = self.max_lag.unwrap_or(Duration::from_secs(if finalized { 40 } else { 20 }));
+        for (name, value) in [
+            ("max_lag", max_lag),
+            ("selling_age", self.selling_age),
+            ("general_age", self.general_age),
+            ("canary_deadline", self.canary_deadline),
+            ("verify_every", self.verify_every),
+            ("audit_every", self.audit_every),
+            ("connect_timeout", self.connect_timeout),
+            ("rpc_timeout", self.rpc_timeout),
+            ("read_deadline", self.read_deadline),
+            ("reconnect_cap", self.reconnect_cap),
+            ("health_interval", self.health_interval),
+        ] {
+            if !(Duration::from_millis(1)..=Duration::from_secs(86_400)).contains(&value) {
+                let value = format!("{value:?}");
+                return Err(ConfigError::Range { name, value, range: "between a millisecond and a day" });
+            }
+        }
+        for (name, value) in [
+            ("max_accounts", self.max_accounts),
+            ("max_pending_reads", self.max_pending_reads),
+            ("update_buffer", self.update_buffer),
+        ] {
+            if !(1..=1_000_000).contains(&value) {
+                let value = value.to_string();
+                return Err(ConfigError::Range { name, value, range: "between 1 and 1 000 000" });
+            }
+        }
+        if self.audit_every > self.verify_every {
+            let value = format!("{:?}", self.audit_every);
+            return Err(ConfigError::Range { name: "audit_every", value, range: "at most verify_every" });
+        }
+        Ok(Settings {
+            endpoint: Endpoint::new(&self.rpc_url, self.ws_url.as_deref(), &self.headers)?,
+            rpc_client: self.rpc_client,
+            commitment: self.commitment,
+            policy: Policy { canary_deadline: self.canary_deadline, verify_every: self.verify_every },
+            session: SessionSettings {
+                connect_timeout: self.connect_timeout,
+                // A server that acknowledges later than it may tick is as dead as one that does not tick.
+                subscribe_deadline: self.canary_deadline.max(Duration::from_secs(5)),
+                canary_deadline: self.canary_deadline,
+                max_lag,
+                // Hosted nodes close connections that are idle for 60 s.
+                keepalive: Duration::from_secs(30),
+                audit_every: self.audit_every,
+                audit_batch: BATCH,
+                healthy_after: Duration::from_secs(10),
+                backoff: Backoff::new(Duration::from_millis(250).min(self.reconnect_cap), self.reconnect_cap),
+                in_flight: 64,
+            },
+            max_lag,
+            selling_age: self.selling_age,
+            general_age: self.general_age,
+            rpc_timeout: self.rpc_timeout,
+            read_deadline: self.read_deadline,
+            health_interval: self.health_interval,
+            max_accounts: self.max_accounts,
+            max_pending_reads: self.max_pending_reads,
+            update_buffer: self.update_buffer,
+        })
+    }
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder")
+            .field("commitment", &self.commitment)
+            .field("selling_age", &self.selling_age)
+            .field("general_age", &self.general_age)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn builder() -> Builder {
+        Builder::new("http://127.0.0.1:8899".to_owned())
+    }
+
+    fn refusal(builder: Builder) -> String {
+        builder.validate().err().expect("settings that cannot work").to_string()
+    }
+
+    #[test]
+    fn the_defaults_work_and_finalized_allows_for_its_age() {
+        let settings = builder().validate().expect("defaults");
+        assert_eq!((settings.selling_age.as_secs(), settings.general_age.as_secs()), (30, 300));
+        let finalized = builder().commitment(CommitmentLevel::Finalized).validate().expect("finalized");
+        assert!(finalized.max_lag > settings.max_lag);
+    }
+
+    #[test]
+    fn each_setting_out_of_range_is_named() {
+        assert!(refusal(builder().selling_age(Duration::ZERO)).contains("selling_age"));
+        assert!(refusal(builder().max_accounts(0)).contains("max_accounts"));
+        assert!(refusal(builder().audit_every(Duration::from_secs(301))).contains("verify_every"));
+        assert!(refusal(builder().commitment(CommitmentLevel::Processed)).contains("finalized"));
+        assert!(refusal(builder().ws_url("http://host")).contains("WebSocket"));
+    }
+
+    #[test]
+    fn debug_shows_no_url_and_no_header() {
+        let builder = Builder::new("https://host/s3cr3t".to_owned()).header("x-key", "s3cr3t");
+        assert!(!format!("{builder:?}").contains("s3cr3t"));
+    }
+}

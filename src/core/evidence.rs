@@ -1,0 +1,108 @@
+//! What a connection proves about all its accounts at once, and when it was true.
+//!
+//! Each connection carries a subscription on the Clock sysvar, the canary. A canary of slot C proves that
+//! every account notification of the slots before C has been sent. Slots between the previous canary, of
+//! slot P, and C may have been skipped by the notifier, and their writes come with C's own: so what the
+//! link knows, once C is drained, is every account as of P; and P was what the node held when P's canary
+//! arrived. The pair (P's slot, P's arrival) is the link's proof.
+
+use std::time::Duration;
+
+use super::{
+    observation::{Generation, Slot},
+    time::Tick,
+};
+
+/// How long a smallest delay is remembered: twice this at most.
+const LAG_WINDOW: Duration = Duration::from_secs(300);
+
+/// A link's published proof. Whoever reads loads this first and the account's record second; whoever
+/// writes publishes the record first. So a proof is never joined with a record that it does not cover.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct LinkEvidence {
+    pub(crate) generation: Generation,
+    /// Whether the canary ticks; a link that is down or lags proves nothing new.
+    pub(crate) ticking: bool,
+    /// The slot as of which the link's accounts are known.
+    pub(crate) slot: Slot,
+    /// When the node held that slot.
+    pub(crate) proof: Tick,
+    /// When the newest canary arrived: what the canary deadline is counted from.
+    pub(crate) arrived: Tick,
+    /// Proofs from before this moment are void: the host's clocks jumped since.
+    pub(crate) valid_from: Tick,
+}
+
+/// The delay of a node's chain clock against wall time, and how much of it is more than usual.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct LagGauge {
+    window: Option<Window>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Window {
+    since: Tick,
+    smallest: i64,
+    smallest_before: i64,
+}
+
+impl LagGauge {
+    /// The moment at which a canary that arrived at `arrived` was true: its arrival, less what its lag
+    /// (wall time at arrival less the chain's Clock, in milliseconds) exceeds the smallest lag of late.
+    ///
+    /// A backlog read at full rate after a stall so counts from when it was sent. The chain's Clock has
+    /// whole seconds, so up to a second is taken off without need: never too young.
+    pub(crate) fn true_at(&mut self, arrived: Tick, lag_ms: i64) -> Tick {
+        let window =
+            self.window.get_or_insert(Window { since: arrived, smallest: lag_ms, smallest_before: i64::MAX });
+        if arrived.since(window.since) >= LAG_WINDOW {
+            window.smallest_before = window.smallest;
+            window.smallest = lag_ms;
+            window.since = arrived;
+        }
+        window.smallest = window.smallest.min(lag_ms);
+        let usual = window.smallest.min(window.smallest_before);
+        let excess = lag_ms.saturating_sub(usual);
+        arrived.minus(Duration::from_millis(excess.unsigned_abs()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(ms: u64) -> Tick {
+        Tick::from_nanos(ms * 1_000_000)
+    }
+
+    #[test]
+    fn a_constant_lag_takes_nothing_off() {
+        let mut gauge = LagGauge::default();
+        for n in 0..10 {
+            assert_eq!(gauge.true_at(at(10_000 + n * 400), 3_000), at(10_000 + n * 400));
+        }
+    }
+
+    #[test]
+    fn a_backlog_read_at_full_rate_counts_from_when_it_was_sent() {
+        let mut gauge = LagGauge::default();
+        gauge.true_at(at(100_000), 500);
+        // Ten seconds of silence, then all that was under way within a millisecond.
+        for late in [10_000, 9_600, 400, 0] {
+            let true_at = gauge.true_at(at(110_000), 500 + late as i64);
+            assert_eq!(true_at, at(110_000 - late));
+        }
+    }
+
+    #[test]
+    fn the_smallest_lag_is_forgotten_after_a_while() {
+        let mut gauge = LagGauge::default();
+        gauge.true_at(at(1), -5_000);
+        let mut now = at(1);
+        for _ in 0..3 {
+            now = now.plus(LAG_WINDOW);
+            gauge.true_at(now, 1_000);
+        }
+        assert_eq!(gauge.true_at(now, 1_000), now);
+    }
+}

@@ -1,0 +1,209 @@
+//! How fresh a record is: a pure function of the record, its link's evidence, and the time.
+
+use std::{fmt, time::Duration};
+
+use super::{evidence::LinkEvidence, ledger::Record, observation::Slot, time::Tick};
+
+/// The ages that decide on which proof a state is served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Policy {
+    /// A link without a canary for so long proves nothing.
+    pub(crate) canary_deadline: Duration,
+    /// A link proves nothing about an account that was itself not heard of for so long.
+    pub(crate) verify_every: Duration,
+}
+
+/// How well a state is proved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Freshness {
+    /// Proved by a live link.
+    Live,
+    /// No live link proves it; its proof is younger than the age asked for.
+    Aging,
+    /// Its proof is older than the age asked for, or it has none.
+    Stale,
+}
+
+impl Freshness {
+    /// `live`, `aging` or `stale`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Live => "live",
+            Self::Aging => "aging",
+            Self::Stale => "stale",
+        }
+    }
+}
+
+/// Why memory has no fresh answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum StaleReason {
+    /// Nothing has been heard of the account yet.
+    Unseen,
+    /// The newest proof is older than the age asked for.
+    Expired,
+    /// What is known is as of an earlier slot than the one asked for.
+    BelowFloor,
+    /// Two sources contradict each other; an RPC answer of a later slot is awaited.
+    Disputed,
+    /// The account is no longer watched.
+    Unwatched,
+    /// The mirror has shut down.
+    Stopped,
+}
+
+impl fmt::Display for StaleReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Unseen => "nothing has been heard of the account yet",
+            Self::Expired => "the newest proof is older than the age asked for",
+            Self::BelowFloor => "what is known is older than the slot asked for",
+            Self::Disputed => "two sources contradict each other",
+            Self::Unwatched => "the account is no longer watched",
+            Self::Stopped => "the mirror has shut down",
+        })
+    }
+}
+
+/// A record's evidence and its link's, joined at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Standing {
+    /// The newest slot as of which the state is known.
+    pub(crate) as_of: Slot,
+    /// The newest moment at which it was surely so; [`Tick::NEVER`] where there is none.
+    pub(crate) proof: Tick,
+    /// A live link proves it.
+    pub(crate) live: bool,
+}
+
+/// Judges a record. The reader's own clock decides, so a starved runtime cannot make anything younger.
+pub(crate) fn standing(record: &Record, link: &LinkEvidence, now: Tick, policy: &Policy) -> Standing {
+    let speaks = record.covered_by(link) && now.since(record.verified) <= policy.verify_every;
+    let proof = if speaks { record.proof.max(link.proof) } else { record.proof };
+    let proof = if record.disputed || proof < link.valid_from { Tick::NEVER } else { proof };
+    Standing {
+        as_of: if speaks { record.as_of(link) } else { record.as_of },
+        proof,
+        live: speaks
+            && link.ticking
+            && proof != Tick::NEVER
+            && now.since(link.arrived) <= policy.canary_deadline,
+    }
+}
+
+impl Standing {
+    /// The age of the proof, if there is one.
+    pub(crate) fn age(&self, now: Tick) -> Option<Duration> {
+        (self.proof != Tick::NEVER).then(|| now.since(self.proof))
+    }
+
+    /// How fresh this is to someone who accepts proofs up to `max_age` old.
+    pub(crate) fn freshness(&self, now: Tick, max_age: Duration) -> Freshness {
+        match self.age(now) {
+            Some(age) if age <= max_age => {
+                if self.live {
+                    Freshness::Live
+                } else {
+                    Freshness::Aging
+                }
+            }
+            _ => Freshness::Stale,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::{
+        observation::{Generation, Source},
+        state::AccountState,
+    };
+
+    const SECOND: Duration = Duration::from_secs(1);
+    const TTL: Duration = Duration::from_secs(30);
+    const POLICY: Policy =
+        Policy { canary_deadline: Duration::from_secs(5), verify_every: Duration::from_secs(300) };
+
+    fn at(seconds: u64) -> Tick {
+        Tick::from_nanos(seconds * 1_000_000_000)
+    }
+
+    fn record(proof: u64) -> Record {
+        Record {
+            state: AccountState::Absent,
+            slot: 10,
+            source: Source::Rpc,
+            as_of: 10,
+            proof: at(proof),
+            verified: at(proof),
+            cover: Some(Generation(1)),
+            disputed: false,
+            revision: 1,
+        }
+    }
+
+    fn link(arrived: u64) -> LinkEvidence {
+        LinkEvidence {
+            generation: Generation(1),
+            ticking: true,
+            slot: 500,
+            proof: at(arrived),
+            arrived: at(arrived),
+            valid_from: Tick::NEVER,
+        }
+    }
+
+    fn judge(record: &Record, link: &LinkEvidence, now: u64) -> Freshness {
+        standing(record, link, at(now), &POLICY).freshness(at(now), TTL)
+    }
+
+    #[test]
+    fn a_ticking_link_keeps_an_unchanged_account_live_past_its_ttl() {
+        assert_eq!(judge(&record(100), &link(199), 200), Freshness::Live);
+        assert_eq!(standing(&record(100), &link(199), at(200), &POLICY).as_of, 500);
+    }
+
+    #[test]
+    fn without_its_link_an_account_ages_from_the_last_proof() {
+        let uncovered = Record { cover: None, ..record(100) };
+        assert_eq!(judge(&uncovered, &link(130), 130), Freshness::Aging);
+        assert_eq!(judge(&uncovered, &link(131), 131), Freshness::Stale);
+        assert_eq!(standing(&uncovered, &link(131), at(131), &POLICY).as_of, 10);
+        let other = LinkEvidence { generation: Generation(2), ..link(131) };
+        assert_eq!(judge(&record(100), &other, 131), Freshness::Stale);
+    }
+
+    #[test]
+    fn a_late_canary_ends_live_by_the_readers_own_clock() {
+        assert_eq!(judge(&record(100), &link(150), 155), Freshness::Live);
+        assert_eq!(judge(&record(100), &link(150), 156), Freshness::Aging);
+        assert_eq!(judge(&record(100), &link(150), 181), Freshness::Stale);
+        let down = LinkEvidence { ticking: false, ..link(150) };
+        assert_eq!(judge(&record(100), &down, 151), Freshness::Aging);
+    }
+
+    #[test]
+    fn a_link_does_not_speak_for_an_account_not_verified_within_its_bound() {
+        assert_eq!(judge(&record(100), &link(400), 400), Freshness::Live);
+        assert_eq!(judge(&record(100), &link(401), 401), Freshness::Stale);
+    }
+
+    #[test]
+    fn a_dispute_and_a_clock_jump_void_every_proof() {
+        let disputed = Record { disputed: true, ..record(100) };
+        assert_eq!(judge(&disputed, &link(100), 100), Freshness::Stale);
+        let jumped = LinkEvidence { valid_from: at(101), ..link(100) };
+        assert_eq!(judge(&record(100), &jumped, 101), Freshness::Stale);
+        assert_eq!(standing(&record(100), &jumped, at(101), &POLICY).age(at(101)), None);
+    }
+
+    #[test]
+    fn the_age_asked_for_is_the_bound_also_while_live() {
+        let standing = standing(&record(100), &link(148), at(150), &POLICY);
+        assert_eq!(standing.freshness(at(150), 2 * SECOND), Freshness::Live);
+        assert_eq!(standing.freshness(at(150), SECOND), Freshness::Stale);
+    }
+}

@@ -1,0 +1,423 @@
+//! One account's record, and the rule by which observations change it.
+//!
+//! 1. A record's slot never goes back: what is older than the record is superseded.
+//! 2. A record's `as_of` never goes back, also when the link that proved it is lost.
+//! 3. A proof belongs to a slot: a state of a later slot is at least as fresh as the proof of an earlier
+//!    one, so proofs only move forward; and an answer older than `as_of` proves nothing.
+//! 4. On one connection the later arrival wins at the same slot. Between sources, the same slot with other
+//!    content is a dispute, and so is a change at a slot which the link had already passed in silence:
+//!    a disputed record is served to nobody until RPC settles it at a later slot.
+
+use super::{
+    evidence::LinkEvidence,
+    observation::{Generation, Observation, Slot, Source},
+    state::{AccountState, Expected, Identity},
+    time::Tick,
+    token::Presence,
+};
+
+/// An account's state with its evidence, as published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Record {
+    pub(crate) state: AccountState,
+    /// The context slot of the observation that `state` came from, or that last repeated it.
+    pub(crate) slot: Slot,
+    pub(crate) source: Source,
+    /// The newest slot as of which `state` is known, the covering link's own proof not counted.
+    pub(crate) as_of: Slot,
+    /// When the state was surely so, the covering link's own proof not counted.
+    pub(crate) proof: Tick,
+    /// When the account itself, not merely its link, was last heard of.
+    pub(crate) verified: Tick,
+    /// The connection whose canaries speak for this account.
+    pub(crate) cover: Option<Generation>,
+    pub(crate) disputed: bool,
+    /// Counts the changes of `state`.
+    pub(crate) revision: u64,
+}
+
+impl Record {
+    /// Whether `link` is the connection whose canaries speak for this account.
+    pub(crate) fn covered_by(&self, link: &LinkEvidence) -> bool {
+        self.cover == Some(link.generation)
+    }
+
+    /// The newest slot as of which the state is known.
+    pub(crate) fn as_of(&self, link: &LinkEvidence) -> Slot {
+        if self.covered_by(link) { self.as_of.max(link.slot) } else { self.as_of }
+    }
+}
+
+/// What an observation did to a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Verdict {
+    /// The state changed, or was seen for the first time.
+    Changed,
+    /// The state is confirmed, at a later slot or by a later proof.
+    Renewed,
+    /// Older than what is known: no effect.
+    Superseded,
+    /// Contradicts what is known at its slot: an RPC answer of a later slot must settle it.
+    Disputed,
+    /// A first report of absence that needs a second one at a later slot.
+    Deferred,
+}
+
+/// An account as the mirror's single writer holds it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Ledger {
+    identity: Identity,
+    record: Option<Record>,
+    /// Whether a first RPC report of absence has to be repeated: so at finalized.
+    absence_twice: bool,
+    absence_reported: Option<Slot>,
+    /// An RPC answer changed a covered account at this slot: its notification should be under way.
+    awaiting: Option<Slot>,
+}
+
+impl Ledger {
+    pub(crate) fn new(expected: Expected, absence_twice: bool) -> Self {
+        Self {
+            identity: Identity::new(expected),
+            record: None,
+            absence_twice,
+            absence_reported: None,
+            awaiting: None,
+        }
+    }
+
+    pub(crate) fn record(&self) -> Option<&Record> {
+        self.record.as_ref()
+    }
+
+    pub(crate) fn expected(&self) -> Expected {
+        self.identity.expected
+    }
+
+    /// Adds expectations to an account that is watched again; `None`, and no change, where they contradict.
+    pub(crate) fn expect(&mut self, expected: Expected) -> Option<()> {
+        self.identity.expected = self.identity.expected.merge(expected)?;
+        Some(())
+    }
+
+    /// Takes in one observation; `link` is the evidence of the link as it stands.
+    pub(crate) fn apply(&mut self, seen: &Observation, link: &LinkEvidence) -> Verdict {
+        let state = self.identity.classify(&seen.presence);
+        let Some(record) = self.record else {
+            if self.defer_absence(seen) {
+                return Verdict::Deferred;
+            }
+            self.adopt(seen, state, None);
+            return Verdict::Changed;
+        };
+        if seen.slot < record.slot {
+            return Verdict::Superseded;
+        }
+        let known = record.as_of(link);
+        let same = state == record.state;
+        let from_link = matches!(seen.source, Source::Subscription(_));
+        if from_link && (same || self.awaiting.is_some_and(|slot| seen.slot >= slot)) {
+            self.awaiting = None;
+        }
+        if same {
+            self.absence_reported = None;
+            self.adopt(seen, state, Some((record, known)));
+            return Verdict::Renewed;
+        }
+        let later_arrival = seen.slot == record.slot && from_link && seen.source == record.source;
+        if seen.slot <= known && !later_arrival {
+            if seen.slot > record.slot {
+                self.adopt(seen, state, Some((record, known)));
+            }
+            self.dispute(link);
+            return Verdict::Disputed;
+        }
+        if self.defer_absence(seen) {
+            return Verdict::Deferred;
+        }
+        if !from_link && record.covered_by(link) {
+            self.awaiting = Some(seen.slot);
+        }
+        self.adopt(seen, state, Some((record, known)));
+        Verdict::Changed
+    }
+
+    /// Puts the account under a connection's canaries: it is subscribed, past its barrier, and rechecked.
+    /// Without effect while there is no record or it is disputed.
+    pub(crate) fn cover(&mut self, generation: Generation) -> bool {
+        match &mut self.record {
+            Some(record) if !record.disputed => {
+                record.cover = Some(generation);
+                self.awaiting = None;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Takes the account from under its link, and keeps what the link had proved.
+    pub(crate) fn uncover(&mut self, link: &LinkEvidence) -> bool {
+        self.awaiting = None;
+        let Some(record) = self.record.as_mut().filter(|record| record.cover.is_some()) else {
+            return false;
+        };
+        if record.covered_by(link) {
+            record.as_of = record.as_of.max(link.slot);
+            record.proof = record.proof.max(link.proof);
+        }
+        record.cover = None;
+        true
+    }
+
+    /// Whether a notification should be under way for a change that RPC showed.
+    pub(crate) fn is_awaiting(&self) -> bool {
+        self.awaiting.is_some()
+    }
+
+    /// Whether the link has passed, in silence, a change that RPC showed: its subscription is dead.
+    pub(crate) fn missed(&self, link: &LinkEvidence) -> bool {
+        let covered = self.record.is_some_and(|record| record.covered_by(link));
+        covered && self.awaiting.is_some_and(|slot| slot <= link.slot)
+    }
+
+    /// The slot from which an RPC answer is worth having.
+    pub(crate) fn wanted_slot(&self, link: &LinkEvidence) -> Slot {
+        self.record.map_or(0, |record| record.as_of(link).saturating_add(u64::from(record.disputed)))
+    }
+
+    fn dispute(&mut self, link: &LinkEvidence) {
+        self.uncover(link);
+        if let Some(record) = &mut self.record {
+            record.disputed = true;
+        }
+    }
+
+    fn defer_absence(&mut self, seen: &Observation) -> bool {
+        if !self.absence_twice || seen.presence != Presence::Absent || seen.source != Source::Rpc {
+            self.absence_reported = None;
+            return false;
+        }
+        match self.absence_reported {
+            Some(first) if seen.slot > first => false,
+            first => {
+                self.absence_reported = first.or(Some(seen.slot));
+                true
+            }
+        }
+    }
+
+    /// Writes an observation that is not older than the record; `before` is the record and its as-of.
+    fn adopt(&mut self, seen: &Observation, state: AccountState, before: Option<(Record, Slot)>) {
+        self.identity.learn(&seen.presence);
+        let Some((before, known)) = before else {
+            self.record = Some(Record {
+                state,
+                slot: seen.slot,
+                source: seen.source,
+                as_of: seen.slot,
+                proof: seen.proof,
+                verified: seen.proof,
+                cover: None,
+                disputed: false,
+                revision: 1,
+            });
+            return;
+        };
+        let changed = state != before.state;
+        // An answer of a slot before the as-of tells that the account was heard of, and no more.
+        let proof = if seen.slot >= known { before.proof.max(seen.proof) } else { before.proof };
+        self.record = Some(Record {
+            state,
+            slot: seen.slot,
+            source: seen.source,
+            as_of: before.as_of.max(seen.slot),
+            proof,
+            verified: before.verified.max(seen.proof),
+            cover: before.cover,
+            disputed: before.disputed && seen.slot <= known,
+            revision: before.revision + u64::from(changed),
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use solana_pubkey::Pubkey;
+
+    use super::*;
+    use crate::core::token::{TokenProgram, tests::account_bytes};
+
+    const LINK: Generation = Generation(3);
+
+    fn tokens(amount: u64) -> Presence {
+        let (mint, owner) = (Pubkey::new_from_array([1; 32]), Pubkey::new_from_array([2; 32]));
+        Presence::decode(&TokenProgram::Token.id(), 1, &account_bytes(mint, owner, amount))
+    }
+
+    fn at(tick: u64) -> Tick {
+        Tick::from_nanos(tick)
+    }
+
+    fn told(slot: Slot, presence: Presence) -> Observation {
+        Observation { presence, slot, source: Source::Subscription(LINK), proof: Tick::NEVER }
+    }
+
+    fn asked(slot: Slot, presence: Presence, sent: u64) -> Observation {
+        Observation { presence, slot, source: Source::Rpc, proof: at(sent) }
+    }
+
+    fn proved(slot: Slot, tick: u64) -> LinkEvidence {
+        LinkEvidence {
+            generation: LINK,
+            ticking: true,
+            slot,
+            proof: at(tick),
+            arrived: at(tick),
+            ..Default::default()
+        }
+    }
+
+    fn none() -> LinkEvidence {
+        LinkEvidence::default()
+    }
+
+    fn ledger() -> Ledger {
+        Ledger::new(Expected::default(), false)
+    }
+
+    /// A ledger that holds `amount` at slot 10, covered by [`LINK`].
+    fn covered(amount: u64) -> Ledger {
+        let mut ledger = ledger();
+        ledger.apply(&asked(10, tokens(amount), 5), &none());
+        assert!(ledger.cover(LINK));
+        ledger
+    }
+
+    fn held(ledger: &Ledger) -> Option<u64> {
+        ledger.record().and_then(|record| record.state.held())
+    }
+
+    #[test]
+    fn higher_slot_wins_whatever_the_source_and_lower_is_superseded() {
+        let mut ledger = ledger();
+        assert_eq!(ledger.apply(&told(10, tokens(1)), &none()), Verdict::Changed);
+        assert_eq!(ledger.apply(&asked(9, tokens(9), 50), &none()), Verdict::Superseded);
+        assert_eq!(held(&ledger), Some(1));
+        assert_eq!(ledger.record().map(|r| r.proof), Some(Tick::NEVER), "an older answer proves nothing");
+        assert_eq!(ledger.apply(&asked(11, tokens(2), 60), &none()), Verdict::Changed);
+        assert_eq!(ledger.apply(&told(10, tokens(3)), &none()), Verdict::Superseded);
+        assert_eq!(held(&ledger), Some(2));
+        assert_eq!(ledger.record().map(|r| (r.slot, r.revision)), Some((11, 2)));
+    }
+
+    #[test]
+    fn the_second_write_in_a_slot_arrives_later_on_the_same_connection_and_wins() {
+        let mut ledger = ledger();
+        ledger.apply(&told(10, tokens(1)), &none());
+        assert_eq!(ledger.apply(&told(10, tokens(2)), &none()), Verdict::Changed);
+        assert_eq!(held(&ledger), Some(2));
+    }
+
+    #[test]
+    fn other_content_at_the_same_slot_from_another_source_is_settled_at_a_later_one() {
+        let mut ledger = covered(1);
+        assert_eq!(ledger.apply(&told(10, tokens(2)), &none()), Verdict::Disputed);
+        let record = *ledger.record().expect("a record");
+        assert!(record.disputed && record.cover.is_none());
+        assert_eq!(held(&ledger), Some(1));
+        assert_eq!(ledger.wanted_slot(&none()), 11);
+        assert!(!ledger.cover(LINK), "no canary speaks for a disputed record");
+        assert_eq!(ledger.apply(&asked(10, tokens(1), 70), &none()), Verdict::Renewed);
+        assert!(ledger.record().is_some_and(|record| record.disputed), "the same slot settles nothing");
+        assert_eq!(ledger.apply(&asked(11, tokens(2), 80), &none()), Verdict::Changed);
+        assert!(ledger.record().is_some_and(|record| !record.disputed));
+    }
+
+    #[test]
+    fn a_change_behind_the_canary_is_disputed_and_one_ahead_is_awaited() {
+        let link = proved(20, 100);
+        let mut ledger = covered(1);
+        assert_eq!(ledger.apply(&asked(15, tokens(2), 90), &link), Verdict::Disputed);
+        assert_eq!(ledger.wanted_slot(&link), 21, "what settles it must be past the canary");
+
+        let mut ledger = covered(1);
+        assert_eq!(ledger.apply(&asked(21, tokens(2), 90), &link), Verdict::Changed);
+        assert!(!ledger.missed(&link), "the notification may be on its way");
+        assert!(!ledger.missed(&proved(20, 110)));
+        assert!(ledger.missed(&proved(21, 120)), "the canary passed, and nothing came");
+        ledger.apply(&told(21, tokens(2)), &link);
+        assert!(!ledger.missed(&proved(21, 120)));
+    }
+
+    #[test]
+    fn a_late_notification_of_an_earlier_change_does_not_excuse_the_missing_one() {
+        let link = proved(20, 100);
+        let mut ledger = covered(1);
+        ledger.apply(&asked(25, tokens(3), 90), &link);
+        assert_eq!(ledger.apply(&told(22, tokens(2)), &link), Verdict::Superseded);
+        assert!(ledger.missed(&proved(25, 120)));
+    }
+
+    #[test]
+    fn what_the_link_proved_outlives_it() {
+        let mut ledger = covered(1);
+        let link = proved(20, 100);
+        assert_eq!(ledger.record().map(|record| record.as_of(&link)), Some(20));
+        assert!(ledger.uncover(&link));
+        let record = *ledger.record().expect("a record");
+        assert_eq!((record.as_of, record.proof, record.cover), (20, at(100), None));
+        assert_eq!(ledger.wanted_slot(&none()), 20);
+        // A node behind that slot repeats the state: heard of, but no younger.
+        assert_eq!(ledger.apply(&asked(15, tokens(1), 200), &none()), Verdict::Renewed);
+        let record = *ledger.record().expect("a record");
+        assert_eq!((record.as_of, record.proof, record.verified), (20, at(100), at(200)));
+        ledger.apply(&asked(20, tokens(1), 300), &none());
+        assert_eq!(ledger.record().map(|record| record.proof), Some(at(300)));
+        // A node that shows a change where the link had seen none.
+        assert_eq!(ledger.apply(&asked(20, tokens(2), 400), &none()), Verdict::Disputed);
+    }
+
+    #[test]
+    fn another_connections_canary_speaks_for_nobody_here() {
+        let mut ledger = covered(1);
+        let other = LinkEvidence { generation: Generation(4), ..proved(99, 999) };
+        assert_eq!(ledger.record().map(|record| record.as_of(&other)), Some(10));
+        ledger.uncover(&other);
+        assert_eq!(ledger.record().map(|record| (record.as_of, record.proof)), Some((10, at(5))));
+    }
+
+    #[test]
+    fn closed_is_a_state_with_a_slot_and_a_stale_write_does_not_resurrect_it() {
+        let mut ledger = covered(5);
+        ledger.apply(&told(12, Presence::Absent), &none());
+        assert_eq!(ledger.record().map(|record| record.state), Some(AccountState::Closed));
+        assert_eq!(ledger.apply(&told(11, tokens(5)), &none()), Verdict::Superseded);
+        assert_eq!(ledger.apply(&told(13, tokens(6)), &none()), Verdict::Changed);
+        assert_eq!(held(&ledger), Some(6));
+    }
+
+    #[test]
+    fn absence_at_finalized_takes_two_answers_of_different_slots() {
+        let mut ledger = Ledger::new(Expected::default(), true);
+        assert_eq!(ledger.apply(&asked(10, Presence::Absent, 1), &none()), Verdict::Deferred);
+        assert_eq!(ledger.apply(&asked(10, Presence::Absent, 2), &none()), Verdict::Deferred);
+        assert!(ledger.record().is_none());
+        assert_eq!(ledger.apply(&asked(11, Presence::Absent, 3), &none()), Verdict::Changed);
+
+        ledger.apply(&asked(12, tokens(5), 4), &none());
+        assert_eq!(ledger.apply(&asked(13, Presence::Absent, 5), &none()), Verdict::Deferred);
+        assert_eq!(held(&ledger), Some(5));
+        assert_eq!(ledger.apply(&asked(14, tokens(5), 6), &none()), Verdict::Renewed);
+        assert_eq!(ledger.apply(&asked(15, Presence::Absent, 7), &none()), Verdict::Deferred, "counted anew");
+        assert_eq!(ledger.apply(&asked(16, Presence::Absent, 8), &none()), Verdict::Changed);
+    }
+
+    #[test]
+    fn a_lagging_answer_of_a_later_slot_is_taken_without_making_anything_younger() {
+        let mut ledger = ledger();
+        ledger.apply(&asked(10, tokens(1), 50), &none());
+        let lagging = Observation { proof: Tick::NEVER, ..asked(11, tokens(2), 90) };
+        assert_eq!(ledger.apply(&lagging, &none()), Verdict::Changed);
+        assert_eq!(ledger.record().map(|record| record.proof), Some(at(50)));
+    }
+}

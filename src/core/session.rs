@@ -1,0 +1,619 @@
+//! One connection as a state machine: what happened goes in, what to do comes out.
+//!
+//! It has no socket, no clock and no task; its driver feeds it and carries out its actions in order.
+//!
+//! 1. The wanted set is the state; subscriptions follow from it. Nothing is subscribed on a connection
+//!    twice under one [`Subject`], and what is acknowledged but no longer wanted is unsubscribed at once.
+//! 2. An account is live only when subscribed, past a barrier, and rechecked by RPC as of that barrier.
+//! 3. The link proves something only between two canaries in order, neither lagging.
+//! 4. Losing the connection ends every proof before anything else happens.
+
+mod roster;
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
+
+use solana_pubkey::Pubkey;
+
+use super::{
+    audit::Audit,
+    backoff::{Backoff, next_random},
+    evidence::{LagGauge, LinkEvidence},
+    observation::{Generation, Slot},
+    time::Tick,
+    timers::{Timer, Timers},
+};
+pub(crate) use roster::WatchId;
+use roster::{Roster, Stage};
+
+/// What a subscription is for. Its server-side id lives and dies with the connection; this is ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Subject {
+    /// The Clock sysvar, for as long as the connection lives.
+    Canary,
+    /// A watched account. A later attempt on one connection asks with parameters never used before, so that
+    /// it neither shares nor is ended with what is left of an earlier one.
+    Account { address: Pubkey, attempt: u32 },
+    /// The Clock sysvar once more, with a slice length that makes it a new entry in the server's queue.
+    Barrier { length: u64 },
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Input {
+    /// An account is wanted. The id tells one watch of an address from a later one.
+    Watch {
+        address: Pubkey,
+        watch: WatchId,
+    },
+    Unwatch {
+        address: Pubkey,
+    },
+    Connected,
+    /// The connect failed, or the connection is gone.
+    Lost,
+    Acknowledged(Subject),
+    Refused(Subject),
+    /// A canary, after everything that arrived before it has been applied. The lag is wall time at its
+    /// arrival less the chain's Clock.
+    Canary {
+        slot: Slot,
+        lag_ms: i64,
+    },
+    /// A barrier's notification.
+    Barrier {
+        length: u64,
+        slot: Slot,
+    },
+    /// The recheck of an account, with the slot of the answer, or without one.
+    Rechecked {
+        generation: Generation,
+        address: Pubkey,
+        attempt: u32,
+        slot: Option<Slot>,
+    },
+    /// The account cannot stand under the link's canaries yet: its record is disputed, or missing.
+    NotCovered {
+        address: Pubkey,
+    },
+    /// The account's subscription missed a change.
+    Accused {
+        address: Pubkey,
+    },
+    /// The host's clocks jumped against each other.
+    ClockJumped,
+    Stop,
+}
+
+/// What to do.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Action {
+    Connect,
+    /// Give the connection up; pending subscribes are not cancelled, the client is dropped whole.
+    Disconnect,
+    Subscribe(Subject),
+    Unsubscribe(Subject),
+    Fetch(Fetch),
+    /// Put the account under the link's canaries.
+    Cover {
+        address: Pubkey,
+        generation: Generation,
+    },
+    /// Take one account from under them.
+    Uncover {
+        address: Pubkey,
+    },
+    /// Take all from under them.
+    UncoverAll,
+    /// Publish the link's proof.
+    Prove(LinkEvidence),
+}
+
+/// Accounts to read by RPC; the answers enter the ledger like every other observation.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Fetch {
+    /// For speed, as soon as subscribed.
+    Baseline(Pubkey),
+    /// As of a barrier: answered with [`Input::Rechecked`].
+    Recheck { generation: Generation, accounts: Vec<(Pubkey, u32)>, min_slot: Slot },
+    /// To find what a subscription missed.
+    Audit(Vec<Pubkey>),
+}
+
+/// Where a link stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum LinkPhase {
+    /// Waiting to connect again.
+    Waiting,
+    /// Connecting.
+    Connecting,
+    /// Connected; the canary has not ticked twice yet.
+    Probing,
+    /// The canary ticks: live accounts are fresh without RPC.
+    Live,
+    /// The canary ticks, too far behind wall time to prove anything.
+    Lagging,
+    /// Shut down.
+    Stopped,
+}
+
+impl LinkPhase {
+    /// The phase in lower case, as in logs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Connecting => "connecting",
+            Self::Probing => "probing",
+            Self::Live => "live",
+            Self::Lagging => "lagging",
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
+/// The deadlines and bounds of a connection.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct SessionSettings {
+    pub(crate) connect_timeout: Duration,
+    pub(crate) subscribe_deadline: Duration,
+    pub(crate) canary_deadline: Duration,
+    pub(crate) max_lag: Duration,
+    pub(crate) keepalive: Duration,
+    pub(crate) audit_every: Duration,
+    pub(crate) audit_batch: usize,
+    /// The link must have been live for so long before a loss counts as the first one again.
+    pub(crate) healthy_after: Duration,
+    pub(crate) backoff: Backoff,
+    /// Subscribes sent and unanswered, at most.
+    pub(crate) in_flight: usize,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Link {
+    Waiting,
+    Connecting,
+    Open(Open),
+    Stopped,
+}
+
+/// What is known of the connection that is open.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+struct Open {
+    /// The newest canary and when it was true.
+    canary: Option<(Slot, Tick)>,
+    lagging: bool,
+    live_since: Option<Tick>,
+    barriers: BTreeMap<u64, Barrier>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Barrier {
+    accounts: Vec<(Pubkey, u32)>,
+    /// Where the server gives no answer to a barrier, the canary that stands in for it.
+    canaries_left: Option<u8>,
+}
+
+/// See the module's invariants.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Session {
+    settings: SessionSettings,
+    link: Link,
+    generation: Generation,
+    evidence: LinkEvidence,
+    gauge: LagGauge,
+    roster: Roster,
+    audit: Audit,
+    backoff: Backoff,
+    timers: Timers,
+    random: u64,
+    actions: VecDeque<Action>,
+}
+
+impl Session {
+    /// A session that connects at once. `seed` spreads its backoff and its barrier lengths.
+    pub(crate) fn new(settings: SessionSettings, seed: u64, now: Tick) -> Self {
+        let mut session = Self {
+            audit: Audit::new(settings.audit_every, settings.audit_batch),
+            backoff: settings.backoff.clone(),
+            settings,
+            link: Link::Waiting,
+            generation: Generation(0),
+            evidence: LinkEvidence::default(),
+            gauge: LagGauge::default(),
+            roster: Roster::default(),
+            timers: Timers::default(),
+            random: seed,
+            actions: VecDeque::new(),
+        };
+        session.connect(now);
+        session
+    }
+
+    pub(crate) fn next_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// When [`Session::expire`] wants to be called next.
+    pub(crate) fn next_deadline(&self) -> Option<Tick> {
+        self.timers.next()
+    }
+
+    pub(crate) fn generation(&self) -> Generation {
+        self.generation
+    }
+
+    /// When what the link now tells was surely true: its last proof, if it has one.
+    pub(crate) fn proof(&self) -> Tick {
+        let proves = self.evidence.ticking && self.evidence.generation == self.generation;
+        if proves { self.evidence.proof } else { Tick::NEVER }
+    }
+
+    pub(crate) fn phase(&self) -> LinkPhase {
+        match &self.link {
+            Link::Waiting => LinkPhase::Waiting,
+            Link::Connecting => LinkPhase::Connecting,
+            Link::Stopped => LinkPhase::Stopped,
+            Link::Open(open) if open.lagging => LinkPhase::Lagging,
+            Link::Open(open) if open.live_since.is_some() => LinkPhase::Live,
+            Link::Open(_) => LinkPhase::Probing,
+        }
+    }
+
+    /// How many accounts are wanted, acknowledged by the server, and live.
+    pub(crate) fn counts(&self) -> (usize, usize, usize) {
+        self.roster.counts()
+    }
+
+    /// The account whose notification this is, while that subscription is the current one.
+    pub(crate) fn account(&self, subject: Subject) -> Option<Pubkey> {
+        match subject {
+            Subject::Account { address, attempt } => {
+                self.roster.is_current(&address, attempt).then_some(address)
+            }
+            Subject::Canary | Subject::Barrier { .. } => None,
+        }
+    }
+
+    pub(crate) fn handle(&mut self, now: Tick, input: Input) {
+        if self.link == Link::Stopped {
+            return;
+        }
+        match input {
+            Input::Watch { address, watch } => self.watch(address, watch),
+            Input::Unwatch { address } => self.release(address),
+            Input::Connected => self.connected(now),
+            Input::Lost => self.lost(now),
+            Input::Acknowledged(subject) => self.acknowledged(now, subject),
+            Input::Refused(subject) => self.refused(now, subject),
+            Input::Canary { slot, lag_ms } => self.canary(now, slot, lag_ms),
+            Input::Barrier { length, slot } => self.pass_barrier(length, slot),
+            Input::Rechecked { generation, address, attempt, slot } => {
+                if generation == self.generation {
+                    self.rechecked(now, address, attempt, slot);
+                }
+            }
+            Input::NotCovered { address } => self.recheck_later(now, address),
+            Input::Accused { address } => self.accused(address),
+            Input::ClockJumped => self.clock_jumped(now),
+            Input::Stop => {
+                self.end_connection();
+                self.link = Link::Stopped;
+                self.timers.stop_all();
+            }
+        }
+        self.pump(now);
+    }
+
+    /// Acts on every deadline that has passed.
+    pub(crate) fn expire(&mut self, now: Tick) {
+        while let Some(timer) = self.timers.expire(now) {
+            match timer {
+                Timer::Reconnect => self.connect(now),
+                Timer::Connect | Timer::Subscribe | Timer::Canary => self.lost(now),
+                Timer::Barrier => self.barriers_overdue(),
+                Timer::Keepalive => {
+                    self.raise_barrier(now, Vec::new());
+                    self.timers.set(Timer::Keepalive, now.plus(self.settings.keepalive));
+                }
+                Timer::Retry => self.retry(now),
+                Timer::Audit => self.audit(now),
+            }
+            self.pump(now);
+        }
+    }
+
+    fn act(&mut self, action: Action) {
+        self.actions.push_back(action);
+    }
+
+    fn open(&mut self) -> Option<&mut Open> {
+        match &mut self.link {
+            Link::Open(open) => Some(open),
+            _ => None,
+        }
+    }
+
+    // The connection.
+
+    fn connect(&mut self, now: Tick) {
+        self.link = Link::Connecting;
+        self.generation.0 += 1;
+        self.timers.set(Timer::Connect, now.plus(self.settings.connect_timeout));
+        self.act(Action::Connect);
+    }
+
+    fn connected(&mut self, now: Tick) {
+        if self.link != Link::Connecting {
+            return;
+        }
+        self.link = Link::Open(Open::default());
+        self.timers.stop(Timer::Connect);
+        self.timers.set(Timer::Canary, now.plus(self.settings.canary_deadline));
+        self.timers.set(Timer::Keepalive, now.plus(self.settings.keepalive));
+        self.timers.set(Timer::Audit, now.plus(self.audit.interval(self.roster.len())));
+        self.subscribe(now, Subject::Canary);
+    }
+
+    fn lost(&mut self, now: Tick) {
+        let live_since = self.open().and_then(|open| open.live_since);
+        if live_since.is_some_and(|since| now.since(since) >= self.settings.healthy_after) {
+            self.backoff.reset();
+        }
+        self.end_connection();
+        self.link = Link::Waiting;
+        let wait = self.backoff.next(&mut self.random);
+        self.timers.set(Timer::Reconnect, now.plus(wait));
+    }
+
+    /// Ends every proof of the connection, then the connection. (Invariant 4)
+    fn end_connection(&mut self) {
+        self.timers.stop_all();
+        self.roster.restart();
+        self.act(Action::UncoverAll);
+        self.evidence.ticking = false;
+        self.act(Action::Prove(self.evidence));
+        self.act(Action::Disconnect);
+    }
+
+    fn clock_jumped(&mut self, now: Tick) {
+        self.evidence.valid_from = now;
+        self.evidence.ticking = false;
+        if let Some(open) = self.open() {
+            open.canary = None;
+            open.live_since = None;
+        }
+        self.act(Action::Prove(self.evidence));
+    }
+
+    // Canary and barrier.
+
+    fn canary(&mut self, now: Tick, slot: Slot, lag_ms: i64) {
+        let true_at = self.gauge.true_at(now, lag_ms);
+        let lagging = lag_ms > i64::try_from(self.settings.max_lag.as_millis()).unwrap_or(i64::MAX);
+        let (generation, deadline) = (self.generation, now.plus(self.settings.canary_deadline));
+        let Some(open) = self.open() else { return };
+        let before = open.canary;
+        if before.is_some_and(|(newest, _)| slot <= newest) {
+            return;
+        }
+        open.lagging = lagging;
+        open.canary = (!lagging).then_some((slot, true_at));
+        let proved = before.filter(|_| !lagging);
+        if proved.is_some() {
+            open.live_since.get_or_insert(now);
+        } else if lagging {
+            open.live_since = None;
+        }
+        self.timers.set(Timer::Canary, deadline);
+        if let Some((slot, proof)) = proved {
+            let valid_from = self.evidence.valid_from;
+            self.evidence = LinkEvidence { generation, ticking: true, slot, proof, arrived: now, valid_from };
+            self.act(Action::Prove(self.evidence));
+        } else if self.evidence.ticking {
+            self.evidence.ticking = false;
+            self.act(Action::Prove(self.evidence));
+        }
+        self.canary_for_barriers(slot);
+    }
+
+    /// Subscribes the Clock once more, behind all that is subscribed already. The length is drawn from
+    /// numbers so many that no other client of the node holds the same.
+    fn raise_barrier(&mut self, now: Tick, accounts: Vec<(Pubkey, u32)>) {
+        let length = (1 << 20) + (next_random(&mut self.random) >> 32);
+        for (address, _) in &accounts {
+            self.roster.set(address, Stage::Behind);
+        }
+        if let Some(open) = self.open() {
+            open.barriers.insert(length, Barrier { accounts, canaries_left: None });
+            self.subscribe(now, Subject::Barrier { length });
+        }
+    }
+
+    fn pass_barrier(&mut self, length: u64, slot: Slot) {
+        let Some(barrier) = self.open().and_then(|open| open.barriers.remove(&length)) else {
+            return;
+        };
+        if self.open().is_some_and(|open| open.barriers.is_empty()) {
+            self.timers.stop(Timer::Barrier);
+        }
+        self.act(Action::Unsubscribe(Subject::Barrier { length }));
+        let mut accounts = barrier.accounts;
+        accounts.retain(|(address, attempt)| self.roster.is_current(address, *attempt));
+        self.recheck(accounts, slot);
+    }
+
+    /// A server that ignores a barrier may still tick: the next canary stands in.
+    fn barriers_overdue(&mut self) {
+        if let Some(open) = self.open() {
+            for barrier in open.barriers.values_mut() {
+                barrier.canaries_left.get_or_insert(1);
+            }
+        }
+    }
+
+    fn canary_for_barriers(&mut self, slot: Slot) {
+        let Some(open) = self.open() else { return };
+        let mut passed = Vec::new();
+        for (length, barrier) in &mut open.barriers {
+            if let Some(left) = &mut barrier.canaries_left {
+                *left = left.saturating_sub(1);
+                if *left == 0 {
+                    passed.push(*length);
+                }
+            }
+        }
+        for length in passed {
+            self.pass_barrier(length, slot);
+        }
+    }
+
+    // Accounts.
+
+    fn watch(&mut self, address: Pubkey, watch: WatchId) {
+        match self.roster.watch_of(&address) {
+            Some(known) if known == watch => {}
+            Some(_) => {
+                // Watched anew: the record is a new one, so everything is done again.
+                self.release(address);
+                self.roster.want(address, watch, self.settings.backoff.clone());
+            }
+            None => self.roster.want(address, watch, self.settings.backoff.clone()),
+        }
+    }
+
+    fn release(&mut self, address: Pubkey) {
+        if let Some(attempt) = self.roster.release(&address) {
+            self.act(Action::Unsubscribe(Subject::Account { address, attempt }));
+        }
+    }
+
+    fn accused(&mut self, address: Pubkey) {
+        self.act(Action::Uncover { address });
+        if let Some(attempt) = self.roster.again(&address) {
+            self.act(Action::Unsubscribe(Subject::Account { address, attempt }));
+        }
+    }
+
+    /// Sends what there is room for: subscribes first, then a barrier behind them.
+    fn pump(&mut self, now: Tick) {
+        if !matches!(self.link, Link::Open(_)) {
+            return;
+        }
+        while self.roster.in_flight() < self.settings.in_flight {
+            let Some((address, attempt)) = self.roster.next_waiting() else { break };
+            self.subscribe(now, Subject::Account { address, attempt });
+        }
+        let accounts = self.roster.ready_for_barrier(self.settings.in_flight);
+        if !accounts.is_empty() {
+            self.raise_barrier(now, accounts);
+        }
+        let oldest = self.roster.oldest_in_flight();
+        match oldest {
+            Some(sent) => self.timers.set(Timer::Subscribe, sent.plus(self.settings.subscribe_deadline)),
+            None => self.timers.stop(Timer::Subscribe),
+        }
+    }
+
+    fn subscribe(&mut self, now: Tick, subject: Subject) {
+        self.roster.sent(subject, now);
+        self.act(Action::Subscribe(subject));
+    }
+
+    fn acknowledged(&mut self, now: Tick, subject: Subject) {
+        if !self.roster.answered(subject) {
+            return;
+        }
+        match subject {
+            Subject::Canary => {}
+            Subject::Barrier { length } => {
+                let wanted = self.open().is_some_and(|open| open.barriers.contains_key(&length));
+                if wanted {
+                    self.timers.set_by(Timer::Barrier, now.plus(self.settings.canary_deadline));
+                } else {
+                    self.act(Action::Unsubscribe(subject));
+                }
+            }
+            Subject::Account { address, attempt } => {
+                if self.roster.is_current(&address, attempt) {
+                    self.roster.set(&address, Stage::Acknowledged);
+                    self.act(Action::Fetch(Fetch::Baseline(address)));
+                } else {
+                    self.act(Action::Unsubscribe(subject));
+                }
+            }
+        }
+    }
+
+    fn refused(&mut self, now: Tick, subject: Subject) {
+        if !self.roster.answered(subject) {
+            return;
+        }
+        match subject {
+            // No canary, no proof: another connection, or another node behind the same name, may do better.
+            Subject::Canary => self.lost(now),
+            Subject::Barrier { length } => {
+                if let Some(barrier) = self.open().and_then(|open| open.barriers.get_mut(&length)) {
+                    barrier.canaries_left = Some(2);
+                }
+            }
+            Subject::Account { address, attempt } => {
+                if self.roster.is_current(&address, attempt) {
+                    let until = self.roster.retry_at(&address, now, &mut self.random);
+                    self.roster.set(&address, Stage::Refused { until });
+                    self.timers.set_by(Timer::Retry, until);
+                }
+            }
+        }
+    }
+
+    fn recheck(&mut self, accounts: Vec<(Pubkey, u32)>, min_slot: Slot) {
+        if accounts.is_empty() {
+            return;
+        }
+        for (address, _) in &accounts {
+            self.roster.set(address, Stage::Rechecking { slot: min_slot });
+        }
+        self.act(Action::Fetch(Fetch::Recheck { generation: self.generation, accounts, min_slot }));
+    }
+
+    fn rechecked(&mut self, now: Tick, address: Pubkey, attempt: u32, answer: Option<Slot>) {
+        let Some(Stage::Rechecking { slot }) = self.roster.stage(&address, attempt) else { return };
+        if answer.is_some_and(|answer| answer >= slot) {
+            self.roster.set(&address, Stage::Live { slot });
+            self.act(Action::Cover { address, generation: self.generation });
+        } else {
+            self.recheck_later(now, address);
+        }
+    }
+
+    fn recheck_later(&mut self, now: Tick, address: Pubkey) {
+        let Some(Stage::Rechecking { slot } | Stage::Live { slot }) = self.roster.current_stage(&address)
+        else {
+            return;
+        };
+        let until = self.roster.retry_at(&address, now, &mut self.random);
+        self.roster.set(&address, Stage::RecheckDue { slot, until });
+        self.timers.set_by(Timer::Retry, until);
+    }
+
+    fn retry(&mut self, now: Tick) {
+        let (rechecks, next) = self.roster.retry(now);
+        for (slot, accounts) in rechecks {
+            self.recheck(accounts, slot);
+        }
+        if let Some(next) = next {
+            self.timers.set_by(Timer::Retry, next);
+        }
+    }
+
+    fn audit(&mut self, now: Tick) {
+        let due = self.roster.next_audit(&mut self.audit);
+        if !due.is_empty() {
+            self.act(Action::Fetch(Fetch::Audit(due)));
+        }
+        self.timers.set(Timer::Audit, now.plus(self.audit.interval(self.roster.len())));
+    }
+}

@@ -1,0 +1,231 @@
+//! Who is wanted, and how far each has come on the connection that is open.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use solana_pubkey::Pubkey;
+
+use super::Subject;
+use crate::core::{audit::Audit, backoff::Backoff, observation::Slot, time::Tick};
+
+/// Tells one watch of an address from a later one of the same address.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct WatchId(pub(crate) u64);
+
+/// How far a wanted account has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Stage {
+    /// To be subscribed when there is room.
+    Waiting,
+    /// Subscribe sent, unanswered.
+    Subscribing,
+    /// Subscribed; no barrier raised yet.
+    Acknowledged,
+    /// Subscribed; its barrier is under way.
+    Behind,
+    /// Past its barrier; the recheck as of `slot` is under way.
+    Rechecking { slot: Slot },
+    /// Past its barrier; the recheck failed and is due again.
+    RecheckDue { slot: Slot, until: Tick },
+    /// Subscribed, past its barrier, rechecked.
+    Live { slot: Slot },
+    /// Its subscribe was refused; to be tried again.
+    Refused { until: Tick },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Want {
+    watch: WatchId,
+    stage: Stage,
+    /// Tells the subscribes of this address on this connection apart, across watches.
+    attempt: u32,
+    backoff: Backoff,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct Roster {
+    wanted: BTreeMap<Pubkey, Want>,
+    waiting: BTreeSet<Pubkey>,
+    acknowledged: BTreeSet<Pubkey>,
+    /// Subscribes sent and unanswered, also of accounts no longer wanted.
+    in_flight: BTreeMap<Subject, Tick>,
+    subscribed: usize,
+    live: usize,
+    /// Attempts of accounts wanted from now on start here: past all that were released on this connection.
+    first_attempt: u32,
+}
+
+impl Roster {
+    pub(super) fn len(&self) -> usize {
+        self.wanted.len()
+    }
+
+    /// How many are wanted, subscribed, and live.
+    pub(super) fn counts(&self) -> (usize, usize, usize) {
+        (self.wanted.len(), self.subscribed, self.live)
+    }
+
+    /// Forgets the connection: everybody waits, nothing is under way.
+    pub(super) fn restart(&mut self) {
+        self.waiting = self.wanted.keys().copied().collect();
+        self.acknowledged.clear();
+        self.in_flight.clear();
+        (self.subscribed, self.live, self.first_attempt) = (0, 0, 0);
+        for want in self.wanted.values_mut() {
+            want.stage = Stage::Waiting;
+            want.attempt = 0;
+            want.backoff.reset();
+        }
+    }
+
+    pub(super) fn watch_of(&self, address: &Pubkey) -> Option<WatchId> {
+        self.wanted.get(address).map(|want| want.watch)
+    }
+
+    pub(super) fn want(&mut self, address: Pubkey, watch: WatchId, backoff: Backoff) {
+        let attempt = self.first_attempt;
+        self.wanted.insert(address, Want { watch, stage: Stage::Waiting, attempt, backoff });
+        self.waiting.insert(address);
+    }
+
+    /// Drops an account; the attempt to unsubscribe, if one is acknowledged. One still in flight is
+    /// unsubscribed when its answer comes.
+    pub(super) fn release(&mut self, address: &Pubkey) -> Option<u32> {
+        let want = self.wanted.remove(address)?;
+        self.unqueue(address);
+        self.first_attempt = self.first_attempt.max(want.attempt + 1);
+        self.subscribed -= usize::from(want.stage.subscribed());
+        self.live -= usize::from(want.stage.live());
+        want.stage.subscribed().then_some(want.attempt)
+    }
+
+    /// Starts an account's next attempt; the attempt to unsubscribe, if one is acknowledged.
+    pub(super) fn again(&mut self, address: &Pubkey) -> Option<u32> {
+        let want = self.wanted.get_mut(address)?;
+        if !want.stage.subscribed() {
+            return None;
+        }
+        let old = want.attempt;
+        want.attempt += 1;
+        self.set(address, Stage::Waiting);
+        Some(old)
+    }
+
+    pub(super) fn is_current(&self, address: &Pubkey, attempt: u32) -> bool {
+        self.wanted.get(address).is_some_and(|want| want.attempt == attempt)
+    }
+
+    pub(super) fn stage(&self, address: &Pubkey, attempt: u32) -> Option<Stage> {
+        self.wanted.get(address).filter(|want| want.attempt == attempt).map(|want| want.stage)
+    }
+
+    pub(super) fn current_stage(&self, address: &Pubkey) -> Option<Stage> {
+        self.wanted.get(address).map(|want| want.stage)
+    }
+
+    pub(super) fn set(&mut self, address: &Pubkey, stage: Stage) {
+        self.unqueue(address);
+        let Some(want) = self.wanted.get_mut(address) else { return };
+        let before = std::mem::replace(&mut want.stage, stage);
+        self.subscribed =
+            self.subscribed + usize::from(stage.subscribed()) - usize::from(before.subscribed());
+        self.live = self.live + usize::from(stage.live()) - usize::from(before.live());
+        match stage {
+            Stage::Waiting => {
+                self.waiting.insert(*address);
+            }
+            Stage::Acknowledged => {
+                self.acknowledged.insert(*address);
+            }
+            _ => {}
+        }
+    }
+
+    fn unqueue(&mut self, address: &Pubkey) {
+        self.waiting.remove(address);
+        self.acknowledged.remove(address);
+    }
+
+    pub(super) fn next_waiting(&mut self) -> Option<(Pubkey, u32)> {
+        let address = self.waiting.pop_first()?;
+        let want = self.wanted.get_mut(&address)?;
+        want.stage = Stage::Subscribing;
+        Some((address, want.attempt))
+    }
+
+    /// The accounts to put behind one barrier: all acknowledged ones, once no account's subscribe is in
+    /// flight or they are as many as `enough`.
+    pub(super) fn ready_for_barrier(&mut self, enough: usize) -> Vec<(Pubkey, u32)> {
+        let more_coming = self.in_flight.keys().any(|subject| matches!(subject, Subject::Account { .. }));
+        if more_coming && self.acknowledged.len() < enough {
+            return Vec::new();
+        }
+        let acknowledged = std::mem::take(&mut self.acknowledged);
+        acknowledged
+            .into_iter()
+            .filter_map(|address| self.wanted.get(&address).map(|want| (address, want.attempt)))
+            .collect()
+    }
+
+    pub(super) fn in_flight(&self) -> usize {
+        self.in_flight.len()
+    }
+
+    pub(super) fn sent(&mut self, subject: Subject, now: Tick) {
+        self.in_flight.insert(subject, now);
+    }
+
+    /// Notes an answer; `false` where nothing was asked.
+    pub(super) fn answered(&mut self, subject: Subject) -> bool {
+        self.in_flight.remove(&subject).is_some()
+    }
+
+    pub(super) fn oldest_in_flight(&self) -> Option<Tick> {
+        self.in_flight.values().min().copied()
+    }
+
+    pub(super) fn retry_at(&mut self, address: &Pubkey, now: Tick, random: &mut u64) -> Tick {
+        match self.wanted.get_mut(address) {
+            Some(want) => now.plus(want.backoff.next(random)),
+            None => now,
+        }
+    }
+
+    /// Puts refused accounts whose wait is over back in the queue; the rechecks that are due, by slot; and
+    /// when the next wait ends.
+    pub(super) fn retry(&mut self, now: Tick) -> (BTreeMap<Slot, Vec<(Pubkey, u32)>>, Option<Tick>) {
+        let mut rechecks = BTreeMap::<Slot, Vec<_>>::new();
+        let mut next: Option<Tick> = None;
+        for (address, want) in &mut self.wanted {
+            match want.stage {
+                Stage::Refused { until } if until <= now => {
+                    want.stage = Stage::Waiting;
+                    want.attempt += 1;
+                    self.waiting.insert(*address);
+                }
+                Stage::RecheckDue { slot, until } if until <= now => {
+                    rechecks.entry(slot).or_default().push((*address, want.attempt));
+                }
+                Stage::Refused { until } | Stage::RecheckDue { until, .. } => {
+                    next = Some(next.map_or(until, |earlier| earlier.min(until)));
+                }
+                _ => {}
+            }
+        }
+        (rechecks, next)
+    }
+
+    pub(super) fn next_audit(&self, audit: &mut Audit) -> Vec<Pubkey> {
+        audit.next(&self.wanted, |want| want.stage.live())
+    }
+}
+
+impl Stage {
+    /// Whether the server holds a subscription for the account.
+    fn subscribed(self) -> bool {
+        !matches!(self, Self::Waiting | Self::Subscribing | Self::Refused { .. })
+    }
+
+    fn live(self) -> bool {
+        matches!(self, Self::Live { .. })
+    }
+}

@@ -1,0 +1,49 @@
+//! Time as the core sees it.
+
+use std::time::Duration;
+
+/// A moment on the mirror's clock: nanoseconds since an origin that only that clock knows.
+///
+/// Ticks of one clock compare; the clock is `crate::clock::Clock`, or a counter in a test.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Tick(u64);
+
+impl Tick {
+    /// Before anything: evidence from then is no evidence.
+    pub(crate) const NEVER: Tick = Tick(0);
+
+    pub(crate) const fn from_nanos(nanos: u64) -> Self {
+        Self(nanos)
+    }
+
+    /// The time from `earlier` to here; zero where `earlier` is not earlier.
+    pub(crate) fn since(self, earlier: Tick) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+
+    pub(crate) fn plus(self, duration: Duration) -> Self {
+        Self(self.0.saturating_add(nanos(duration)))
+    }
+
+    pub(crate) fn minus(self, duration: Duration) -> Self {
+        Self(self.0.saturating_sub(nanos(duration)))
+    }
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arithmetic_saturates_instead_of_wrapping() {
+        let tick = Tick::from_nanos(5);
+        assert_eq!(tick.minus(Duration::from_secs(1)), Tick::NEVER);
+        assert_eq!(tick.since(Tick::from_nanos(9)), Duration::ZERO);
+        assert_eq!(tick.plus(Duration::MAX), Tick::from_nanos(u64::MAX));
+        assert_eq!(tick.plus(Duration::from_nanos(4)).since(tick), Duration::from_nanos(4));
+    }
+}

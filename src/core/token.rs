@@ -1,0 +1,354 @@
+//! What stands at an address: token account bytes of SPL Token and Token-2022, decoded.
+
+use std::fmt;
+
+use solana_program_pack::Pack;
+use solana_pubkey::Pubkey;
+use spl_token_2022_interface::{
+    extension::{BaseStateWithExtensions, StateWithExtensions},
+    state::{Account, AccountState as RawState, Mint, Multisig},
+};
+
+/// The two programs that hold token accounts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum TokenProgram {
+    /// SPL Token, `TokenkegQfeZyiNwAJbNbGKPFXCWuBvf9Ss623VQ5DA`.
+    Token,
+    /// Token-2022, `TokenzQdBNbLqP5VEhdkAS6EPFLC1PHnBqCXEpPxuEb`.
+    Token2022,
+}
+
+impl TokenProgram {
+    /// Both, in the order in which a wallet is searched.
+    pub const ALL: [TokenProgram; 2] = [TokenProgram::Token, TokenProgram::Token2022];
+
+    /// The program's address.
+    pub const fn id(self) -> Pubkey {
+        match self {
+            Self::Token => spl_token_interface::ID,
+            Self::Token2022 => spl_token_2022_interface::ID,
+        }
+    }
+
+    /// The program with this address, if it is one of the two.
+    pub fn from_id(id: &Pubkey) -> Option<Self> {
+        Self::ALL.into_iter().find(|program| program.id() == *id)
+    }
+
+    /// The associated token account (ATA) of a wallet for a mint of this program.
+    ///
+    /// The address depends on the program: the ATA of a Token-2022 mint derived with SPL Token does not exist.
+    pub fn associated_account(self, wallet: &Pubkey, mint: &Pubkey) -> Pubkey {
+        spl_associated_token_account_interface::address::get_associated_token_address_with_program_id(
+            wallet,
+            mint,
+            &self.id(),
+        )
+    }
+}
+
+impl fmt::Display for TokenProgram {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Token => "spl-token",
+            Self::Token2022 => "token-2022",
+        })
+    }
+}
+
+/// What the bytes of a token account say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct TokenAccount {
+    /// The program that owns the account.
+    pub program: TokenProgram,
+    /// The mint whose tokens it holds.
+    pub mint: Pubkey,
+    /// The wallet that may move them (the token account's `owner` field).
+    pub owner: Pubkey,
+    /// How many, in the mint's smallest unit. For wrapped SOL this excludes lamports not yet synced.
+    pub amount: u64,
+    /// Frozen by the mint's freeze authority.
+    pub frozen: bool,
+    /// Who may also move tokens, and at most how many.
+    pub delegate: Option<Delegate>,
+    /// Who may close the account, where that is not the owner.
+    pub close_authority: Option<Pubkey>,
+    /// For wrapped SOL, the lamports kept back for rent.
+    pub native_reserve: Option<u64>,
+    /// The Token-2022 extensions on the account.
+    pub extensions: Extensions,
+}
+
+/// Another key's right to move tokens out of an account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct Delegate {
+    /// The key.
+    pub key: Pubkey,
+    /// What is left of its allowance, in the mint's smallest unit.
+    pub amount: u64,
+}
+
+/// The set of Token-2022 extension types present on an account, by their numbers on chain.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct Extensions {
+    types: u64,
+    unknown: bool,
+}
+
+impl Extensions {
+    /// Whether the extension of that number (`ExtensionType` in Token-2022) is present.
+    pub fn contains(self, extension: u16) -> bool {
+        extension < 64 && self.types & (1 << extension) != 0
+    }
+
+    /// Whether the account has extensions that this version does not know: newer, or malformed.
+    pub fn has_unknown(self) -> bool {
+        self.unknown
+    }
+
+    fn of(account: &StateWithExtensions<'_, Account>) -> Self {
+        let Ok(types) = account.get_extension_types() else {
+            return Self { types: 0, unknown: true };
+        };
+        types.into_iter().fold(Self::default(), |set, extension| match u16::from(extension) {
+            number @ 0..64 => Self { types: set.types | 1 << number, ..set },
+            _ => Self { unknown: true, ..set },
+        })
+    }
+}
+
+impl fmt::Debug for Extensions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut set = f.debug_set();
+        set.entries((0..64).filter(|number| self.contains(*number)));
+        if self.unknown {
+            set.entry(&"unknown");
+        }
+        set.finish()
+    }
+}
+
+/// Why an account that exists is not a token account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum NotToken {
+    /// It belongs to a program that holds no token accounts.
+    ForeignProgram(Pubkey),
+    /// It belongs to the other token program than the one expected.
+    WrongTokenProgram(TokenProgram),
+    /// It has the room of a token account, and was never initialized.
+    Uninitialized,
+    /// It is a mint.
+    Mint,
+    /// It is a multisig of signers.
+    Multisig,
+    /// Its bytes are none of the layouts of its token program.
+    Malformed,
+}
+
+impl fmt::Display for NotToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ForeignProgram(program) => write!(f, "owned by program {program}"),
+            Self::WrongTokenProgram(program) => write!(f, "owned by the other token program, {program}"),
+            Self::Uninitialized => f.write_str("not initialized"),
+            Self::Mint => f.write_str("a mint"),
+            Self::Multisig => f.write_str("a multisig"),
+            Self::Malformed => f.write_str("malformed"),
+        }
+    }
+}
+
+/// What stands at an address, whoever asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Presence {
+    /// No account, or a system account without data, as anyone can make by sending lamports to the address.
+    Absent,
+    Token(TokenAccount),
+    NotToken(NotToken),
+}
+
+impl Presence {
+    /// Decodes an account as sources report it: the owning program, the lamports, the bytes.
+    pub(crate) fn decode(program: &Pubkey, lamports: u64, data: &[u8]) -> Self {
+        const SYSTEM_PROGRAM: Pubkey = Pubkey::new_from_array([0; 32]);
+        if data.is_empty() && (lamports == 0 || *program == SYSTEM_PROGRAM) {
+            return Self::Absent;
+        }
+        match TokenProgram::from_id(program) {
+            None => Self::NotToken(NotToken::ForeignProgram(*program)),
+            Some(program) => match decode_token(program, data) {
+                Ok(account) => Self::Token(account),
+                Err(reason) => Self::NotToken(reason),
+            },
+        }
+    }
+}
+
+fn decode_token(program: TokenProgram, data: &[u8]) -> Result<TokenAccount, NotToken> {
+    if data.len() == Multisig::LEN {
+        return Err(NotToken::Multisig);
+    }
+    // Behind the base of an extended account stands its type: 1 is a mint, 2 an account.
+    if data.len() == Mint::LEN || data.get(Account::LEN) == Some(&1) {
+        return Err(NotToken::Mint);
+    }
+    // SPL Token knows one length; bytes beyond it are Token-2022's.
+    if program == TokenProgram::Token && data.len() != Account::LEN {
+        return Err(NotToken::Malformed);
+    }
+    let account = StateWithExtensions::<Account>::unpack(data).map_err(|_| {
+        // The state byte of the shared layout: 0 is uninitialized.
+        match data.get(108) {
+            Some(0) => NotToken::Uninitialized,
+            _ => NotToken::Malformed,
+        }
+    })?;
+    let base = &account.base;
+    Ok(TokenAccount {
+        program,
+        mint: base.mint,
+        owner: base.owner,
+        amount: base.amount,
+        frozen: base.state == RawState::Frozen,
+        delegate: Option::from(base.delegate).map(|key| Delegate { key, amount: base.delegated_amount }),
+        close_authority: base.close_authority.into(),
+        native_reserve: base.is_native.into(),
+        extensions: Extensions::of(&account),
+    })
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A plain SPL Token account's bytes, written by hand from the layout in the program's documentation.
+    pub(crate) fn account_bytes(mint: Pubkey, owner: Pubkey, amount: u64) -> Vec<u8> {
+        let mut data = vec![0; 165];
+        data[0..32].copy_from_slice(mint.as_ref());
+        data[32..64].copy_from_slice(owner.as_ref());
+        data[64..72].copy_from_slice(&amount.to_le_bytes());
+        data[108] = 1;
+        data
+    }
+
+    fn key(byte: u8) -> Pubkey {
+        Pubkey::new_from_array([byte; 32])
+    }
+
+    fn decode(program: TokenProgram, data: &[u8]) -> Presence {
+        Presence::decode(&program.id(), 2_039_280, data)
+    }
+
+    fn token(presence: Presence) -> TokenAccount {
+        match presence {
+            Presence::Token(account) => account,
+            other => panic!("not a token account: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn every_field_comes_from_its_place() {
+        let mut data = account_bytes(key(1), key(2), 0x0102_0304_0506_0708);
+        data[72] = 1;
+        data[76..108].copy_from_slice(key(3).as_ref());
+        data[108] = 2;
+        data[109] = 1;
+        data[113..121].copy_from_slice(&2_039_280u64.to_le_bytes());
+        data[121..129].copy_from_slice(&77u64.to_le_bytes());
+        data[129] = 1;
+        data[133..165].copy_from_slice(key(4).as_ref());
+        for program in TokenProgram::ALL {
+            assert_eq!(
+                token(decode(program, &data)),
+                TokenAccount {
+                    program,
+                    mint: key(1),
+                    owner: key(2),
+                    amount: 0x0102_0304_0506_0708,
+                    frozen: true,
+                    delegate: Some(Delegate { key: key(3), amount: 77 }),
+                    close_authority: Some(key(4)),
+                    native_reserve: Some(2_039_280),
+                    extensions: Extensions::default(),
+                }
+            );
+        }
+    }
+
+    #[test]
+    fn token_2022_extensions_are_listed_and_an_unknown_one_hides_nothing() {
+        let mut data = account_bytes(key(1), key(2), 9);
+        data.push(2);
+        data.extend([7, 0, 0, 0]); // ImmutableOwner, no bytes
+        let account = token(decode(TokenProgram::Token2022, &data));
+        assert!(account.extensions.contains(7) && !account.extensions.contains(8));
+        assert!(!account.extensions.has_unknown());
+
+        data.extend([0xff, 0x7f, 2, 0, 1, 1]); // a type of the future, two bytes
+        let account = token(decode(TokenProgram::Token2022, &data));
+        assert_eq!(account.amount, 9);
+        assert!(account.extensions.has_unknown());
+    }
+
+    #[test]
+    fn the_program_decides_the_layout() {
+        let mut data = account_bytes(key(1), key(2), 9);
+        data.extend([2, 7, 0, 0, 0]);
+        assert_eq!(decode(TokenProgram::Token, &data), Presence::NotToken(NotToken::Malformed));
+        assert_eq!(token(decode(TokenProgram::Token2022, &data)).amount, 9);
+    }
+
+    #[test]
+    fn what_is_no_token_account_says_what_it_is() {
+        let good = account_bytes(key(1), key(2), 9);
+        let mut uninitialized = good.clone();
+        uninitialized[108] = 0;
+        let mut malformed = good.clone();
+        malformed[108] = 3;
+        let mut mint_typed = good.clone();
+        mint_typed.push(1);
+        let mut unknown_type = good.clone();
+        unknown_type.push(3);
+        for (data, reason) in [
+            (uninitialized, NotToken::Uninitialized),
+            (malformed, NotToken::Malformed),
+            (mint_typed, NotToken::Mint),
+            (unknown_type, NotToken::Malformed),
+            (vec![0; 355], NotToken::Multisig),
+            (vec![0; 82], NotToken::Mint),
+            (vec![1; 164], NotToken::Malformed),
+            (vec![], NotToken::Malformed),
+        ] {
+            let seen = decode(TokenProgram::Token2022, &data);
+            assert_eq!(seen, Presence::NotToken(reason), "{} bytes", data.len());
+        }
+        let foreign = Presence::decode(&key(9), 1, &good);
+        assert_eq!(foreign, Presence::NotToken(NotToken::ForeignProgram(key(9))));
+    }
+
+    #[test]
+    fn an_empty_system_account_is_absence() {
+        let system = Pubkey::default();
+        assert_eq!(Presence::decode(&system, 0, &[]), Presence::Absent);
+        assert_eq!(Presence::decode(&system, 890_880, &[]), Presence::Absent);
+        let with_data = Presence::decode(&system, 890_880, &[1]);
+        assert_eq!(with_data, Presence::NotToken(NotToken::ForeignProgram(system)));
+    }
+
+    #[test]
+    fn the_ata_depends_on_the_program() {
+        // From `spl-token address --verbose` conventions: derived here by the PDA rule itself.
+        let (wallet, mint) = (key(5), key(6));
+        for program in TokenProgram::ALL {
+            let (expected, _) = Pubkey::find_program_address(
+                &[wallet.as_ref(), program.id().as_ref(), mint.as_ref()],
+                &"ATokenGPvbdGVxr1b2hvZbsiqW5xWH25efTNsLJA8knL".parse().unwrap(),
+            );
+            assert_eq!(program.associated_account(&wallet, &mint), expected);
+        }
+    }
+}

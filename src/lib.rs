@@ -1,0 +1,34 @@
+#![doc = "A mirror of token balances for Solana trading bots."]
+
+mod book;
+mod clock;
+mod config;
+mod core;
+mod endpoint;
+mod error;
+mod fallback;
+mod health;
+mod link;
+mod mirror;
+mod reading;
+mod source;
+mod stats;
+mod updates;
+mod wire;
+
+pub use config::Builder;
+pub use core::{
+    freshness::{Freshness, StaleReason},
+    mint::{Mint, UiScale},
+    observation::{Origin, Slot},
+    session::LinkPhase,
+    state::AccountState,
+    token::{Delegate, Extensions, NotToken, TokenAccount, TokenProgram},
+};
+pub use error::{ConfigError, ReadError, RpcFailure, Stale, WaitError, WatchError};
+pub use health::Health;
+pub use mirror::{Balance, Mirror, Reader, ServedFrom, Target};
+pub use reading::{Floor, Query, Reading};
+pub use solana_commitment_config::CommitmentLevel;
+pub use solana_pubkey::Pubkey;
+pub use updates::{AccountUpdate, Update, Updates};

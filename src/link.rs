@@ -1,0 +1,383 @@
+//! The one loop of a connection: it feeds the session and carries out what the session decides.
+
+use std::{fmt, future::pending, sync::Arc, time::Duration};
+
+use arc_swap::ArcSwap;
+use futures::{
+    FutureExt, StreamExt,
+    future::{BoxFuture, OptionFuture},
+    stream::FuturesUnordered,
+};
+use solana_commitment_config::CommitmentLevel;
+use solana_pubkey::Pubkey;
+use solana_pubsub_client::nonblocking::pubsub_client::PubsubClient;
+use tokio::sync::{Notify, oneshot, watch};
+use tracing::{debug, info, warn};
+
+use crate::{
+    book::{Book, Shared},
+    clock::{JumpDetector, wall_ms},
+    core::{
+        observation::{Generation, Observation, Slot, Source},
+        session::{Action, Fetch, Input, LinkPhase, Session, Subject},
+        time::Tick,
+    },
+    endpoint::{Endpoint, Redacted},
+    error::RpcFailure,
+    fallback::{Ask, Fallback},
+    source::{RawAccount, lag_ms, pubsub},
+    wire::{Turn, Wire},
+};
+
+/// The clocks are compared at least so often, also where nothing happens.
+const HEARTBEAT: Duration = Duration::from_secs(1);
+
+/// Where the link stands, for [`Health`](crate::Health).
+#[derive(Clone, Debug)]
+pub(crate) struct LinkStatus {
+    pub(crate) phase: LinkPhase,
+    pub(crate) since: Tick,
+    pub(crate) wanted: usize,
+    pub(crate) acknowledged: usize,
+    pub(crate) live: usize,
+    /// The newest canary's slot, and by how much its Clock lagged wall time.
+    pub(crate) canary: Option<(Slot, i64)>,
+    pub(crate) last_error: Option<String>,
+}
+
+impl LinkStatus {
+    pub(crate) fn new(now: Tick) -> Self {
+        Self {
+            phase: LinkPhase::Connecting,
+            since: now,
+            wanted: 0,
+            acknowledged: 0,
+            live: 0,
+            canary: None,
+            last_error: None,
+        }
+    }
+}
+
+/// How a connection came to its end.
+#[derive(Debug)]
+enum Loss {
+    Refused(String),
+    Ended,
+    Flooded,
+}
+
+impl fmt::Display for Loss {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused(reason) => write!(f, "cannot connect: {reason}"),
+            Self::Ended => f.write_str("the connection ended"),
+            Self::Flooded => f.write_str("the server sends faster than can be read"),
+        }
+    }
+}
+
+enum Event {
+    Stop,
+    Orders,
+    Connected(Result<PubsubClient, String>),
+    Turn(Turn),
+    Rechecked { generation: Generation, address: Pubkey, attempt: u32, slot: Option<Slot> },
+    Wake,
+}
+
+/// See the module.
+pub(crate) struct Link {
+    session: Session,
+    shared: Arc<Shared>,
+    book: Arc<Book>,
+    fallback: Fallback,
+    endpoint: Endpoint,
+    commitment: CommitmentLevel,
+    status: Arc<ArcSwap<LinkStatus>>,
+    jumps: JumpDetector,
+    orders: Arc<Notify>,
+    connecting: Option<BoxFuture<'static, Result<PubsubClient, String>>>,
+    wire: Option<Wire>,
+    rechecks: FuturesUnordered<BoxFuture<'static, Event>>,
+    baselines: Vec<Pubkey>,
+    now: LinkStatus,
+}
+
+impl Link {
+    pub(crate) fn new(
+        session: Session,
+        shared: Arc<Shared>,
+        book: Arc<Book>,
+        fallback: Fallback,
+        endpoint: Endpoint,
+        commitment: CommitmentLevel,
+        status: Arc<ArcSwap<LinkStatus>>,
+    ) -> Self {
+        let tick = book.clock.now();
+        let orders = shared.lock().orders_given();
+        Self {
+            session,
+            shared,
+            fallback,
+            endpoint,
+            commitment,
+            jumps: JumpDetector::new(tick, wall_ms()),
+            orders,
+            connecting: None,
+            wire: None,
+            rechecks: FuturesUnordered::new(),
+            baselines: Vec::new(),
+            now: LinkStatus::clone(&status.load()),
+            status,
+            book,
+        }
+    }
+
+    /// Runs until told to stop.
+    pub(crate) async fn run(mut self, mut stop: watch::Receiver<()>) {
+        self.carry_out();
+        while self.session.phase() != LinkPhase::Stopped {
+            let event = self.next_event(&mut stop).await;
+            self.take(event);
+            let now = self.book.clock.now();
+            if self.jumps.jumped(now, wall_ms()) {
+                warn!("the host's clocks jumped: every proof is void");
+                self.session.handle(now, Input::ClockJumped);
+            }
+            self.session.expire(now);
+            self.carry_out();
+            self.report(now);
+        }
+    }
+
+    /// To stop comes first, then orders and answers, which are few; the wire, which may be busy, after them;
+    /// the clock last, so that a deadline is judged by all that had arrived before it.
+    async fn next_event(&mut self, stop: &mut watch::Receiver<()>) -> Event {
+        let now = self.book.clock.now();
+        let wake = self.session.next_deadline().map_or(HEARTBEAT, |due| due.since(now).min(HEARTBEAT));
+        let Self { orders, connecting, wire, rechecks, .. } = self;
+        let turn = async {
+            match wire {
+                Some(wire) => wire.turn().await,
+                None => pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            _ = stop.changed() => Event::Stop,
+            () = orders.notified() => Event::Orders,
+            Some(outcome) = OptionFuture::from(connecting.as_mut()) => Event::Connected(outcome),
+            Some(event) = rechecks.next(), if !rechecks.is_empty() => event,
+            turn = turn => Event::Turn(turn),
+            () = tokio::time::sleep(wake) => Event::Wake,
+        }
+    }
+
+    fn take(&mut self, event: Event) {
+        let now = self.book.clock.now();
+        match event {
+            Event::Stop => self.session.handle(now, Input::Stop),
+            Event::Orders => {
+                let orders = self.shared.lock().take_orders();
+                for (address, watch) in orders.watches {
+                    let input = match watch {
+                        Some(watch) => Input::Watch { address, watch },
+                        None => Input::Unwatch { address },
+                    };
+                    self.session.handle(now, input);
+                }
+                for address in orders.accused {
+                    self.session.handle(now, Input::Accused { address });
+                }
+            }
+            Event::Connected(outcome) => {
+                self.connecting = None;
+                match outcome {
+                    Ok(client) => {
+                        self.book.stats.connects.add(1);
+                        self.wire = Some(Wire::new(client, self.commitment));
+                        self.session.handle(now, Input::Connected);
+                    }
+                    Err(reason) => self.lose(now, &Loss::Refused(reason)),
+                }
+            }
+            Event::Turn(Turn::Events(events)) => {
+                for (subject, event) in events {
+                    self.notified(subject, event);
+                    // Each input's actions before the next input: a canary's proof is published after the
+                    // records that it speaks for.
+                    self.carry_out();
+                }
+            }
+            Event::Turn(Turn::Ended) => self.lose(now, &Loss::Ended),
+            Event::Turn(Turn::Flooded) => self.lose(now, &Loss::Flooded),
+            Event::Rechecked { generation, address, attempt, slot } => {
+                self.session.handle(now, Input::Rechecked { generation, address, attempt, slot });
+            }
+            Event::Wake => {}
+        }
+    }
+
+    fn lose(&mut self, now: Tick, loss: &Loss) {
+        self.now.last_error = Some(loss.to_string());
+        self.session.handle(now, Input::Lost);
+    }
+
+    fn notified(&mut self, subject: Subject, event: pubsub::Event) {
+        let now = self.book.clock.now();
+        let response = match event {
+            pubsub::Event::Acknowledged => return self.session.handle(now, Input::Acknowledged(subject)),
+            pubsub::Event::Refused { reason } => {
+                let reason = self.endpoint.scrub(&reason);
+                warn!(?subject, reason, "a subscription was refused");
+                self.book.stats.refused.add(1);
+                self.now.last_error = Some(format!("a subscription was refused: {reason}"));
+                return self.session.handle(now, Input::Refused(subject));
+            }
+            pubsub::Event::Notified(response) => response,
+        };
+        let slot = response.context.slot;
+        let account = RawAccount::decode(&response.value);
+        match subject {
+            Subject::Barrier { length } => self.session.handle(now, Input::Barrier { length, slot }),
+            Subject::Canary => match account.ok().and_then(|clock| clock.unix_timestamp()) {
+                Some(time) => {
+                    let lag_ms = lag_ms(wall_ms(), time);
+                    self.now.canary = Some((slot, lag_ms));
+                    self.session.handle(now, Input::Canary { slot, lag_ms });
+                }
+                // Not a tick: if none follows, the deadline speaks.
+                None => warn!("a canary does not hold a Clock"),
+            },
+            Subject::Account { .. } => {
+                let Some(address) = self.session.account(subject) else { return };
+                self.book.stats.notifications.add(1);
+                match account {
+                    Ok(account) => {
+                        let seen = Observation {
+                            presence: account.presence(),
+                            slot,
+                            source: Source::Subscription(self.session.generation()),
+                            proof: self.session.proof(),
+                        };
+                        self.shared.lock().apply(&address, &seen);
+                    }
+                    Err(reason) => {
+                        warn!(account = %address, reason, "a notification cannot be read: subscribing anew");
+                        self.session.handle(now, Input::Accused { address });
+                    }
+                }
+            }
+        }
+    }
+
+    fn carry_out(&mut self) {
+        while let Some(action) = self.session.next_action() {
+            match action {
+                Action::Connect => {
+                    let endpoint = self.endpoint.clone();
+                    self.connecting = Some(async move { pubsub::connect(&endpoint).await }.boxed());
+                }
+                Action::Disconnect => self.disconnect(),
+                Action::Subscribe(subject) => {
+                    if let Some(wire) = &mut self.wire {
+                        wire.subscribe(subject);
+                    }
+                }
+                Action::Unsubscribe(subject) => {
+                    if let Some(wire) = &mut self.wire {
+                        wire.unsubscribe(subject);
+                    }
+                }
+                Action::Fetch(fetch) => self.fetch(fetch),
+                Action::Cover { address, generation } => {
+                    let covered = self.shared.lock().cover(&address, generation);
+                    if !covered {
+                        self.session.handle(self.book.clock.now(), Input::NotCovered { address });
+                    }
+                }
+                Action::Uncover { address } => self.shared.lock().uncover(&address),
+                Action::UncoverAll => self.shared.lock().uncover_all(),
+                Action::Prove(evidence) => self.shared.lock().prove(evidence),
+            }
+        }
+        // The baselines of one turn share a call.
+        if !self.baselines.is_empty() {
+            let addresses = std::mem::take(&mut self.baselines);
+            drop(self.ask(addresses, 0));
+        }
+    }
+
+    fn disconnect(&mut self) {
+        self.connecting = None;
+        self.now.canary = None;
+        if let Some(wire) = self.wire.take() {
+            self.book.stats.losses.add(1);
+            let (client, endpoint) = (wire.into_client(), self.endpoint.clone());
+            tokio::spawn(async move {
+                if let Some(reason) = pubsub::close(client, &endpoint).await {
+                    debug!(reason, "why the connection had ended");
+                }
+            });
+        }
+    }
+
+    fn fetch(&mut self, fetch: Fetch) {
+        match fetch {
+            Fetch::Baseline(address) => self.baselines.push(address),
+            // Its answers speak through the ledger.
+            Fetch::Audit(addresses) => drop(self.ask(addresses, 0)),
+            Fetch::Recheck { generation, accounts, min_slot } => {
+                let answers = self.ask(accounts.iter().map(|(address, _)| *address).collect(), min_slot);
+                for ((address, attempt), answer) in accounts.into_iter().zip(answers) {
+                    let rechecked = async move {
+                        let slot = answer.await.ok().and_then(Result::ok);
+                        Event::Rechecked { generation, address, attempt, slot }
+                    };
+                    self.rechecks.push(rechecked.boxed());
+                }
+            }
+        }
+    }
+
+    /// Hands the addresses in as one ask; where the queue is full, every answer fails at once.
+    fn ask(
+        &self,
+        addresses: Vec<Pubkey>,
+        min_slot: Slot,
+    ) -> Vec<oneshot::Receiver<Result<Slot, RpcFailure>>> {
+        let not_before = self.book.clock.now();
+        let (asks, answers) = addresses
+            .into_iter()
+            .map(|address| {
+                let (reply, answer) = oneshot::channel();
+                (Ask { address, min_slot, not_before, urgent: false, reply }, answer)
+            })
+            .unzip();
+        if self.fallback.ask(asks).is_err() {
+            debug!("the queue of RPC reads is full");
+        }
+        answers
+    }
+
+    /// Logs a change of phase, and publishes where the link stands.
+    fn report(&mut self, now: Tick) {
+        let phase = self.session.phase();
+        if phase != self.now.phase {
+            let from = self.now.phase.name();
+            let spent = now.since(self.now.since);
+            let url = Redacted(&self.endpoint.ws);
+            let error = self.now.last_error.as_deref().unwrap_or_default();
+            match phase {
+                LinkPhase::Waiting => warn!(%url, from, ?spent, error, "link lost, connecting anew soon"),
+                LinkPhase::Lagging => warn!(%url, from, ?spent, "link lags: the node proves nothing"),
+                _ => info!(%url, from, ?spent, "link {}", phase.name()),
+            }
+            self.now.phase = phase;
+            self.now.since = now;
+        }
+        (self.now.wanted, self.now.acknowledged, self.now.live) = self.session.counts();
+        self.status.store(Arc::new(self.now.clone()));
+    }
+}

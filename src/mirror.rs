@@ -1,0 +1,484 @@
+//! The public handle.
+
+use std::{
+    fmt,
+    pin::pin,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use solana_commitment_config::CommitmentLevel;
+use solana_pubkey::Pubkey;
+use tokio::{
+    runtime::Handle,
+    sync::{oneshot, watch},
+    task::JoinHandle,
+};
+
+use crate::{
+    book::{self, Book, Cell, Shared},
+    clock::Clock,
+    config::Builder,
+    core::{
+        mint::Mint,
+        observation::Slot,
+        session::Session,
+        state::{AccountState, Expected},
+        time::Tick,
+        token::TokenProgram,
+    },
+    error::{ConfigError, ReadError, RpcFailure, Stale, WaitError, WatchError},
+    fallback::{self, Ask, Fallback},
+    health::{self, Health},
+    link::{Link, LinkStatus},
+    reading::{Query, Reading},
+    source::rpc::RpcSource,
+    updates::Updates,
+};
+
+/// How long shutting down may take before it is left to itself.
+const GOODBYE: Duration = Duration::from_secs(2);
+
+/// An account to watch, and what is expected of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Target {
+    address: Pubkey,
+    expected: Expected,
+}
+
+impl Target {
+    /// A token account by its address. Mint, owner and program are learnt from the first sight of it, so that
+    /// only later changes can be told, unless they are given.
+    pub fn account(address: Pubkey) -> Self {
+        Self { address, expected: Expected::default() }
+    }
+
+    /// A wallet's associated token account (ATA) for a mint, which may not exist yet.
+    pub fn ata(wallet: &Pubkey, mint: &Pubkey, program: TokenProgram) -> Self {
+        Self {
+            address: program.associated_account(wallet, mint),
+            expected: Expected { program: Some(program), mint: Some(*mint), owner: Some(*wallet) },
+        }
+    }
+
+    /// Expects the account to hold this mint's tokens.
+    #[must_use]
+    pub fn mint(mut self, mint: Pubkey) -> Self {
+        self.expected.mint = Some(mint);
+        self
+    }
+
+    /// Expects the account to be this wallet's.
+    #[must_use]
+    pub fn owner(mut self, owner: Pubkey) -> Self {
+        self.expected.owner = Some(owner);
+        self
+    }
+
+    /// Expects the account to be of this program.
+    #[must_use]
+    pub fn program(mut self, program: TokenProgram) -> Self {
+        self.expected.program = Some(program);
+        self
+    }
+
+    /// The account's address.
+    pub fn address(&self) -> Pubkey {
+        self.address
+    }
+}
+
+/// A real-time mirror of token accounts; see the [crate's documentation](crate). Clones are the same mirror.
+/// Dropping the last one ends all its tasks, and every [`Reader`] goes stale.
+#[derive(Clone)]
+pub struct Mirror {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    shared: Arc<Shared>,
+    book: Arc<Book>,
+    fallback: Fallback,
+    status: Arc<ArcSwap<LinkStatus>>,
+    stop: watch::Sender<()>,
+    tasks: Mutex<Vec<JoinHandle<()>>>,
+    commitment: CommitmentLevel,
+    selling_age: Duration,
+    general_age: Duration,
+    read_deadline: Duration,
+    /// Reads that may wait for RPC at once.
+    pending: Arc<tokio::sync::Semaphore>,
+    max_pending: usize,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.shared.lock().stop();
+        // The tasks hear of it when `stop` is dropped, next.
+    }
+}
+
+/// From where a balance was served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ServedFrom {
+    /// Memory, without waiting for anything.
+    Cache,
+    /// An RPC call, or what arrived while it was under way.
+    Rpc,
+}
+
+/// A balance that meets the query it was read with.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Balance {
+    /// The account's state.
+    pub state: AccountState,
+    /// The reading it was taken from, with its evidence.
+    pub reading: Reading,
+    /// From where it was served.
+    pub served_from: ServedFrom,
+}
+
+impl Mirror {
+    /// Sets up a mirror of one node: its RPC URL, from which the WebSocket URL follows unless given.
+    pub fn builder(rpc_url: impl Into<String>) -> Builder {
+        Builder::new(rpc_url.into())
+    }
+
+    /// Watches an account from now on: subscribed, baselined, and served. Watching twice is the same watch;
+    /// expectations left open the first time are added.
+    ///
+    /// # Errors
+    /// The limit of accounts is reached, other expectations are held already, or the mirror has shut down.
+    pub fn watch(&self, target: Target) -> Result<Reader, WatchError> {
+        let cells = self.inner.shared.lock().watch(&[(target.address, target.expected)])?;
+        cells.into_iter().map(|cell| self.reader_of(cell)).next().ok_or(WatchError::Stopped)
+    }
+
+    /// Watches many accounts, or, if any of them cannot be watched, none. The readers come in the same order.
+    ///
+    /// # Errors
+    /// As [`watch`](Mirror::watch).
+    pub fn watch_all(&self, targets: impl IntoIterator<Item = Target>) -> Result<Vec<Reader>, WatchError> {
+        let targets: Vec<_> = targets.into_iter().map(|target| (target.address, target.expected)).collect();
+        let cells = self.inner.shared.lock().watch(&targets)?;
+        Ok(cells.into_iter().map(|cell| self.reader_of(cell)).collect())
+    }
+
+    /// Stops watching; `false` if the account was not watched. Its readers go stale.
+    pub fn unwatch(&self, address: &Pubkey) -> bool {
+        self.inner.shared.lock().unwatch(address)
+    }
+
+    /// The reader of a watched account.
+    pub fn reader(&self, address: &Pubkey) -> Option<Reader> {
+        self.inner.book.cell(address).map(|cell| self.reader_of(cell))
+    }
+
+    /// What memory holds of a watched account: one hash lookup more than a [`Reader`].
+    pub fn read(&self, address: &Pubkey) -> Option<Reading> {
+        self.inner.book.cell(address).map(|cell| self.inner.book.read(&cell))
+    }
+
+    /// The addresses watched, in no order.
+    pub fn watched(&self) -> Vec<Pubkey> {
+        self.inner.book.cells().keys().copied().collect()
+    }
+
+    /// The balance of a watched account under a [`Query`], or simply under a greatest age: from memory if
+    /// that is fresh enough, else from RPC.
+    ///
+    /// Calls of many callers for one account share one RPC call, and accounts share calls. What RPC says is
+    /// put into the mirror; a notification that arrives first, or with a later slot, wins. While a floor is
+    /// not reached, the link's next canaries and RPC are waited for, whichever comes first.
+    ///
+    /// Cancel safe: a caller that goes away takes nothing from others.
+    ///
+    /// # Errors
+    /// Memory is stale, and RPC failed, lags, or did not answer in time. Never an old number as a fresh one.
+    pub async fn balance(&self, address: &Pubkey, query: impl Into<Query>) -> Result<Balance, ReadError> {
+        let query = query.into();
+        let inner = &*self.inner;
+        let cell = inner.book.cell(address).ok_or(ReadError::NotWatched { address: *address })?;
+        let reader = self.reader_of(cell);
+        let asked = inner.book.clock.now();
+        if let Ok(balance) = reader.meets(&query, asked, ServedFrom::Cache) {
+            reader.cell.hits.add(1);
+            return Ok(balance);
+        }
+        reader.cell.misses.add(1);
+        let Ok(_place) = inner.pending.clone().try_acquire_owned() else {
+            return Err(ReadError::Busy { limit: inner.max_pending });
+        };
+        inner.book.stats.fallbacks.add(1);
+        let deadline = query.deadline.unwrap_or(inner.read_deadline);
+        let answer = tokio::time::timeout(deadline, self.fall_back(&reader, &query, asked)).await;
+        answer.unwrap_or_else(|_| {
+            let stale = reader.meets(&query, asked, ServedFrom::Rpc);
+            stale.map_err(|stale| ReadError::Deadline { stale, deadline })
+        })
+    }
+
+    /// Asks RPC until memory meets the query, by its answer or by what arrives meanwhile.
+    async fn fall_back(&self, reader: &Reader, query: &Query, asked: Tick) -> Result<Balance, ReadError> {
+        let inner = &*self.inner;
+        let met = reader.until(|reader| reader.meets(query, asked, ServedFrom::Rpc).ok());
+        let mut met = pin!(met);
+        loop {
+            let (reply, answer) = oneshot::channel();
+            let ask = Ask {
+                address: reader.address(),
+                min_slot: query.floor.map_or(0, |floor| floor.slot()),
+                not_before: asked.minus(query.max_age),
+                urgent: true,
+                reply,
+            };
+            if inner.fallback.ask(vec![ask]).is_err() {
+                return Err(ReadError::Busy { limit: inner.max_pending });
+            }
+            let failure: Option<RpcFailure> = tokio::select! {
+                biased;
+                balance = &mut met => return balance.map_err(|_| ReadError::Stopped),
+                answer = answer => answer.map_err(|_| ReadError::Stopped)?.err(),
+            };
+            let stale = match reader.meets(query, asked, ServedFrom::Rpc) {
+                Ok(balance) => return Ok(balance),
+                Err(stale) => stale,
+            };
+            match failure {
+                None => {}
+                // The chain has not come there yet, for this node or for all: the link may be first.
+                Some(RpcFailure::Behind { .. }) => {}
+                Some(_) if reader.read().is_live() && query.floor.is_some() => {
+                    return met.await.map_err(|_| ReadError::Stopped);
+                }
+                Some(source) => return Err(ReadError::Rpc { stale, source }),
+            }
+        }
+    }
+
+    /// The greatest age of a balance to sell on, as configured: 30 s by default.
+    pub fn selling_age(&self) -> Duration {
+        self.inner.selling_age
+    }
+
+    /// The greatest age of a balance for general use, as configured: 300 s by default.
+    pub fn general_age(&self) -> Duration {
+        self.inner.general_age
+    }
+
+    /// The commitment of everything served.
+    pub fn commitment(&self) -> CommitmentLevel {
+        self.inner.commitment
+    }
+
+    /// A mint's configuration, once read: it is asked for by itself, once, when an account of it is watched
+    /// or seen.
+    pub fn mint(&self, mint: &Pubkey) -> Option<Mint> {
+        self.inner.book.mint(mint)
+    }
+
+    /// Every change of every watched account from now on. Bounded: a slow consumer is told how many it missed.
+    pub fn updates(&self) -> Updates {
+        let receiver = self.inner.shared.lock().updates();
+        Updates(receiver.unwrap_or_else(|| tokio::sync::broadcast::Sender::new(1).subscribe()))
+    }
+
+    /// How the mirror is.
+    pub fn health(&self) -> Health {
+        Health::of(&self.inner.book, &self.inner.status.load())
+    }
+
+    /// Closes the connection and ends every task; within two seconds also where the server is deaf. Every
+    /// reader goes stale at once. The mirror cannot be started again.
+    pub async fn shutdown(&self) {
+        self.inner.shared.lock().stop();
+        // Without a task left, nobody listens.
+        let _ = self.inner.stop.send(());
+        let tasks = std::mem::take(&mut *self.inner.tasks.lock().unwrap_or_else(PoisonError::into_inner));
+        let ended = futures::future::join_all(tasks);
+        if tokio::time::timeout(GOODBYE, ended).await.is_err() {
+            tracing::warn!("shutting down takes longer than {GOODBYE:?}; it goes on in the background");
+        }
+    }
+
+    fn reader_of(&self, cell: Arc<Cell>) -> Reader {
+        Reader { cell, book: self.inner.book.clone() }
+    }
+}
+
+impl fmt::Debug for Mirror {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Mirror").field("health", &self.health()).finish_non_exhaustive()
+    }
+}
+
+impl Builder {
+    /// Starts the mirror in the tokio runtime that runs here. It does not wait for the network: a bot starts
+    /// while its node is down, and is served as soon as the node is there.
+    ///
+    /// # Errors
+    /// A setting cannot work, or no runtime runs here.
+    pub fn start(self) -> Result<Mirror, ConfigError> {
+        let settings = self.validate()?;
+        let runtime = Handle::try_current().map_err(|_| ConfigError::NoRuntime)?;
+        let clock = Clock::new();
+        let rpc = Arc::new(RpcSource::new(&settings, clock.clone())?);
+        let finalized = settings.commitment == CommitmentLevel::Finalized;
+        let now = clock.now();
+        let (shared, book) =
+            book::open(clock, settings.policy, settings.max_accounts, settings.update_buffer, finalized);
+        let shared = Arc::new(shared);
+        let status = Arc::new(ArcSwap::from_pointee(LinkStatus::new(now)));
+        // Room for the link's own asks, which come in batches, beside one of each caller that may wait.
+        let (fallback, queue) = Fallback::new(settings.max_pending_reads + 1_024);
+        let (stop, stopped) = watch::channel(());
+        let link = Link::new(
+            Session::new(settings.session, seed(), now),
+            shared.clone(),
+            book.clone(),
+            fallback.clone(),
+            settings.endpoint,
+            settings.commitment,
+            status.clone(),
+        );
+        let reads =
+            fallback::run(rpc, shared.clone(), book.clone(), settings.rpc_timeout, queue, stopped.clone());
+        let report = health::run(book.clone(), status.clone(), settings.health_interval, stopped.clone());
+        let tasks = vec![runtime.spawn(link.run(stopped)), runtime.spawn(reads), runtime.spawn(report)];
+        Ok(Mirror {
+            inner: Arc::new(Inner {
+                shared,
+                book,
+                fallback,
+                status,
+                stop,
+                tasks: Mutex::new(tasks),
+                commitment: settings.commitment,
+                selling_age: settings.selling_age,
+                general_age: settings.general_age,
+                read_deadline: settings.read_deadline,
+                pending: Arc::new(tokio::sync::Semaphore::new(settings.max_pending_reads)),
+                max_pending: settings.max_pending_reads,
+            }),
+        })
+    }
+}
+
+/// A number that differs between mirrors and processes: the standard library's own source of keys.
+fn seed() -> u64 {
+    use std::hash::{BuildHasher, RandomState};
+    RandomState::new().hash_one(0)
+}
+
+impl From<Duration> for Query {
+    fn from(max_age: Duration) -> Self {
+        Self::max_age(max_age)
+    }
+}
+
+/// One account's reader: wait-free, without a lookup. Keep it where the account is traded.
+///
+/// It outlives its mirror, and is stale from then on.
+#[derive(Clone, Debug)]
+pub struct Reader {
+    cell: Arc<Cell>,
+    book: Arc<Book>,
+}
+
+impl Reader {
+    /// The account's address.
+    pub fn address(&self) -> Pubkey {
+        self.cell.address
+    }
+
+    /// What memory holds now. Not counted as a hit or a miss.
+    pub fn read(&self) -> Reading {
+        self.book.read(&self.cell)
+    }
+
+    /// What memory holds now, if it was proved at most `max_age` ago: the sell path's read. Counted.
+    ///
+    /// # Errors
+    /// It was not; ask [`Mirror::balance`], which falls back to RPC.
+    pub fn fresh(&self, max_age: Duration) -> Result<Balance, Stale> {
+        let served = self.balance_of(self.read(), &Query::max_age(max_age), None, ServedFrom::Cache);
+        match served {
+            Ok(_) => self.cell.hits.add(1),
+            Err(_) => self.cell.misses.add(1),
+        }
+        served
+    }
+
+    /// Waits until a live link proves the account.
+    ///
+    /// # Errors
+    /// The deadline passes first, or the account is no longer watched.
+    pub async fn ready(&self, deadline: Duration) -> Result<Reading, WaitError> {
+        self.wait_for(Reading::is_live, deadline).await
+    }
+
+    /// Waits for a reading of which `predicate` is true, and returns it. It is asked at once, at each change
+    /// of the record, and at each canary. Cancel safe.
+    ///
+    /// # Errors
+    /// The deadline passes first, or the account is no longer watched.
+    pub async fn wait_for(
+        &self,
+        mut predicate: impl FnMut(&Reading) -> bool,
+        deadline: Duration,
+    ) -> Result<Reading, WaitError> {
+        let met = self.until(|reader| Some(reader.read()).filter(&mut predicate));
+        match tokio::time::timeout(deadline, met).await {
+            Ok(Ok(reading)) => Ok(reading),
+            Ok(Err(stale)) => Err(WaitError::Ended { address: self.address(), why: stale.why }),
+            Err(_) => Err(WaitError::Deadline { address: self.address(), deadline }),
+        }
+    }
+
+    /// Waits until `check` gives something; fails when the account is no longer followed.
+    async fn until<T>(&self, mut check: impl FnMut(&Self) -> Option<T>) -> Result<T, Stale> {
+        loop {
+            // Listening before looking: what happens in between is not slept through.
+            let mut changed = pin!(self.cell.changed.notified());
+            let mut proved = pin!(self.book.proved.notified());
+            changed.as_mut().enable();
+            proved.as_mut().enable();
+            if let Some(found) = check(self) {
+                return Ok(found);
+            }
+            let reading = self.read();
+            if let Some(why) = reading.ended {
+                return Err(Stale { address: self.address(), why, age: reading.age() });
+            }
+            tokio::select! {
+                () = changed => {}
+                () = proved => {}
+            }
+        }
+    }
+
+    fn meets(&self, query: &Query, asked: Tick, served_from: ServedFrom) -> Result<Balance, Stale> {
+        self.balance_of(self.read(), query, Some(asked), served_from)
+    }
+
+    fn balance_of(
+        &self,
+        reading: Reading,
+        query: &Query,
+        asked: Option<Tick>,
+        served_from: ServedFrom,
+    ) -> Result<Balance, Stale> {
+        let state = *reading.satisfies(query, asked.unwrap_or(reading.taken))?;
+        Ok(Balance { state, reading, served_from })
+    }
+}
+
+impl Balance {
+    /// The slot as of which it is known.
+    pub fn as_of(&self) -> Option<Slot> {
+        self.reading.as_of()
+    }
+}

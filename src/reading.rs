@@ -1,0 +1,162 @@
+//! A balance with its evidence, and what a caller may demand of it.
+
+use std::time::Duration;
+
+use solana_pubkey::Pubkey;
+
+use crate::{
+    core::{
+        freshness::{Freshness, StaleReason, Standing},
+        ledger::Record,
+        observation::{Origin, Slot},
+        state::AccountState,
+        time::Tick,
+    },
+    error::Stale,
+};
+
+/// A slot that the answer must have seen: "as of this slot or later".
+///
+/// A caller that knows its transaction landed reads its own write with it. The commitment at which the
+/// slot is known is part of the type: slots of the processed bank may lie on an abandoned fork, so there
+/// is no floor for them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Floor(Slot);
+
+impl Floor {
+    /// A slot known to be confirmed, as by a `confirmed` signature status. A finalized mirror waits until the
+    /// slot is finalized.
+    pub const fn confirmed(slot: Slot) -> Self {
+        Self(slot)
+    }
+
+    /// A slot known to be finalized.
+    pub const fn finalized(slot: Slot) -> Self {
+        Self(slot)
+    }
+
+    /// The slot.
+    pub const fn slot(self) -> Slot {
+        self.0
+    }
+}
+
+/// What a read demands: how old its proof may be, and which slot it must have seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Query {
+    pub(crate) max_age: Duration,
+    pub(crate) floor: Option<Floor>,
+    pub(crate) deadline: Option<Duration>,
+}
+
+impl Query {
+    /// Proved at most `max_age` before the read began. The chain's Clock has whole seconds, so on a live link
+    /// ages of up to about two seconds are usual: ask for less only to force an RPC call.
+    pub const fn max_age(max_age: Duration) -> Self {
+        Self { max_age, floor: None, deadline: None }
+    }
+
+    /// Known as of that slot or later, also when the slot did not change the account.
+    #[must_use]
+    pub const fn as_of(mut self, floor: Floor) -> Self {
+        self.floor = Some(floor);
+        self
+    }
+
+    /// The time the read may take, instead of the mirror's `read_deadline`.
+    #[must_use]
+    pub const fn deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = Some(deadline);
+        self
+    }
+}
+
+/// What memory holds of an account at one moment, with the evidence for it.
+///
+/// There is no plain amount in it: say how fresh it must be with [`fresh`](Reading::fresh), or that you do
+/// not care with [`last_known`](Reading::last_known).
+#[derive(Clone, Copy, Debug)]
+pub struct Reading {
+    pub(crate) address: Pubkey,
+    pub(crate) record: Option<Record>,
+    pub(crate) standing: Option<Standing>,
+    pub(crate) taken: Tick,
+    pub(crate) ended: Option<StaleReason>,
+}
+
+impl Reading {
+    /// The account's address.
+    pub fn address(&self) -> Pubkey {
+        self.address
+    }
+
+    /// The state, if it was proved at most `max_age` before this reading was taken.
+    pub fn fresh(&self, max_age: Duration) -> Result<&AccountState, Stale> {
+        self.satisfies(&Query::max_age(max_age), self.taken)
+    }
+
+    /// The state last heard of, however old, and whatever became of the account since; `None` if nothing was.
+    /// Not for trading.
+    pub fn last_known(&self) -> Option<&AccountState> {
+        self.record.as_ref().map(|record| &record.state)
+    }
+
+    /// How old the newest proof was when this reading was taken; `None` where nothing proves the state.
+    pub fn age(&self) -> Option<Duration> {
+        self.standing.and_then(|standing| standing.age(self.taken))
+    }
+
+    /// How fresh this is to someone who accepts proofs up to `max_age` old.
+    pub fn freshness(&self, max_age: Duration) -> Freshness {
+        match self.standing {
+            Some(standing) if self.ended.is_none() => standing.freshness(self.taken, max_age),
+            _ => Freshness::Stale,
+        }
+    }
+
+    /// Whether a live link proves the state.
+    pub fn is_live(&self) -> bool {
+        self.ended.is_none() && self.standing.is_some_and(|standing| standing.live)
+    }
+
+    /// The slot at which the state was observed; it never goes back. The write itself may be older.
+    pub fn slot(&self) -> Option<Slot> {
+        self.record.map(|record| record.slot)
+    }
+
+    /// The newest slot as of which the state is known.
+    pub fn as_of(&self) -> Option<Slot> {
+        self.standing.map(|standing| standing.as_of)
+    }
+
+    /// Where the state came from.
+    pub fn origin(&self) -> Option<Origin> {
+        self.record.map(|record| record.source.into())
+    }
+
+    /// How often the state changed since the account is watched, the first sight included.
+    pub fn revision(&self) -> u64 {
+        self.record.map_or(0, |record| record.revision)
+    }
+
+    /// The state, if it meets the query, ages counted at `asked`.
+    pub(crate) fn satisfies(&self, query: &Query, asked: Tick) -> Result<&AccountState, Stale> {
+        let stale = |why| Stale { address: self.address, why, age: self.age() };
+        if let Some(why) = self.ended {
+            return Err(stale(why));
+        }
+        let (Some(record), Some(standing)) = (&self.record, &self.standing) else {
+            return Err(stale(StaleReason::Unseen));
+        };
+        if record.disputed {
+            return Err(stale(StaleReason::Disputed));
+        }
+        if standing.freshness(asked, query.max_age) == Freshness::Stale {
+            return Err(stale(StaleReason::Expired));
+        }
+        if query.floor.is_some_and(|floor| standing.as_of < floor.slot()) {
+            return Err(stale(StaleReason::BelowFloor));
+        }
+        Ok(&record.state)
+    }
+}

@@ -1,0 +1,157 @@
+//! Reading accounts by RPC: `getMultipleAccounts` with `minContextSlot`, and the Clock in every answer.
+
+use std::{sync::Arc, time::Duration};
+
+use solana_account_decoder_client_types::UiAccountEncoding;
+use solana_commitment_config::{CommitmentConfig, CommitmentLevel};
+use solana_pubkey::Pubkey;
+use solana_rpc_client::nonblocking::rpc_client::RpcClient;
+use solana_rpc_client::rpc_client::RpcClientConfig;
+use solana_rpc_client_api::{
+    client_error::{Error, ErrorKind},
+    config::RpcAccountInfoConfig,
+    request::RpcError,
+};
+
+use super::{
+    CLOCK, RawAccount,
+    http::{HttpSender, Refusal, refusal},
+    lag_ms,
+};
+use crate::{
+    clock::{Clock, wall_ms},
+    config::Settings,
+    core::{observation::Slot, time::Tick},
+    endpoint::Endpoint,
+    error::{ConfigError, RpcFailure},
+};
+
+/// The JSON-RPC code of a node that has not come to `minContextSlot`.
+const MIN_CONTEXT_SLOT_NOT_REACHED: i64 = -32016;
+
+/// One node's RPC.
+pub(crate) struct RpcSource {
+    client: Arc<RpcClient>,
+    commitment: CommitmentLevel,
+    timeout: Duration,
+    max_lag: Duration,
+    endpoint: Endpoint,
+    clock: Clock,
+}
+
+/// One bank's answer for all keys asked.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) slot: Slot,
+    /// When the request was sent: what the answer says was true no earlier.
+    pub(crate) sent: Tick,
+    /// By how much the node lags wall time, where that is too much to prove anything.
+    pub(crate) lagging: Option<Duration>,
+    /// In the order asked.
+    pub(crate) accounts: Vec<Option<RawAccount>>,
+}
+
+impl RpcSource {
+    pub(crate) fn new(settings: &Settings, clock: Clock) -> Result<Self, ConfigError> {
+        let client = match &settings.rpc_client {
+            Some(client) => client.clone(),
+            None => {
+                let sender = HttpSender::new(&settings.endpoint, settings.rpc_timeout)?;
+                Arc::new(RpcClient::new_sender(sender, RpcClientConfig::default()))
+            }
+        };
+        Ok(Self {
+            client,
+            commitment: settings.commitment,
+            timeout: settings.rpc_timeout,
+            max_lag: settings.max_lag,
+            endpoint: settings.endpoint.clone(),
+            clock,
+        })
+    }
+
+    /// Reads up to 99 accounts in one bank, at `min_slot` or later.
+    pub(crate) async fn read(&self, addresses: &[Pubkey], min_slot: Slot) -> Result<Answer, RpcFailure> {
+        let keys: Vec<Pubkey> = addresses.iter().copied().chain([CLOCK]).collect();
+        let config = RpcAccountInfoConfig {
+            encoding: Some(UiAccountEncoding::Base64),
+            commitment: Some(CommitmentConfig { commitment: self.commitment }),
+            min_context_slot: (min_slot > 0).then_some(min_slot),
+            data_slice: None,
+        };
+        let sent = self.clock.now();
+        let call = self.client.get_multiple_ui_accounts_with_config(&keys, config);
+        let answer = tokio::time::timeout(self.timeout, call)
+            .await
+            .map_err(|_| RpcFailure::Timeout { after: self.timeout })?
+            .map_err(|error| self.failure(&error, min_slot))?;
+        let arrived = wall_ms();
+        if answer.context.slot < min_slot {
+            return Err(RpcFailure::Behind { min_slot });
+        }
+        if answer.value.len() != keys.len() {
+            let reason = format!("{} accounts for {} keys", answer.value.len(), keys.len());
+            return Err(RpcFailure::Malformed { reason });
+        }
+        let mut accounts = Vec::with_capacity(keys.len());
+        for (key, account) in keys.iter().zip(&answer.value) {
+            let account = account.as_ref().map(RawAccount::decode).transpose();
+            accounts.push(
+                account.map_err(|reason| RpcFailure::Malformed { reason: format!("{key}: {reason}") })?,
+            );
+        }
+        let time = accounts.pop().flatten().and_then(|clock| clock.unix_timestamp());
+        let time = time.ok_or_else(|| RpcFailure::Malformed { reason: "no Clock sysvar".to_owned() })?;
+        let lag = Duration::from_millis(u64::try_from(lag_ms(arrived, time)).unwrap_or(0));
+        let lagging = (lag > self.max_lag).then_some(lag);
+        Ok(Answer { slot: answer.context.slot, sent, lagging, accounts })
+    }
+
+    fn failure(&self, error: &Error, min_slot: Slot) -> RpcFailure {
+        match error.kind() {
+            ErrorKind::RpcError(RpcError::RpcResponseError { code, message, .. }) => {
+                // Some providers give another code and the same words.
+                let behind = message.to_ascii_lowercase().contains("minimum context slot");
+                if *code == MIN_CONTEXT_SLOT_NOT_REACHED || behind {
+                    RpcFailure::Behind { min_slot }
+                } else {
+                    RpcFailure::Server { code: *code, message: self.endpoint.scrub(message) }
+                }
+            }
+            ErrorKind::RpcError(other) => {
+                RpcFailure::Malformed { reason: self.endpoint.scrub(&other.to_string()) }
+            }
+            ErrorKind::SerdeJson(source) => {
+                RpcFailure::Malformed { reason: self.endpoint.scrub(&source.to_string()) }
+            }
+            ErrorKind::Reqwest(source) => match source.status() {
+                Some(status) if status.as_u16() == 429 => RpcFailure::RateLimited { retry_after: None },
+                Some(status) => RpcFailure::Status { status: status.as_u16() },
+                None if source.is_timeout() => RpcFailure::Timeout { after: self.timeout },
+                None if source.is_decode() => {
+                    RpcFailure::Malformed { reason: "an answer that is not JSON".to_owned() }
+                }
+                None => RpcFailure::Unreachable { reason: transport_reason(source) },
+            },
+            ErrorKind::Custom(custom) => match refusal(custom) {
+                Some(Refusal::RateLimited(retry_after)) => RpcFailure::RateLimited { retry_after },
+                Some(Refusal::Status(status)) => RpcFailure::Status { status },
+                None => RpcFailure::Unreachable { reason: self.endpoint.scrub(custom) },
+            },
+            ErrorKind::Io(source) => RpcFailure::Unreachable { reason: source.kind().to_string() },
+            _ => RpcFailure::Unreachable { reason: "the client failed".to_owned() },
+        }
+    }
+}
+
+/// What a transport error comes down to: the I/O error at its root, never the URL.
+fn transport_reason(error: &reqwest::Error) -> String {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        if let Some(io) = error.downcast_ref::<std::io::Error>() {
+            return io.kind().to_string();
+        }
+        cause = error.source();
+    }
+    if error.is_connect() { "cannot connect" } else { "the connection broke" }.to_owned()
+}

@@ -1,0 +1,70 @@
+//! The bounded stream of changes.
+
+use futures::Stream;
+use solana_pubkey::Pubkey;
+use tokio::sync::broadcast::{self, error::RecvError};
+
+use crate::core::{
+    ledger::Record,
+    observation::{Origin, Slot},
+    state::AccountState,
+};
+
+/// An account's state changed, or was seen for the first time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct AccountUpdate {
+    /// The account.
+    pub address: Pubkey,
+    /// What it is now.
+    pub state: AccountState,
+    /// The slot at which that was observed.
+    pub slot: Slot,
+    /// Who said so.
+    pub origin: Origin,
+    /// How often the state changed since the account is watched, this change included.
+    pub revision: u64,
+}
+
+impl AccountUpdate {
+    pub(crate) fn new(address: Pubkey, record: &Record) -> Self {
+        Self {
+            address,
+            state: record.state,
+            slot: record.slot,
+            origin: record.source.into(),
+            revision: record.revision,
+        }
+    }
+}
+
+/// What [`Updates`] yields.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Update {
+    /// An account changed.
+    Account(AccountUpdate),
+    /// The consumer was too slow: so many updates were overwritten. The accounts' own state is in the
+    /// mirror all the same.
+    Missed(u64),
+}
+
+/// Every change of every watched account, from the call of [`updates`](crate::Mirror::updates) on.
+#[derive(Debug)]
+pub struct Updates(pub(crate) broadcast::Receiver<AccountUpdate>);
+
+impl Updates {
+    /// The next update; `None` once the mirror has shut down. Cancel safe.
+    pub async fn next(&mut self) -> Option<Update> {
+        match self.0.recv().await {
+            Ok(update) => Some(Update::Account(update)),
+            Err(RecvError::Lagged(missed)) => Some(Update::Missed(missed)),
+            Err(RecvError::Closed) => None,
+        }
+    }
+
+    /// The same as a [`Stream`].
+    pub fn into_stream(self) -> impl Stream<Item = Update> + Send {
+        futures::stream::unfold(self, async |mut updates| Some((updates.next().await?, updates)))
+    }
+}
