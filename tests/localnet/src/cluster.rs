@@ -97,6 +97,14 @@ impl Cluster {
         self.slots.send_replace(tick.frozen);
     }
 
+    /// Waits until the notifier has taken everything that is queued now.
+    pub(crate) fn settle(&self) {
+        let (settled, waits) = mpsc::sync_channel(1);
+        self.queue(Item::Settle(settled));
+        // It fails only when the notifier is gone.
+        let _ = waits.recv();
+    }
+
     fn queue(&self, item: Item) {
         // The notifier is gone only when the cluster stops.
         let _ = self.notifier.send(item);

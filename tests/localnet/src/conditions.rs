@@ -36,6 +36,8 @@ pub(crate) struct State {
     pub(crate) duplicates: u64,
     pub(crate) reorder_window: usize,
     pub(crate) notifications_behind: u64,
+    /// New subscriptions take effect so many slots late.
+    pub(crate) baseline_delay: u64,
     pub(crate) notification_delay: Duration,
     pub(crate) undecodable_rent_epoch: bool,
 

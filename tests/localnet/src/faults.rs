@@ -115,6 +115,12 @@ impl Faults {
         self.set(|state| state.acknowledgement_delay = by);
     }
 
+    /// New subscriptions are acknowledged at once but take effect this many slots later: what is written until then is
+    /// their baseline, and never told.
+    pub fn delay_baselines(&self, slots: u64) {
+        self.set(|state| state.baseline_delay = slots);
+    }
+
     /// The present subscriptions to this account die without a word; new ones live. Returns how many died.
     pub fn kill_subscriptions_to(&self, address: &Pubkey) -> usize {
         self.cluster.hub.lock().kill_subscriptions(address)
@@ -246,7 +252,10 @@ impl Faults {
     /// the reverted states; slot numbers go on. Returns the abandoned slots: fewer than asked for where confirmed
     /// blocks begin (see [`Builder::confirmed_depth`](crate::Builder::confirmed_depth)).
     pub fn revert(&self, blocks: u64) -> Vec<u64> {
-        self.cluster.revert(blocks)
+        self.cluster.settle();
+        let abandoned = self.cluster.revert(blocks);
+        self.cluster.settle();
+        abandoned
     }
 }
 

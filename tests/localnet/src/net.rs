@@ -251,13 +251,17 @@ impl Localnet {
         self.cluster.resume();
     }
 
-    /// Ends so many slots at once, whether the clock runs or not, and returns the new processed tip. Notifications
-    /// follow in their own time.
+    /// Ends so many slots at once, whether the clock runs or not, and returns the new processed tip.
+    ///
+    /// What is subscribed before this is called has its baseline from before these slots, and their notifications are
+    /// on their way when it returns. (With the clock running, a subscription may be slower than the next slot.)
     pub fn advance(&self, slots: u64) -> u64 {
         let mut tip = self.slot(CommitmentConfig::processed());
         for _ in 0..slots {
+            self.cluster.settle();
             tip = self.cluster.tick();
         }
+        self.cluster.settle();
         tip
     }
 

@@ -47,6 +47,8 @@ pub(crate) enum Item {
         parent: u64,
         root: u64,
     },
+    /// Answered when its turn comes.
+    Settle(mpsc::SyncSender<()>),
     Stop,
 }
 
@@ -54,6 +56,8 @@ struct Watch {
     topic: Topic,
     /// The slot of the write that was last told; for a new subscription, of the last write at its commitment.
     last_notified: u64,
+    /// Not compared before the check of this slot, which gives it its baseline.
+    asleep_until: Option<u64>,
 }
 
 /// A notification ready to be sent.
@@ -97,6 +101,10 @@ impl Notifier {
                 }
                 Item::Check { commitment, slot } => self.check(commitment, slot),
                 Item::Opened { slot, parent, root } => self.opened(slot, parent, root),
+                Item::Settle(settled) => {
+                    // Nobody may be waiting any more.
+                    let _ = settled.send(());
+                }
                 Item::Stop => return,
             }
         }
@@ -104,15 +112,14 @@ impl Notifier {
 
     /// The baseline is what the commitment's bank holds now, not when the subscription was acknowledged.
     fn watch(&mut self, id: u64, topic: Topic) {
-        let last_notified = match &topic {
-            Topic::Account { address, commitment, .. } => {
-                let chain = self.cluster.chain.lock();
-                let slot = self.lagged(&chain, chain.slot(*commitment));
-                chain.store.modified(slot, address)
-            }
-            _ => 0,
-        };
-        let watch = Watch { topic, last_notified };
+        let mut watch = Watch { topic, last_notified: 0, asleep_until: None };
+        if let Topic::Account { address, commitment, .. } = &watch.topic {
+            let late = self.cluster.faults.read().baseline_delay;
+            let chain = self.cluster.chain.lock();
+            let slot = self.lagged(&chain, chain.slot(*commitment));
+            watch.last_notified = chain.store.modified(slot, address);
+            watch.asleep_until = (late > 0).then_some(slot + late);
+        }
         self.watches.insert(id, watch);
     }
 
@@ -147,6 +154,10 @@ impl Notifier {
             match &watch.topic {
                 Topic::Account { address, commitment: at, encoding, .. } if *at == commitment => {
                     let modified = chain.store.modified(slot, address);
+                    if let Some(until) = watch.asleep_until {
+                        watch.last_notified = modified;
+                        watch.asleep_until = Some(until).filter(|until| slot < *until);
+                    }
                     if modified != watch.last_notified {
                         watch.last_notified = modified;
                         let account = chain.store.account(slot, address).cloned();
@@ -219,7 +230,12 @@ impl Notifier {
     fn emit(&mut self, notification: Notification) {
         let fate = self.cluster.faults.fate(notification.address.as_ref());
         let copies = match fate {
-            Fate::Lost => return,
+            Fate::Lost => {
+                if notification.last {
+                    self.watches.remove(&notification.id);
+                }
+                return;
+            }
             Fate::Sent { copies } => copies,
         };
         let window = self.cluster.faults.read().reorder_window;

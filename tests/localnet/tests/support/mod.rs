@@ -1,6 +1,8 @@
 //! What the tests share: a fast cluster, Solana's own clients, and waiting with a deadline.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, reason = "each test file uses its part")]
 
+pub mod raw;
+
 use std::{future::Future, time::Duration};
 
 use futures_util::{Stream, StreamExt};
@@ -110,4 +112,30 @@ pub fn amount(account: &Account) -> u64 {
 
 pub fn ui_amount(update: &Response<UiAccount>) -> u64 {
     amount(&update.value.to_account().unwrap())
+}
+
+/// JSON-RPC without a client in between.
+pub struct Http {
+    client: reqwest::Client,
+    url: String,
+}
+
+impl Http {
+    pub fn new(net: &Localnet) -> Self {
+        Self { client: reqwest::Client::new(), url: net.rpc_url() }
+    }
+
+    pub async fn send(&self, body: String) -> reqwest::Result<reqwest::Response> {
+        soon("an answer", self.client.post(&self.url).body(body).send()).await
+    }
+
+    pub async fn post(&self, body: String) -> serde_json::Value {
+        let text = self.send(body).await.unwrap().text().await.unwrap();
+        serde_json::from_str(&text).unwrap()
+    }
+
+    pub async fn call(&self, method: &str, params: serde_json::Value) -> serde_json::Value {
+        let request = serde_json::json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
+        self.post(request.to_string()).await
+    }
 }
