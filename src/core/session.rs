@@ -617,3 +617,6 @@ impl Session {
         self.timers.set(Timer::Audit, now.plus(self.audit.interval(self.roster.len())));
     }
 }
+
+#[cfg(test)]
+mod tests;
