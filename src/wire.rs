@@ -44,22 +44,53 @@ struct Subscription {
     over: bool,
 }
 
-/// One connection's subscriptions.
+/// One connection and its subscriptions.
 pub(crate) struct Wire {
     client: Arc<PubsubClient>,
     commitment: CommitmentLevel,
-    canary: Option<Subscription>,
-    others: Vec<Subscription>,
+    streams: Streams,
 }
 
 impl Wire {
     pub(crate) fn new(client: PubsubClient, commitment: CommitmentLevel) -> Self {
-        Self { client: Arc::new(client), commitment, canary: None, others: Vec::new() }
+        Self { client: Arc::new(client), commitment, streams: Streams::default() }
     }
 
     pub(crate) fn subscribe(&mut self, subject: Subject) {
         let (stop, stopped) = oneshot::channel();
         let stream = pubsub::subscription(self.client.clone(), subject, self.commitment, stopped);
+        self.streams.add(subject, stream, stop);
+    }
+
+    /// Ends a subscription; what it still delivers is dropped with it.
+    pub(crate) fn unsubscribe(&mut self, subject: Subject) {
+        self.streams.stop(subject);
+    }
+
+    /// The next turn. Cancel safe: what a turn takes it also returns.
+    pub(crate) async fn turn(&mut self) -> Turn {
+        self.streams.turn().await
+    }
+
+    /// Gives the client back when nothing polls its subscriptions any more.
+    pub(crate) fn into_client(self) -> Arc<PubsubClient> {
+        self.client
+    }
+}
+
+#[derive(Default)]
+struct Streams {
+    canary: Option<Subscription>,
+    others: Vec<Subscription>,
+}
+
+impl Streams {
+    fn add(
+        &mut self,
+        subject: Subject,
+        stream: impl Stream<Item = Event> + Send + 'static,
+        stop: oneshot::Sender<()>,
+    ) {
         let subscription = Subscription { subject, stream: Box::pin(stream), stop: Some(stop), over: false };
         match subject {
             Subject::Canary => self.canary = Some(subscription),
@@ -67,8 +98,7 @@ impl Wire {
         }
     }
 
-    /// Ends a subscription; what it still delivers is dropped with it.
-    pub(crate) fn unsubscribe(&mut self, subject: Subject) {
+    fn stop(&mut self, subject: Subject) {
         let stopping = self.others.iter_mut().find(|subscription| subscription.subject == subject);
         if let Some(stop) = stopping.and_then(|subscription| subscription.stop.take()) {
             // Deaf only if it has just ended by itself.
@@ -76,14 +106,8 @@ impl Wire {
         }
     }
 
-    /// The next turn. Cancel safe: what a turn takes it also returns.
-    pub(crate) async fn turn(&mut self) -> Turn {
+    async fn turn(&mut self) -> Turn {
         tokio::task::unconstrained(poll_fn(|cx| self.poll_turn(cx))).await
-    }
-
-    /// Gives the client back when nothing polls its subscriptions any more.
-    pub(crate) fn into_client(self) -> Arc<PubsubClient> {
-        self.client
     }
 
     fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<Turn> {
@@ -128,5 +152,98 @@ impl Subscription {
             }
         }
         false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::{FutureExt, StreamExt};
+    use solana_account_decoder_client_types::{UiAccount, UiAccountData, UiAccountEncoding};
+    use solana_pubkey::Pubkey;
+    use solana_rpc_client_api::response::{Response, RpcResponseContext};
+    use tokio::sync::mpsc::{self, Sender};
+
+    use super::*;
+
+    fn account(byte: u8) -> Subject {
+        Subject::Account { address: Pubkey::new_from_array([byte; 32]), attempt: 0 }
+    }
+
+    fn notified(slot: u64) -> Event {
+        Event::Notified(Response {
+            context: RpcResponseContext::new(slot),
+            value: UiAccount {
+                lamports: 1,
+                data: UiAccountData::Binary(String::new(), UiAccountEncoding::Base64),
+                owner: String::new(),
+                executable: false,
+                rent_epoch: 0,
+                space: None,
+            },
+        })
+    }
+
+    /// A subscription as the client has it: a tokio channel, which counts against the cooperative budget.
+    fn subscribe(streams: &mut Streams, subject: Subject) -> (Sender<Event>, oneshot::Receiver<()>) {
+        let (events, mut receiver) = mpsc::channel(4_096);
+        let (stop, stopped) = oneshot::channel();
+        streams.add(subject, futures::stream::poll_fn(move |cx| receiver.poll_recv(cx)).boxed(), stop);
+        (events, stopped)
+    }
+
+    fn slots(turn: Turn) -> Vec<(Subject, u64)> {
+        let Turn::Events(events) = turn else { panic!("no events: {turn:?}") };
+        events
+            .into_iter()
+            .map(|(subject, event)| match event {
+                Event::Notified(response) => (subject, response.context.slot),
+                other => panic!("{other:?}"),
+            })
+            .collect()
+    }
+
+    #[tokio::test]
+    async fn a_canary_comes_after_all_that_was_sent_before_it_however_much_that_is() {
+        let mut streams = Streams::default();
+        let (canary, _stop) = subscribe(&mut streams, Subject::Canary);
+        let (first, _stop) = subscribe(&mut streams, account(1));
+        let (second, _stop) = subscribe(&mut streams, account(2));
+        // Past tokio's budget of 128 a plain poll takes a channel for empty that is not.
+        for slot in 0..1_000 {
+            first.try_send(notified(slot)).expect("room");
+            second.try_send(notified(slot)).expect("room");
+        }
+        canary.try_send(notified(1_000)).expect("room");
+        let turn = slots(streams.turn().await);
+        assert_eq!(turn.len(), 2_001);
+        assert_eq!(turn.last(), Some(&(Subject::Canary, 1_000)));
+        for subject in [account(1), account(2)] {
+            let own: Vec<u64> = turn.iter().filter(|(s, _)| *s == subject).map(|(_, slot)| *slot).collect();
+            assert!(own.iter().copied().eq(0..1_000), "in the order of arrival");
+        }
+        assert!(streams.turn().now_or_never().is_none(), "nothing is left, and nothing is made up");
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_ends_unasked_is_the_connections_end() {
+        let mut streams = Streams::default();
+        let (_canary, _stop) = subscribe(&mut streams, Subject::Canary);
+        let (stopped, told) = subscribe(&mut streams, account(1));
+        let (living, _stop) = subscribe(&mut streams, account(2));
+        streams.stop(account(1));
+        assert_eq!(told.await, Ok(()));
+        drop(stopped);
+        living.try_send(notified(1)).expect("room");
+        assert_eq!(slots(streams.turn().await), [(account(2), 1)], "an end that was asked for is none");
+        drop(living);
+        assert!(matches!(streams.turn().await, Turn::Ended));
+    }
+
+    #[tokio::test]
+    async fn a_flood_is_told_instead_of_swallowed() {
+        let mut streams = Streams::default();
+        let (stop, _stopped) = oneshot::channel();
+        streams.add(account(1), futures::stream::repeat_with(|| notified(1)), stop);
+        assert!(matches!(streams.turn().await, Turn::Flooded));
     }
 }
