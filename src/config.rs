@@ -110,7 +110,7 @@ impl Builder {
         self
     }
 
-    /// How far a node's chain clock may lag wall time for its word to prove anything. By default 20 s, and
+    /// How far a node's chain clock may be from this host's wall time for its word to prove anything. By default 20 s, and
     /// 40 s at finalized: the chain's Clock has whole seconds and strays from wall time by several, and
     /// finalized state is some 13 s old by nature.
     pub fn max_lag(mut self, lag: Duration) -> Self {

@@ -166,8 +166,10 @@ pub enum RpcFailure {
         /// The slot asked for.
         min_slot: Slot,
     },
-    /// The node's chain clock lags wall time by more than `max_lag`.
-    #[error("the node lags wall time by {lag:?}, more than max_lag")]
+    /// The node's chain clock is further from this host's wall time than `max_lag`.
+    #[error(
+        "the node's chain clock is {lag:?} off this host's, more than max_lag: the node lags, or the host's clock is wrong"
+    )]
     Lagging {
         /// By how much.
         lag: Duration,

@@ -220,7 +220,11 @@ pub(crate) async fn run(
                 Some(asks) => asks.into_iter().for_each(|ask| desk.take(ask, now)),
                 None => return,
             },
-            () = mint_wanted.notified() => desk.mints.extend(shared.lock().take_mints()),
+            () = mint_wanted.notified() => {
+                // Somebody has just seen or named it: it is worth asking at once.
+                desk.mints.extend(shared.lock().take_mints());
+                desk.mints_again = None;
+            }
             () = tokio::time::sleep(wake.unwrap_or(Duration::MAX)), if wake.is_some() => {}
         }
     }

@@ -82,7 +82,14 @@ enum Event {
     Orders,
     Connected(Result<PubsubClient, String>),
     Turn(Turn),
-    Rechecked { generation: Generation, address: Pubkey, attempt: u32, slot: Option<Slot> },
+    Rechecked {
+        generation: Generation,
+        address: Pubkey,
+        attempt: u32,
+        slot: Option<Slot>,
+    },
+    /// A connection is closed; why it had ended, if its client knows.
+    Closed(Option<String>),
     Wake,
 }
 
@@ -99,7 +106,8 @@ pub(crate) struct Link {
     orders: Arc<Notify>,
     connecting: Option<BoxFuture<'static, Result<PubsubClient, String>>>,
     wire: Option<Wire>,
-    rechecks: FuturesUnordered<BoxFuture<'static, Event>>,
+    /// What is under way beside the wire: rechecks, and connections that are closing.
+    answers: FuturesUnordered<BoxFuture<'static, Event>>,
     baselines: Vec<Pubkey>,
     now: LinkStatus,
 }
@@ -126,7 +134,7 @@ impl Link {
             orders,
             connecting: None,
             wire: None,
-            rechecks: FuturesUnordered::new(),
+            answers: FuturesUnordered::new(),
             baselines: Vec::new(),
             now: LinkStatus::clone(&status.load()),
             status,
@@ -156,7 +164,7 @@ impl Link {
     async fn next_event(&mut self, stop: &mut watch::Receiver<()>) -> Event {
         let now = self.book.clock.now();
         let wake = self.session.next_deadline().map_or(HEARTBEAT, |due| due.since(now).min(HEARTBEAT));
-        let Self { orders, connecting, wire, rechecks, .. } = self;
+        let Self { orders, connecting, wire, answers, .. } = self;
         let turn = async {
             match wire {
                 Some(wire) => wire.turn().await,
@@ -168,7 +176,7 @@ impl Link {
             _ = stop.changed() => Event::Stop,
             () = orders.notified() => Event::Orders,
             Some(outcome) = OptionFuture::from(connecting.as_mut()) => Event::Connected(outcome),
-            Some(event) = rechecks.next(), if !rechecks.is_empty() => event,
+            Some(event) = answers.next(), if !answers.is_empty() => event,
             turn = turn => Event::Turn(turn),
             () = tokio::time::sleep(wake) => Event::Wake,
         }
@@ -215,7 +223,11 @@ impl Link {
             Event::Rechecked { generation, address, attempt, slot } => {
                 self.session.handle(now, Input::Rechecked { generation, address, attempt, slot });
             }
-            Event::Wake => {}
+            Event::Closed(Some(reason)) => {
+                info!(url = %Redacted(&self.endpoint.ws), reason, "why the connection ended");
+                self.now.last_error = Some(reason);
+            }
+            Event::Closed(None) | Event::Wake => {}
         }
     }
 
@@ -315,11 +327,7 @@ impl Link {
         if let Some(wire) = self.wire.take() {
             self.book.stats.losses.add(1);
             let (client, endpoint) = (wire.into_client(), self.endpoint.clone());
-            tokio::spawn(async move {
-                if let Some(reason) = pubsub::close(client, &endpoint).await {
-                    debug!(reason, "why the connection had ended");
-                }
-            });
+            self.answers.push(async move { Event::Closed(pubsub::close(client, &endpoint).await) }.boxed());
         }
     }
 
@@ -335,7 +343,7 @@ impl Link {
                         let slot = answer.await.ok().and_then(Result::ok);
                         Event::Rechecked { generation, address, attempt, slot }
                     };
-                    self.rechecks.push(rechecked.boxed());
+                    self.answers.push(rechecked.boxed());
                 }
             }
         }

@@ -21,6 +21,7 @@ use crate::{
     clock::Clock,
     config::Builder,
     core::{
+        freshness::StaleReason,
         mint::Mint,
         observation::Slot,
         session::Session,
@@ -39,6 +40,9 @@ use crate::{
 
 /// How long shutting down may take before it is left to itself.
 const GOODBYE: Duration = Duration::from_secs(2);
+
+/// How soon RPC is asked again where its answer did not do: a quarter of a slot.
+const ASK_AGAIN: Duration = Duration::from_millis(100);
 
 /// An account to watch, and what is expected of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -224,7 +228,13 @@ impl Mirror {
     /// Asks RPC until memory meets the query, by its answer or by what arrives meanwhile.
     async fn fall_back(&self, reader: &Reader, query: &Query, asked: Tick) -> Result<Balance, ReadError> {
         let inner = &*self.inner;
-        let met = reader.until(|reader| reader.meets(query, asked, ServedFrom::Rpc).ok());
+        let met = async {
+            let met = reader.until(|reader| reader.meets(query, asked, ServedFrom::Rpc).ok()).await;
+            met.map_err(|stale| match stale.why {
+                StaleReason::Unwatched => ReadError::NotWatched { address: stale.address },
+                _ => ReadError::Stopped,
+            })
+        };
         let mut met = pin!(met);
         loop {
             let (reply, answer) = oneshot::channel();
@@ -240,7 +250,7 @@ impl Mirror {
             }
             let failure: Option<RpcFailure> = tokio::select! {
                 biased;
-                balance = &mut met => return balance.map_err(|_| ReadError::Stopped),
+                balance = &mut met => return balance,
                 answer = answer => answer.map_err(|_| ReadError::Stopped)?.err(),
             };
             let stale = match reader.meets(query, asked, ServedFrom::Rpc) {
@@ -248,13 +258,16 @@ impl Mirror {
                 Err(stale) => stale,
             };
             match failure {
-                None => {}
-                // The chain has not come there yet, for this node or for all: the link may be first.
-                Some(RpcFailure::Behind { .. }) => {}
-                Some(_) if reader.read().is_live() && query.floor.is_some() => {
-                    return met.await.map_err(|_| ReadError::Stopped);
-                }
+                // Overtaken by something newer, or to be said twice (absence at finalized); or the chain has
+                // not come to the floor, and the link may be first to see it there.
+                None | Some(RpcFailure::Behind { .. }) => {}
+                Some(_) if query.floor.is_some() && reader.read().is_live() => return met.await,
                 Some(source) => return Err(ReadError::Rpc { stale, source }),
+            }
+            tokio::select! {
+                biased;
+                balance = &mut met => return balance,
+                () = tokio::time::sleep(ASK_AGAIN) => {}
             }
         }
     }

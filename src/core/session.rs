@@ -392,7 +392,8 @@ impl Session {
 
     fn canary(&mut self, now: Tick, slot: Slot, lag_ms: i64) {
         let true_at = self.gauge.true_at(now, lag_ms);
-        let lagging = lag_ms > i64::try_from(self.settings.max_lag.as_millis()).unwrap_or(i64::MAX);
+        // A chain clock far ahead of wall time tells as little: the host's own clock is wrong.
+        let lagging = u128::from(lag_ms.unsigned_abs()) > self.settings.max_lag.as_millis();
         let (generation, deadline) = (self.generation, now.plus(self.settings.canary_deadline));
         let Some(open) = self.open() else { return };
         let before = open.canary;

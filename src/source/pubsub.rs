@@ -42,12 +42,17 @@ pub(crate) async fn connect(endpoint: &Endpoint) -> Result<PubsubClient, String>
     for (name, value) in &endpoint.headers {
         request.headers_mut().append(name, value.clone());
     }
-    PubsubClient::new(request).await.map_err(|error| match error {
+    PubsubClient::new(request).await.map_err(|error| describe(&error, endpoint))
+}
+
+/// What the client says of an error, without its own vague words before the cause, and without secrets.
+fn describe(error: &PubsubClientError, endpoint: &Endpoint) -> String {
+    match error {
         PubsubClientError::ConnectionError(source) | PubsubClientError::WsError(source) => {
             endpoint.scrub(&source.to_string())
         }
         other => endpoint.scrub(&other.to_string()),
-    })
+    }
 }
 
 /// The client leaves the choice of a TLS provider open and panics on `wss://` without one. A process that
@@ -117,7 +122,7 @@ pub(crate) async fn close(client: Arc<PubsubClient>, endpoint: &Endpoint) -> Opt
     // In a task of its own: the client panics when its own task was cancelled.
     let goodbye = tokio::spawn(client.shutdown());
     match tokio::time::timeout(PATIENCE, goodbye).await {
-        Ok(Ok(Err(error))) => Some(endpoint.scrub(&error.to_string())),
+        Ok(Ok(Err(error))) => Some(describe(&error, endpoint)),
         _ => None,
     }
 }

@@ -102,7 +102,7 @@ impl RpcSource {
         }
         let time = accounts.pop().flatten().and_then(|clock| clock.unix_timestamp());
         let time = time.ok_or_else(|| RpcFailure::Malformed { reason: "no Clock sysvar".to_owned() })?;
-        let lag = Duration::from_millis(u64::try_from(lag_ms(arrived, time)).unwrap_or(0));
+        let lag = Duration::from_millis(lag_ms(arrived, time).unsigned_abs());
         let lagging = (lag > self.max_lag).then_some(lag);
         Ok(Answer { slot: answer.context.slot, sent, lagging, accounts })
     }

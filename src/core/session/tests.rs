@@ -266,6 +266,8 @@ fn a_lagging_canary_proves_nothing_and_two_good_ones_prove_again() {
     world.pass(SLOT);
     assert!(proofs(&world.canary(500))[0].ticking);
     assert_eq!(world.session.phase(), LinkPhase::Live);
+    world.pass(SLOT);
+    assert!(!proofs(&world.canary(-20_001))[0].ticking, "a chain clock far ahead is a wrong host clock");
 }
 
 #[test]
