@@ -13,7 +13,7 @@ use std::{
 };
 
 use litesvm::{LiteSVM, types::SimulatedTransactionInfo};
-use solana_account::{AccountSharedData, ReadableAccount};
+use solana_account::{AccountSharedData, ReadableAccount, WritableAccount};
 use solana_clock::Clock;
 use solana_commitment_config::CommitmentLevel;
 use solana_hash::Hash;
@@ -236,6 +236,15 @@ impl Chain {
         self.store.write(self.open, address, account);
     }
 
+    /// The same for an account that a transaction had writable: banks then mark it as exempt from rent.
+    fn record_executed(&mut self, address: Pubkey) {
+        let mut account = self.svm.accounts_db().get_account(&address);
+        if let Some(account) = &mut account {
+            account.set_rent_epoch(u64::MAX);
+        }
+        self.store.write(self.open, address, account);
+    }
+
     /// Freezes the open bank and opens the next.
     pub(crate) fn tick(&mut self, unix_timestamp: i64) -> Tick {
         let height = self.tip().height + 1;
@@ -326,7 +335,7 @@ impl Chain {
             Ok(_) => {
                 // A bank stores every writable account, changed or not, and that counts as a write.
                 for address in writable {
-                    self.record(address);
+                    self.record_executed(address);
                 }
                 self.note(signature, None);
                 Ok(self.open)
@@ -336,7 +345,7 @@ impl Chain {
                 Err(Failed::ran(failed.err, failed.meta.logs, None))
             }
             Err(failed) => {
-                self.record(writable[0]);
+                self.record_executed(writable[0]);
                 self.note(signature, Some(failed.err.clone()));
                 Err(Failed::ran(failed.err, failed.meta.logs, Some(self.open)))
             }

@@ -40,6 +40,11 @@ pub(crate) struct State {
     pub(crate) baseline_delay: u64,
     pub(crate) notification_delay: Duration,
     pub(crate) undecodable_rent_epoch: bool,
+    /// Only banks of slots that this divides are checked; zero and one mean every one.
+    pub(crate) check_every: u64,
+    /// Context slots are told so much too high.
+    pub(crate) notifications_ahead: u64,
+    pub(crate) rpc_ahead: u64,
 
     pub(crate) ws_down: bool,
     pub(crate) ws_half_open: bool,

@@ -172,6 +172,17 @@ impl Faults {
         self.set(|state| state.notifications_behind = blocks);
     }
 
+    /// Only the banks of slots that `every` divides are checked at `processed` and `confirmed`; what was written in those
+    /// between is told by the next check. One ends it.
+    pub fn check_every(&self, every: u64) {
+        self.set(|state| state.check_every = every);
+    }
+
+    /// The context slots of account notifications are told this much too high. The Clock's data stays true.
+    pub fn notifications_ahead(&self, slots: u64) {
+        self.set(|state| state.notifications_ahead = slots);
+    }
+
     /// Accounts are notified with a `rentEpoch` that no client can decode.
     pub fn undecodable_rent_epoch(&self, on: bool) {
         self.set(|state| state.undecodable_rent_epoch = on);
@@ -180,7 +191,8 @@ impl Faults {
 
 /// RPC.
 impl Faults {
-    /// Confines the RPC faults below to these methods; none means all. The slots that RPC knows are not confined.
+    /// Confines the RPC faults below to requests of these methods; none means all. What slots RPC knows and tells is not
+    /// confined, nor is being down.
     pub fn rpc_only(&self, methods: &[&str]) {
         let methods = methods.iter().map(ToString::to_string).collect();
         self.set(|state| state.rpc_methods = methods);
@@ -222,6 +234,11 @@ impl Faults {
     pub fn freeze_rpc(&self, on: bool) {
         let tip = self.cluster.chain.lock().slot(CommitmentLevel::Processed);
         self.set(|state| state.rpc_frozen_at = on.then_some(tip));
+    }
+
+    /// The context slots of RPC answers are told this much too high.
+    pub fn rpc_ahead(&self, slots: u64) {
+        self.set(|state| state.rpc_ahead = slots);
     }
 
     /// `getMultipleAccounts` answers with one account too few.

@@ -53,9 +53,10 @@ async fn connection(cluster: Arc<Cluster>, stream: TcpStream) {
     let service = service_fn(|request| respond(&cluster, request));
     let served = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
     select! {
+        biased; // A request that comes after the fault must not slip through.
+        () = cluster.faults.until(|state| state.rpc_down) => {}
         // A connection that fails has nobody to tell it to.
         _ = served => {}
-        () = cluster.faults.until(|state| state.rpc_down) => {}
     }
 }
 

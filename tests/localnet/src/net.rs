@@ -37,6 +37,7 @@ pub struct Builder {
     seed: u64,
     ring: usize,
     paused: bool,
+    port: Option<u16>,
 }
 
 impl Default for Builder {
@@ -47,6 +48,7 @@ impl Default for Builder {
             seed: 0,
             ring: 16_384,
             paused: false,
+            port: None,
         }
     }
 }
@@ -91,6 +93,13 @@ impl Builder {
         self
     }
 
+    /// Serve JSON-RPC on this port and WebSockets on the next: for a cluster that takes another's place. By default two
+    /// free ones are found.
+    pub fn port(mut self, port: u16) -> Self {
+        self.port = Some(port);
+        self
+    }
+
     /// Starts the cluster.
     ///
     /// # Errors
@@ -98,7 +107,7 @@ impl Builder {
     /// When no ports can be bound, or no threads started.
     pub fn start(self) -> io::Result<Localnet> {
         let depths = Depths { finalized: self.depths.finalized.max(self.depths.confirmed), ..self.depths };
-        let (rpc, ws) = bind()?;
+        let (rpc, ws) = bind(self.port)?;
         let rpc_port = rpc.local_addr()?.port();
         let chain = Chain::genesis(self.seed, depths, unix_now());
         let payer = chain.payer.insecure_clone();
@@ -136,20 +145,22 @@ impl Builder {
 }
 
 /// Two neighbouring ports, the second for WebSockets, as clients expect it.
-fn bind() -> io::Result<(TcpListener, TcpListener)> {
+fn bind(port: Option<u16>) -> io::Result<(TcpListener, TcpListener)> {
     let bind = |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port));
-    let mut last = None;
-    for _ in 0..PORT_ATTEMPTS {
-        let rpc = bind(0)?;
-        let Some(next) = rpc.local_addr()?.port().checked_add(1) else {
-            continue;
-        };
-        match bind(next) {
-            Ok(ws) => return Ok((rpc, ws)),
-            Err(error) => last = Some(error),
+    let pair = || {
+        let rpc = bind(port.unwrap_or(0))?;
+        let next = rpc.local_addr()?.port().checked_add(1);
+        let ws = bind(next.ok_or(io::ErrorKind::AddrNotAvailable)?)?;
+        Ok((rpc, ws))
+    };
+    let mut found = pair();
+    for _ in 1..PORT_ATTEMPTS {
+        if found.is_ok() || port.is_some() {
+            break;
         }
+        found = pair();
     }
-    Err(last.unwrap_or_else(|| io::ErrorKind::AddrNotAvailable.into()))
+    found
 }
 
 fn listen(listener: TcpListener) -> io::Result<tokio::net::TcpListener> {

@@ -138,6 +138,10 @@ impl Notifier {
 
     fn compare(&mut self, commitment: CommitmentLevel, slot: u64) -> Vec<Notification> {
         let cluster = Arc::clone(&self.cluster);
+        let every = cluster.faults.read().check_every.max(1);
+        if commitment != CommitmentLevel::Finalized && !slot.is_multiple_of(every) {
+            return Vec::new();
+        }
         let chain = cluster.chain.lock();
         if !chain.is_on_chain(slot) {
             return Vec::new(); // Abandoned before its turn came.
@@ -204,6 +208,7 @@ impl Notifier {
         // A closed account is told as the default one.
         let account = account.unwrap_or_default();
         let value = encoding::ui_account(address, &account, encoding, None, mint);
+        let slot = slot.saturating_add(self.cluster.faults.read().notifications_ahead);
         let text = message("accountNotification", id, json!({ "context": { "slot": slot }, "value": value }));
         if self.cluster.faults.read().undecodable_rent_epoch {
             let epoch = format!("\"rentEpoch\":{}", value.rent_epoch);

@@ -47,12 +47,14 @@ struct Server<'a> {
 struct View<'a> {
     chain: MutexGuard<'a, Chain>,
     slot: u64,
+    /// The slot that it is told to be of.
+    told: u64,
 }
 
 impl View<'_> {
     /// An answer that says which bank it is of.
     fn answer(&self, value: impl Serialize) -> Outcome {
-        in_context(self.slot, value)
+        in_context(self.told, value)
     }
 }
 
@@ -77,6 +79,11 @@ impl<'a> Server<'a> {
         chain.ancestor(known, faults.rpc_behind)
     }
 
+    /// What a slot is told to be.
+    fn told(&self, slot: u64) -> u64 {
+        slot.saturating_add(self.cluster.faults.read().rpc_ahead)
+    }
+
     /// The bank that answers; the default commitment is finalized.
     fn view(
         &self,
@@ -86,7 +93,8 @@ impl<'a> Server<'a> {
         let chain = self.cluster.chain.lock();
         let slot = self.slot(&chain, commitment.unwrap_or_default().commitment);
         if min_context_slot.is_none_or(|min| slot >= min) {
-            return Ok(View { chain, slot });
+            let told = self.told(slot);
+            return Ok(View { chain, slot, told });
         }
         let text = "Minimum context slot has not been reached";
         if self.fault(|state| state.min_context_slot_as_internal_error) {
@@ -113,7 +121,7 @@ impl<'a> Server<'a> {
                 let hash = self.cluster.chain.lock().genesis_hash();
                 Ok(json!(hash.to_string()))
             }
-            "getSlot" => Ok(json!(self.view_of(params, 0)?.slot)),
+            "getSlot" => Ok(json!(self.view_of(params, 0)?.told)),
             "getBlockHeight" => {
                 let view = self.view_of(params, 0)?;
                 Ok(json!(view.chain.height(view.slot)))

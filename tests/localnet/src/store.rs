@@ -50,7 +50,9 @@ impl Store {
 
     /// The version that the bank of `slot` holds.
     pub(crate) fn at(&self, slot: u64, address: &Pubkey) -> Option<&Version> {
-        self.accounts.get(address)?.iter().rev().find(|version| version.slot <= slot)
+        let versions = self.accounts.get(address)?;
+        let known = versions.partition_point(|version| version.slot <= slot);
+        versions.get(known.checked_sub(1)?)
     }
 
     /// The account as the bank of `slot` holds it.

@@ -277,6 +277,26 @@ async fn the_feed_lags_behind_the_chain() {
 }
 
 #[tokio::test]
+async fn banks_go_unchecked_and_slots_are_forged() {
+    let net = stepped();
+    let mut raw = subscribed(&net, &[1]).await;
+    net.faults().check_every(4);
+    for n in 1..=6 {
+        write(&net, 1, n);
+    }
+    net.faults().check_every(1);
+    net.advance(1);
+    let seen = [raw.seen().await, raw.seen().await];
+    assert_eq!(seen.map(|seen| (seen.slot, seen.lamports)), [(4, 4), (7, 6)]);
+    net.faults().notifications_ahead(u64::MAX);
+    net.faults().rpc_ahead(1000);
+    let tip = write(&net, 1, 8);
+    assert_eq!(raw.seen().await.slot, u64::MAX);
+    let found = rpc(&net).get_multiple_ui_accounts_with_config(&[CLOCK], base64(PROCESSED)).await.unwrap();
+    assert_eq!(found.context.slot, tip + 1000);
+}
+
+#[tokio::test]
 async fn hostile_texts_reach_the_client() {
     let net = stepped();
     let mut raw = subscribed(&net, &[1]).await;

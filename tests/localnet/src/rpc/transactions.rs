@@ -93,7 +93,7 @@ impl Server<'_> {
                 }
             }));
         }
-        in_context(tip, statuses)
+        in_context(self.told(tip), statuses)
     }
 
     pub(super) fn send_transaction(&self, params: &Params) -> Outcome {

@@ -5,8 +5,8 @@ use std::collections::VecDeque;
 use futures_util::{SinkExt, StreamExt};
 use localnet::{Localnet, Pubkey};
 use serde_json::{Value, json};
-use tokio::net::TcpStream;
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async, tungstenite::Message};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, client_async, connect_async, tungstenite::Message};
 
 use super::soon;
 
@@ -27,6 +27,16 @@ pub struct Seen {
 impl Raw {
     pub async fn connect(net: &Localnet) -> Self {
         let (socket, _) = soon("a connection", connect_async(net.ws_url())).await.unwrap();
+        Self { socket, notifications: VecDeque::new(), calls: 0 }
+    }
+
+    /// A connection that takes little before its peer must wait.
+    pub async fn connect_with_small_window(net: &Localnet) -> Self {
+        let tcp = TcpSocket::new_v4().unwrap();
+        tcp.set_recv_buffer_size(4096).unwrap();
+        let place = net.ws_url().trim_start_matches("ws://").parse().unwrap();
+        let stream = MaybeTlsStream::Plain(soon("a connection", tcp.connect(place)).await.unwrap());
+        let (socket, _) = soon("a handshake", client_async(net.ws_url(), stream)).await.unwrap();
         Self { socket, notifications: VecDeque::new(), calls: 0 }
     }
 
