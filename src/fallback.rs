@@ -38,6 +38,9 @@ const REFUSED_PAUSE: Duration = Duration::from_secs(1);
 /// How soon a mint that could not be read is asked for again.
 const MINT_PAUSE: Duration = Duration::from_secs(2);
 
+/// Where an ask is answered: with the slot of the answer, which is in the ledger by then.
+pub(crate) type Reply = oneshot::Sender<Result<Slot, RpcFailure>>;
+
 /// One account wanted from RPC.
 #[derive(Debug)]
 pub(crate) struct Ask {
@@ -48,7 +51,24 @@ pub(crate) struct Ask {
     pub(crate) not_before: Tick,
     /// Somebody waits: no gathering.
     pub(crate) urgent: bool,
-    pub(crate) reply: oneshot::Sender<Result<Slot, RpcFailure>>,
+    /// Who wants to hear of it; `None` where the ledger alone does.
+    pub(crate) reply: Option<Reply>,
+    /// Until when a node that is behind is asked again.
+    pub(crate) patience: Tick,
+}
+
+impl Ask {
+    fn answer(self, answer: Result<Slot, RpcFailure>) {
+        if let Some(reply) = self.reply {
+            // Whoever asked may be gone; the answer is in the ledger all the same.
+            let _ = reply.send(answer);
+        }
+    }
+
+    /// Whether whoever asked has gone away since.
+    fn is_abandoned(&self) -> bool {
+        self.reply.as_ref().is_some_and(oneshot::Sender::is_closed)
+    }
 }
 
 /// Where asks are handed in.
@@ -89,6 +109,8 @@ struct Desk {
     /// Since when somebody waits, and whether in a hurry.
     gathering: Option<Tick>,
     urgent: bool,
+    /// Asks for which the node was behind, and when they are due again.
+    held: Vec<(Tick, Ask)>,
     mints: BTreeSet<Pubkey>,
     mints_again: Option<Tick>,
     flights: Vec<Flight>,
@@ -100,7 +122,7 @@ impl Desk {
     fn take(&mut self, ask: Ask, now: Tick) {
         if let Some((until, failure)) = &self.refused_until {
             if now < *until {
-                reply(ask, Err(failure.clone()));
+                ask.answer(Err(failure.clone()));
                 return;
             }
             self.refused_until = None;
@@ -115,6 +137,28 @@ impl Desk {
                 self.gathering.get_or_insert(now);
                 self.urgent |= ask.urgent;
                 self.waiting.entry(ask.address).or_default().push(ask);
+            }
+        }
+    }
+
+    /// Keeps what a node was behind for, without a call under way meanwhile: until it is due again, its
+    /// patience is over, or whoever asked is gone.
+    fn hold(&mut self, ask: Ask, now: Tick, failure: &RpcFailure) {
+        let due = now.plus(BEHIND_PAUSE);
+        if due >= ask.patience {
+            ask.answer(Err(failure.clone()));
+        } else if !ask.is_abandoned() {
+            self.held.push((due, ask));
+        }
+    }
+
+    /// Takes the held asks that are due.
+    fn resume(&mut self, now: Tick) {
+        let (due, held) = std::mem::take(&mut self.held).into_iter().partition(|(due, _)| *due <= now);
+        self.held = held;
+        for (_, ask) in due {
+            if !ask.is_abandoned() {
+                self.take(ask, now);
             }
         }
     }
@@ -170,16 +214,12 @@ impl Desk {
     fn next_deadline(&self) -> Option<Tick> {
         let gathered = self.gathering.map(|since| since.plus(GATHER));
         let mints = self.mints_again.filter(|_| !self.mints.is_empty());
+        let held = self.held.iter().map(|(due, _)| *due).min();
         if self.flights.len() >= MAX_FLIGHTS {
-            return None;
+            return held;
         }
-        gathered.into_iter().chain(mints).min()
+        gathered.into_iter().chain(mints).chain(held).min()
     }
-}
-
-fn reply(ask: Ask, answer: Result<Slot, RpcFailure>) {
-    // Whoever asked may be gone; the answer is in the ledger all the same.
-    let _ = ask.reply.send(answer);
 }
 
 /// Carries out the asks until told to stop.
@@ -187,7 +227,6 @@ pub(crate) async fn run(
     rpc: Arc<RpcSource>,
     shared: Arc<Shared>,
     book: Arc<Book>,
-    patience: Duration,
     mut queue: mpsc::Receiver<Vec<Ask>>,
     mut stop: watch::Receiver<()>,
 ) {
@@ -198,11 +237,13 @@ pub(crate) async fn run(
     loop {
         let now = book.clock.now();
         let tip = newest.max(book.evidence().slot);
+        desk.resume(now);
         while let Some((number, keys, min_slot)) =
             desk.depart(now, tip, |address| shared.lock().wanted_slot(address))
         {
-            let (rpc, book) = (rpc.clone(), book.clone());
-            flights.push(async move { (number, fly(&rpc, &book, &keys, min_slot, patience).await) });
+            let rpc = rpc.clone();
+            book.stats.rpc_calls.add(1);
+            flights.push(async move { (number, rpc.read(&keys, min_slot).await) });
         }
         let wake = desk.next_deadline().map(|due| due.since(now));
         tokio::select! {
@@ -230,26 +271,6 @@ pub(crate) async fn run(
     }
 }
 
-/// One call, repeated while the node is behind and there is time.
-async fn fly(
-    rpc: &RpcSource,
-    book: &Book,
-    keys: &[Pubkey],
-    min_slot: Slot,
-    patience: Duration,
-) -> Result<Answer, RpcFailure> {
-    let began = book.clock.now();
-    loop {
-        book.stats.rpc_calls.add(1);
-        match rpc.read(keys, min_slot).await {
-            Err(RpcFailure::Behind { .. }) if book.clock.now().since(began) + BEHIND_PAUSE < patience => {
-                tokio::time::sleep(BEHIND_PAUSE).await;
-            }
-            outcome => return outcome,
-        }
-    }
-}
-
 /// Puts an answer into the ledger and tells who waits.
 fn settle(
     flight: Flight,
@@ -271,8 +292,13 @@ fn settle(
             }
             desk.mints.extend(flight.mints);
             desk.mints_again = Some(now.plus(MINT_PAUSE));
+            let behind = matches!(failure, RpcFailure::Behind { .. });
             for ask in flight.accounts.into_values().flatten() {
-                reply(ask, Err(failure.clone()));
+                if behind {
+                    desk.hold(ask, now, &failure);
+                } else {
+                    ask.answer(Err(failure.clone()));
+                }
             }
             return;
         }
@@ -288,7 +314,7 @@ fn settle(
         let presence = account.map_or(Presence::Absent, |account| account.presence());
         let seen = Observation { presence, slot: answer.slot, source: Source::Rpc, proof };
         publisher.apply(&address, &seen);
-        asks.into_iter().for_each(|ask| reply(ask, told.clone()));
+        asks.into_iter().for_each(|ask| ask.answer(told.clone()));
     }
     for (address, account) in flight.mints.into_iter().zip(accounts) {
         match account.and_then(|account| Mint::decode(&account.program, &account.data)) {
@@ -314,11 +340,12 @@ mod tests {
         Pubkey::new_from_array([byte; 32])
     }
 
-    type Reply = oneshot::Receiver<Result<Slot, RpcFailure>>;
+    type Answered = oneshot::Receiver<Result<Slot, RpcFailure>>;
 
-    fn ask(address: u8, min_slot: Slot, not_before: Tick, urgent: bool) -> (Ask, Reply) {
+    fn ask(address: u8, min_slot: Slot, not_before: Tick, urgent: bool) -> (Ask, Answered) {
         let (reply, answer) = oneshot::channel();
-        (Ask { address: key(address), min_slot, not_before, urgent, reply }, answer)
+        let reply = Some(reply);
+        (Ask { address: key(address), min_slot, not_before, urgent, reply, patience: at(3_000) }, answer)
     }
 
     fn urgent(address: u8, not_before: Tick) -> Ask {
@@ -363,7 +390,7 @@ mod tests {
         let (second, mut waits) = ask(1, 0, at(0), true);
         desk.take(second, at(11));
         for ask in desk.land(number).expect("the flight").accounts.into_values().flatten() {
-            reply(ask, Ok(42));
+            ask.answer(Ok(42));
         }
         assert_eq!(waits.try_recv(), Ok(Ok(42)));
     }
@@ -377,6 +404,34 @@ mod tests {
         assert_eq!((keys, min_slot), (vec![key(2)], 90));
         let (_, keys, min_slot) = desk.depart(at(10), 100, |_| 0).expect("another");
         assert_eq!((keys, min_slot), (vec![key(1)], 1_000_000));
+    }
+
+    #[test]
+    fn a_node_that_is_behind_is_asked_again_without_a_call_under_way_meanwhile() {
+        let mut desk = Desk::default();
+        let behind = RpcFailure::Behind { min_slot: 9 };
+        let (waits, mut answer) = ask(1, 9, at(0), true);
+        let (leaves, gone) = ask(2, 9, at(0), true);
+        let ledger_only = Ask { reply: None, ..ask(3, 9, at(0), false).0 };
+        for ask in [waits, leaves, ledger_only] {
+            desk.take(ask, at(10));
+        }
+        let (number, ..) = desk.depart(at(10), 100, |_| 0).expect("a call");
+        for ask in desk.land(number).expect("the flight").accounts.into_values().flatten() {
+            desk.hold(ask, at(20), &behind);
+        }
+        assert!(desk.flights.is_empty());
+        assert_eq!(desk.next_deadline(), Some(at(120)));
+        drop(gone);
+        desk.resume(at(119));
+        assert_eq!(desk.depart(at(119), 100, |_| 0), None);
+        desk.resume(at(120));
+        let (_, keys, _) = desk.depart(at(120), 100, |_| 0).expect("a call");
+        assert_eq!(keys, [key(1), key(3)], "whoever asked for the other is gone");
+        for ask in desk.flights.remove(0).accounts.into_values().flatten() {
+            desk.hold(ask, at(2_950), &behind);
+        }
+        assert_eq!(answer.try_recv(), Ok(Err(behind)), "its patience is over");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-#![doc = "A mirror of token balances for Solana trading bots."]
+#![doc = include_str!("../README.md")]
 
 mod book;
 mod clock;

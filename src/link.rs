@@ -23,8 +23,7 @@ use crate::{
         time::Tick,
     },
     endpoint::{Endpoint, Redacted},
-    error::RpcFailure,
-    fallback::{Ask, Fallback},
+    fallback::{Ask, Fallback, Reply},
     source::{RawAccount, lag_ms, pubsub},
     wire::{Turn, Wire},
 };
@@ -99,6 +98,8 @@ pub(crate) struct Link {
     shared: Arc<Shared>,
     book: Arc<Book>,
     fallback: Fallback,
+    /// How long a node that is behind is asked again for.
+    patience: Duration,
     endpoint: Endpoint,
     commitment: CommitmentLevel,
     status: Arc<ArcSwap<LinkStatus>>,
@@ -118,6 +119,7 @@ impl Link {
         shared: Arc<Shared>,
         book: Arc<Book>,
         fallback: Fallback,
+        patience: Duration,
         endpoint: Endpoint,
         commitment: CommitmentLevel,
         status: Arc<ArcSwap<LinkStatus>>,
@@ -128,6 +130,7 @@ impl Link {
             session,
             shared,
             fallback,
+            patience,
             endpoint,
             commitment,
             jumps: JumpDetector::new(tick, wall_ms()),
@@ -317,7 +320,7 @@ impl Link {
         // The baselines of one turn share a call.
         if !self.baselines.is_empty() {
             let addresses = std::mem::take(&mut self.baselines);
-            drop(self.ask(addresses, 0));
+            self.hand_in(addresses.into_iter().map(|address| (address, None)), 0);
         }
     }
 
@@ -335,38 +338,33 @@ impl Link {
         match fetch {
             Fetch::Baseline(address) => self.baselines.push(address),
             // Its answers speak through the ledger.
-            Fetch::Audit(addresses) => drop(self.ask(addresses, 0)),
+            Fetch::Audit(addresses) => self.hand_in(addresses.into_iter().map(|address| (address, None)), 0),
             Fetch::Recheck { generation, accounts, min_slot } => {
-                let answers = self.ask(accounts.iter().map(|(address, _)| *address).collect(), min_slot);
-                for ((address, attempt), answer) in accounts.into_iter().zip(answers) {
+                let mut asks = Vec::with_capacity(accounts.len());
+                for (address, attempt) in accounts {
+                    let (reply, answer) = oneshot::channel();
+                    asks.push((address, Some(reply)));
                     let rechecked = async move {
                         let slot = answer.await.ok().and_then(Result::ok);
                         Event::Rechecked { generation, address, attempt, slot }
                     };
                     self.answers.push(rechecked.boxed());
                 }
+                self.hand_in(asks.into_iter(), min_slot);
             }
         }
     }
 
-    /// Hands the addresses in as one ask; where the queue is full, every answer fails at once.
-    fn ask(
-        &self,
-        addresses: Vec<Pubkey>,
-        min_slot: Slot,
-    ) -> Vec<oneshot::Receiver<Result<Slot, RpcFailure>>> {
+    /// Hands the asks in together; where the queue is full, each is answered by the loss of its sender.
+    fn hand_in(&self, asks: impl Iterator<Item = (Pubkey, Option<Reply>)>, min_slot: Slot) {
         let not_before = self.book.clock.now();
-        let (asks, answers) = addresses
-            .into_iter()
-            .map(|address| {
-                let (reply, answer) = oneshot::channel();
-                (Ask { address, min_slot, not_before, urgent: false, reply }, answer)
-            })
-            .unzip();
+        let patience = not_before.plus(self.patience);
+        let asks = asks
+            .map(|(address, reply)| Ask { address, min_slot, not_before, urgent: false, reply, patience })
+            .collect();
         if self.fallback.ask(asks).is_err() {
             debug!("the queue of RPC reads is full");
         }
-        answers
     }
 
     /// Logs a change of phase, and publishes where the link stands.

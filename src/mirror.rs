@@ -110,6 +110,7 @@ struct Inner {
     commitment: CommitmentLevel,
     selling_age: Duration,
     general_age: Duration,
+    rpc_timeout: Duration,
     read_deadline: Duration,
     /// Reads that may wait for RPC at once.
     pending: Arc<tokio::sync::Semaphore>,
@@ -243,7 +244,8 @@ impl Mirror {
                 min_slot: query.floor.map_or(0, |floor| floor.slot()),
                 not_before: asked.minus(query.max_age),
                 urgent: true,
-                reply,
+                reply: Some(reply),
+                patience: inner.book.clock.now().plus(inner.rpc_timeout),
             };
             if inner.fallback.ask(vec![ask]).is_err() {
                 return Err(ReadError::Busy { limit: inner.max_pending });
@@ -353,12 +355,12 @@ impl Builder {
             shared.clone(),
             book.clone(),
             fallback.clone(),
+            settings.rpc_timeout,
             settings.endpoint,
             settings.commitment,
             status.clone(),
         );
-        let reads =
-            fallback::run(rpc, shared.clone(), book.clone(), settings.rpc_timeout, queue, stopped.clone());
+        let reads = fallback::run(rpc, shared.clone(), book.clone(), queue, stopped.clone());
         let report = health::run(book.clone(), status.clone(), settings.health_interval, stopped.clone());
         let tasks = vec![runtime.spawn(link.run(stopped)), runtime.spawn(reads), runtime.spawn(report)];
         Ok(Mirror {
@@ -372,6 +374,7 @@ impl Builder {
                 commitment: settings.commitment,
                 selling_age: settings.selling_age,
                 general_age: settings.general_age,
+                rpc_timeout: settings.rpc_timeout,
                 read_deadline: settings.read_deadline,
                 pending: Arc::new(tokio::sync::Semaphore::new(settings.max_pending_reads)),
                 max_pending: settings.max_pending_reads,
