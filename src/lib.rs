@@ -10,9 +10,11 @@ mod fallback;
 mod health;
 mod link;
 mod mirror;
+mod reader;
 mod reading;
 mod source;
 mod stats;
+mod target;
 mod updates;
 mod wire;
 
@@ -27,8 +29,10 @@ pub use core::{
 };
 pub use error::{ConfigError, ReadError, RpcFailure, Stale, WaitError, WatchError};
 pub use health::Health;
-pub use mirror::{Balance, Mirror, Reader, ServedFrom, Target};
+pub use mirror::Mirror;
+pub use reader::{Balance, Reader, ServedFrom};
 pub use reading::{Floor, Query, Reading};
 pub use solana_commitment_config::CommitmentLevel;
 pub use solana_pubkey::Pubkey;
+pub use target::Target;
 pub use updates::{AccountUpdate, Update, Updates};

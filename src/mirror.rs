@@ -20,21 +20,15 @@ use crate::{
     book::{self, Book, Cell, Shared},
     clock::Clock,
     config::Builder,
-    core::{
-        freshness::StaleReason,
-        mint::Mint,
-        observation::Slot,
-        session::Session,
-        state::{AccountState, Expected},
-        time::Tick,
-        token::TokenProgram,
-    },
-    error::{ConfigError, ReadError, RpcFailure, Stale, WaitError, WatchError},
+    core::{freshness::StaleReason, mint::Mint, session::Session, time::Tick},
+    error::{ConfigError, ReadError, RpcFailure, WatchError},
     fallback::{self, Ask, Fallback},
     health::{self, Health},
     link::{Link, LinkStatus},
+    reader::{Balance, Reader, ServedFrom},
     reading::{Query, Reading},
     source::rpc::RpcSource,
+    target::Target,
     updates::Updates,
 };
 
@@ -43,55 +37,6 @@ const GOODBYE: Duration = Duration::from_secs(2);
 
 /// How soon RPC is asked again where its answer did not do: a quarter of a slot.
 const ASK_AGAIN: Duration = Duration::from_millis(100);
-
-/// An account to watch, and what is expected of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Target {
-    address: Pubkey,
-    expected: Expected,
-}
-
-impl Target {
-    /// A token account by its address. Mint, owner and program are learnt from the first sight of it, so that
-    /// only later changes can be told, unless they are given.
-    pub fn account(address: Pubkey) -> Self {
-        Self { address, expected: Expected::default() }
-    }
-
-    /// A wallet's associated token account (ATA) for a mint, which may not exist yet.
-    pub fn ata(wallet: &Pubkey, mint: &Pubkey, program: TokenProgram) -> Self {
-        Self {
-            address: program.associated_account(wallet, mint),
-            expected: Expected { program: Some(program), mint: Some(*mint), owner: Some(*wallet) },
-        }
-    }
-
-    /// Expects the account to hold this mint's tokens.
-    #[must_use]
-    pub fn mint(mut self, mint: Pubkey) -> Self {
-        self.expected.mint = Some(mint);
-        self
-    }
-
-    /// Expects the account to be this wallet's.
-    #[must_use]
-    pub fn owner(mut self, owner: Pubkey) -> Self {
-        self.expected.owner = Some(owner);
-        self
-    }
-
-    /// Expects the account to be of this program.
-    #[must_use]
-    pub fn program(mut self, program: TokenProgram) -> Self {
-        self.expected.program = Some(program);
-        self
-    }
-
-    /// The account's address.
-    pub fn address(&self) -> Pubkey {
-        self.address
-    }
-}
 
 /// A real-time mirror of token accounts; see the [crate's documentation](crate). Clones are the same mirror.
 /// Dropping the last one ends all its tasks, and every [`Reader`] goes stale.
@@ -122,28 +67,6 @@ impl Drop for Inner {
         self.shared.lock().stop();
         // The tasks hear of it when `stop` is dropped, next.
     }
-}
-
-/// From where a balance was served.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum ServedFrom {
-    /// Memory, without waiting for anything.
-    Cache,
-    /// An RPC call, or what arrived while it was under way.
-    Rpc,
-}
-
-/// A balance that meets the query it was read with.
-#[derive(Clone, Copy, Debug)]
-#[non_exhaustive]
-pub struct Balance {
-    /// The account's state.
-    pub state: AccountState,
-    /// The reading it was taken from, with its evidence.
-    pub reading: Reading,
-    /// From where it was served.
-    pub served_from: ServedFrom,
 }
 
 impl Mirror {
@@ -210,10 +133,10 @@ impl Mirror {
         let reader = self.reader_of(cell);
         let asked = inner.book.clock.now();
         if let Ok(balance) = reader.meets(&query, asked, ServedFrom::Cache) {
-            reader.cell.hits.add(1);
+            reader.count(true);
             return Ok(balance);
         }
-        reader.cell.misses.add(1);
+        reader.count(false);
         let Ok(_place) = inner.pending.clone().try_acquire_owned() else {
             return Err(ReadError::Busy { limit: inner.max_pending });
         };
@@ -320,7 +243,7 @@ impl Mirror {
     }
 
     fn reader_of(&self, cell: Arc<Cell>) -> Reader {
-        Reader { cell, book: self.inner.book.clone() }
+        Reader::new(cell, self.inner.book.clone())
     }
 }
 
@@ -387,114 +310,4 @@ impl Builder {
 fn seed() -> u64 {
     use std::hash::{BuildHasher, RandomState};
     RandomState::new().hash_one(0)
-}
-
-impl From<Duration> for Query {
-    fn from(max_age: Duration) -> Self {
-        Self::max_age(max_age)
-    }
-}
-
-/// One account's reader: wait-free, without a lookup. Keep it where the account is traded.
-///
-/// It outlives its mirror, and is stale from then on.
-#[derive(Clone, Debug)]
-pub struct Reader {
-    cell: Arc<Cell>,
-    book: Arc<Book>,
-}
-
-impl Reader {
-    /// The account's address.
-    pub fn address(&self) -> Pubkey {
-        self.cell.address
-    }
-
-    /// What memory holds now. Not counted as a hit or a miss.
-    pub fn read(&self) -> Reading {
-        self.book.read(&self.cell)
-    }
-
-    /// What memory holds now, if it was proved at most `max_age` ago: the sell path's read. Counted.
-    ///
-    /// # Errors
-    /// It was not; ask [`Mirror::balance`], which falls back to RPC.
-    pub fn fresh(&self, max_age: Duration) -> Result<Balance, Stale> {
-        let served = self.balance_of(self.read(), &Query::max_age(max_age), None, ServedFrom::Cache);
-        match served {
-            Ok(_) => self.cell.hits.add(1),
-            Err(_) => self.cell.misses.add(1),
-        }
-        served
-    }
-
-    /// Waits until a live link proves the account.
-    ///
-    /// # Errors
-    /// The deadline passes first, or the account is no longer watched.
-    pub async fn ready(&self, deadline: Duration) -> Result<Reading, WaitError> {
-        self.wait_for(Reading::is_live, deadline).await
-    }
-
-    /// Waits for a reading of which `predicate` is true, and returns it. It is asked at once, at each change
-    /// of the record, and at each canary. Cancel safe.
-    ///
-    /// # Errors
-    /// The deadline passes first, or the account is no longer watched.
-    pub async fn wait_for(
-        &self,
-        mut predicate: impl FnMut(&Reading) -> bool,
-        deadline: Duration,
-    ) -> Result<Reading, WaitError> {
-        let met = self.until(|reader| Some(reader.read()).filter(&mut predicate));
-        match tokio::time::timeout(deadline, met).await {
-            Ok(Ok(reading)) => Ok(reading),
-            Ok(Err(stale)) => Err(WaitError::Ended { address: self.address(), why: stale.why }),
-            Err(_) => Err(WaitError::Deadline { address: self.address(), deadline }),
-        }
-    }
-
-    /// Waits until `check` gives something; fails when the account is no longer followed.
-    async fn until<T>(&self, mut check: impl FnMut(&Self) -> Option<T>) -> Result<T, Stale> {
-        loop {
-            // Listening before looking: what happens in between is not slept through.
-            let mut changed = pin!(self.cell.changed.notified());
-            let mut proved = pin!(self.book.proved.notified());
-            changed.as_mut().enable();
-            proved.as_mut().enable();
-            if let Some(found) = check(self) {
-                return Ok(found);
-            }
-            let reading = self.read();
-            if let Some(why) = reading.ended {
-                return Err(Stale { address: self.address(), why, age: reading.age() });
-            }
-            tokio::select! {
-                () = changed => {}
-                () = proved => {}
-            }
-        }
-    }
-
-    fn meets(&self, query: &Query, asked: Tick, served_from: ServedFrom) -> Result<Balance, Stale> {
-        self.balance_of(self.read(), query, Some(asked), served_from)
-    }
-
-    fn balance_of(
-        &self,
-        reading: Reading,
-        query: &Query,
-        asked: Option<Tick>,
-        served_from: ServedFrom,
-    ) -> Result<Balance, Stale> {
-        let state = *reading.satisfies(query, asked.unwrap_or(reading.taken))?;
-        Ok(Balance { state, reading, served_from })
-    }
-}
-
-impl Balance {
-    /// The slot as of which it is known.
-    pub fn as_of(&self) -> Option<Slot> {
-        self.reading.as_of()
-    }
 }

@@ -71,6 +71,12 @@ impl Query {
     }
 }
 
+impl From<Duration> for Query {
+    fn from(max_age: Duration) -> Self {
+        Self::max_age(max_age)
+    }
+}
+
 /// What memory holds of an account at one moment, with the evidence for it.
 ///
 /// There is no plain amount in it: say how fresh it must be with [`fresh`](Reading::fresh), or that you do

@@ -8,12 +8,11 @@
 //! 3. The link proves something only between two canaries in order, neither lagging.
 //! 4. Losing the connection ends every proof before anything else happens.
 
+mod barriers;
+mod protocol;
 mod roster;
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    time::Duration,
-};
+use std::collections::VecDeque;
 
 use solana_pubkey::Pubkey;
 
@@ -25,151 +24,11 @@ use super::{
     time::Tick,
     timers::{Timer, Timers},
 };
+use barriers::Barriers;
+pub use protocol::LinkPhase;
+pub(crate) use protocol::{Action, Fetch, Input, SessionSettings, Subject};
 pub(crate) use roster::WatchId;
-use roster::{Roster, Stage};
-
-/// What a subscription is for. Its server-side id lives and dies with the connection; this is ours.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) enum Subject {
-    /// The Clock sysvar, for as long as the connection lives.
-    Canary,
-    /// A watched account. A later attempt on one connection asks with parameters never used before, so that
-    /// it neither shares nor is ended with what is left of an earlier one.
-    Account { address: Pubkey, attempt: u32 },
-    /// The Clock sysvar once more, with a slice length that makes it a new entry in the server's queue.
-    Barrier { length: u64 },
-}
-
-/// What happened.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Input {
-    /// An account is wanted. The id tells one watch of an address from a later one.
-    Watch {
-        address: Pubkey,
-        watch: WatchId,
-    },
-    Unwatch {
-        address: Pubkey,
-    },
-    Connected,
-    /// The connect failed, or the connection is gone.
-    Lost,
-    Acknowledged(Subject),
-    Refused(Subject),
-    /// A canary, after everything that arrived before it has been applied. The lag is wall time at its
-    /// arrival less the chain's Clock.
-    Canary {
-        slot: Slot,
-        lag_ms: i64,
-    },
-    /// A barrier's notification.
-    Barrier {
-        length: u64,
-        slot: Slot,
-    },
-    /// The recheck of an account, with the slot of the answer, or without one.
-    Rechecked {
-        generation: Generation,
-        address: Pubkey,
-        attempt: u32,
-        slot: Option<Slot>,
-    },
-    /// The account cannot stand under the link's canaries yet: its record is disputed, or missing.
-    NotCovered {
-        address: Pubkey,
-    },
-    /// The account's subscription missed a change.
-    Accused {
-        address: Pubkey,
-    },
-    /// The host's clocks jumped against each other.
-    ClockJumped,
-    Stop,
-}
-
-/// What to do.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Action {
-    Connect,
-    /// Give the connection up; pending subscribes are not cancelled, the client is dropped whole.
-    Disconnect,
-    Subscribe(Subject),
-    Unsubscribe(Subject),
-    Fetch(Fetch),
-    /// Put the account under the link's canaries.
-    Cover {
-        address: Pubkey,
-        generation: Generation,
-    },
-    /// Take one account from under them.
-    Uncover {
-        address: Pubkey,
-    },
-    /// Take all from under them.
-    UncoverAll,
-    /// Publish the link's proof.
-    Prove(LinkEvidence),
-}
-
-/// Accounts to read by RPC; the answers enter the ledger like every other observation.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Fetch {
-    /// For speed, as soon as subscribed.
-    Baseline(Pubkey),
-    /// As of a barrier: answered with [`Input::Rechecked`].
-    Recheck { generation: Generation, accounts: Vec<(Pubkey, u32)>, min_slot: Slot },
-    /// To find what a subscription missed.
-    Audit(Vec<Pubkey>),
-}
-
-/// Where a link stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum LinkPhase {
-    /// Waiting to connect again.
-    Waiting,
-    /// Connecting.
-    Connecting,
-    /// Connected; the canary has not ticked twice yet.
-    Probing,
-    /// The canary ticks: live accounts are fresh without RPC.
-    Live,
-    /// The canary ticks, too far behind wall time to prove anything.
-    Lagging,
-    /// Shut down.
-    Stopped,
-}
-
-impl LinkPhase {
-    /// The phase in lower case, as in logs.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Waiting => "waiting",
-            Self::Connecting => "connecting",
-            Self::Probing => "probing",
-            Self::Live => "live",
-            Self::Lagging => "lagging",
-            Self::Stopped => "stopped",
-        }
-    }
-}
-
-/// The deadlines and bounds of a connection.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct SessionSettings {
-    pub(crate) connect_timeout: Duration,
-    pub(crate) subscribe_deadline: Duration,
-    pub(crate) canary_deadline: Duration,
-    pub(crate) max_lag: Duration,
-    pub(crate) keepalive: Duration,
-    pub(crate) audit_every: Duration,
-    pub(crate) audit_batch: usize,
-    /// The link must have been live for so long before a loss counts as the first one again.
-    pub(crate) healthy_after: Duration,
-    pub(crate) backoff: Backoff,
-    /// Subscribes sent and unanswered, at most.
-    pub(crate) in_flight: usize,
-}
+use roster::{Attempt, Roster, Stage};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Link {
@@ -186,14 +45,7 @@ struct Open {
     canary: Option<(Slot, Tick)>,
     lagging: bool,
     live_since: Option<Tick>,
-    barriers: BTreeMap<u64, Barrier>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Barrier {
-    accounts: Vec<(Pubkey, u32)>,
-    /// Where the server gives no answer to a barrier, the canary that stands in for it.
-    canaries_left: Option<u8>,
+    barriers: Barriers,
 }
 
 /// See the module's invariants.
@@ -313,7 +165,11 @@ impl Session {
             match timer {
                 Timer::Reconnect => self.connect(now),
                 Timer::Connect | Timer::Subscribe | Timer::Canary => self.lost(now),
-                Timer::Barrier => self.barriers_overdue(),
+                Timer::Barrier => {
+                    if let Some(open) = self.open() {
+                        open.barriers.overdue();
+                    }
+                }
                 Timer::Keepalive => {
                     self.raise_barrier(now, Vec::new());
                     self.timers.set(Timer::Keepalive, now.plus(self.settings.keepalive));
@@ -422,50 +278,30 @@ impl Session {
 
     /// Subscribes the Clock once more, behind all that is subscribed already. The length is drawn from
     /// numbers so many that no other client of the node holds the same.
-    fn raise_barrier(&mut self, now: Tick, accounts: Vec<(Pubkey, u32)>) {
+    fn raise_barrier(&mut self, now: Tick, accounts: Vec<Attempt>) {
         let length = (1 << 20) + (next_random(&mut self.random) >> 32);
         for (address, _) in &accounts {
             self.roster.set(address, Stage::Behind);
         }
         if let Some(open) = self.open() {
-            open.barriers.insert(length, Barrier { accounts, canaries_left: None });
+            open.barriers.raise(length, accounts);
             self.subscribe(now, Subject::Barrier { length });
         }
     }
 
     fn pass_barrier(&mut self, length: u64, slot: Slot) {
-        let Some(barrier) = self.open().and_then(|open| open.barriers.remove(&length)) else {
-            return;
-        };
-        if self.open().is_some_and(|open| open.barriers.is_empty()) {
+        let Some(open) = self.open() else { return };
+        let Some(mut accounts) = open.barriers.pass(length) else { return };
+        if open.barriers.is_empty() {
             self.timers.stop(Timer::Barrier);
         }
         self.act(Action::Unsubscribe(Subject::Barrier { length }));
-        let mut accounts = barrier.accounts;
         accounts.retain(|(address, attempt)| self.roster.is_current(address, *attempt));
         self.recheck(accounts, slot);
     }
 
-    /// A server that ignores a barrier may still tick: the next canary stands in.
-    fn barriers_overdue(&mut self) {
-        if let Some(open) = self.open() {
-            for barrier in open.barriers.values_mut() {
-                barrier.canaries_left.get_or_insert(1);
-            }
-        }
-    }
-
     fn canary_for_barriers(&mut self, slot: Slot) {
-        let Some(open) = self.open() else { return };
-        let mut passed = Vec::new();
-        for (length, barrier) in &mut open.barriers {
-            if let Some(left) = &mut barrier.canaries_left {
-                *left = left.saturating_sub(1);
-                if *left == 0 {
-                    passed.push(*length);
-                }
-            }
-        }
+        let passed = self.open().map(|open| open.barriers.tick()).unwrap_or_default();
         for length in passed {
             self.pass_barrier(length, slot);
         }
@@ -530,7 +366,7 @@ impl Session {
         match subject {
             Subject::Canary => {}
             Subject::Barrier { length } => {
-                let wanted = self.open().is_some_and(|open| open.barriers.contains_key(&length));
+                let wanted = self.open().is_some_and(|open| open.barriers.contains(length));
                 if wanted {
                     self.timers.set_by(Timer::Barrier, now.plus(self.settings.canary_deadline));
                 } else {
@@ -556,8 +392,8 @@ impl Session {
             // No canary, no proof: another connection, or another node behind the same name, may do better.
             Subject::Canary => self.lost(now),
             Subject::Barrier { length } => {
-                if let Some(barrier) = self.open().and_then(|open| open.barriers.get_mut(&length)) {
-                    barrier.canaries_left = Some(2);
+                if let Some(open) = self.open() {
+                    open.barriers.refused(length);
                 }
             }
             Subject::Account { address, attempt } => {
@@ -570,7 +406,7 @@ impl Session {
         }
     }
 
-    fn recheck(&mut self, accounts: Vec<(Pubkey, u32)>, min_slot: Slot) {
+    fn recheck(&mut self, accounts: Vec<Attempt>, min_slot: Slot) {
         if accounts.is_empty() {
             return;
         }

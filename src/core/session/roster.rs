@@ -11,6 +11,9 @@ use crate::core::{audit::Audit, backoff::Backoff, observation::Slot, time::Tick}
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct WatchId(pub(crate) u64);
 
+/// One subscribe of one address on one connection.
+pub(crate) type Attempt = (Pubkey, u32);
+
 /// How far a wanted account has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Stage {
@@ -145,7 +148,7 @@ impl Roster {
         self.acknowledged.remove(address);
     }
 
-    pub(super) fn next_waiting(&mut self) -> Option<(Pubkey, u32)> {
+    pub(super) fn next_waiting(&mut self) -> Option<Attempt> {
         let address = self.waiting.pop_first()?;
         let want = self.wanted.get_mut(&address)?;
         want.stage = Stage::Subscribing;
@@ -154,7 +157,7 @@ impl Roster {
 
     /// The accounts to put behind one barrier: all acknowledged ones, once no account's subscribe is in
     /// flight or they are as many as `enough`.
-    pub(super) fn ready_for_barrier(&mut self, enough: usize) -> Vec<(Pubkey, u32)> {
+    pub(super) fn ready_for_barrier(&mut self, enough: usize) -> Vec<Attempt> {
         let more_coming = self.in_flight.keys().any(|subject| matches!(subject, Subject::Account { .. }));
         if more_coming && self.acknowledged.len() < enough {
             return Vec::new();
@@ -192,7 +195,7 @@ impl Roster {
 
     /// Puts refused accounts whose wait is over back in the queue; the rechecks that are due, by slot; and
     /// when the next wait ends.
-    pub(super) fn retry(&mut self, now: Tick) -> (BTreeMap<Slot, Vec<(Pubkey, u32)>>, Option<Tick>) {
+    pub(super) fn retry(&mut self, now: Tick) -> (BTreeMap<Slot, Vec<Attempt>>, Option<Tick>) {
         let mut rechecks = BTreeMap::<Slot, Vec<_>>::new();
         let mut next: Option<Tick> = None;
         for (address, want) in &mut self.wanted {

@@ -1,6 +1,9 @@
 //! Each race of a connection as a script: inputs, time, and the actions that must and must not follow.
 
+use std::time::Duration;
+
 use super::*;
+use crate::core::backoff::Backoff;
 
 const SLOT: Duration = Duration::from_millis(400);
 

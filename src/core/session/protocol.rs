@@ -1,0 +1,155 @@
+//! What a session is told and what it answers.
+
+use std::time::Duration;
+
+use solana_pubkey::Pubkey;
+
+use super::roster::{Attempt, WatchId};
+use crate::core::{
+    backoff::Backoff,
+    evidence::LinkEvidence,
+    observation::{Generation, Slot},
+};
+
+/// What a subscription is for. Its server-side id lives and dies with the connection; this is ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Subject {
+    /// The Clock sysvar, for as long as the connection lives.
+    Canary,
+    /// A watched account. A later attempt on one connection asks with parameters never used before, so that
+    /// it neither shares nor is ended with what is left of an earlier one.
+    Account { address: Pubkey, attempt: u32 },
+    /// The Clock sysvar once more, with a slice length that makes it a new entry in the server's queue.
+    Barrier { length: u64 },
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Input {
+    /// An account is wanted. The id tells one watch of an address from a later one.
+    Watch {
+        address: Pubkey,
+        watch: WatchId,
+    },
+    Unwatch {
+        address: Pubkey,
+    },
+    Connected,
+    /// The connect failed, or the connection is gone.
+    Lost,
+    Acknowledged(Subject),
+    Refused(Subject),
+    /// A canary, after everything that arrived before it has been applied. The lag is wall time at its
+    /// arrival less the chain's Clock.
+    Canary {
+        slot: Slot,
+        lag_ms: i64,
+    },
+    /// A barrier's notification.
+    Barrier {
+        length: u64,
+        slot: Slot,
+    },
+    /// The recheck of an account, with the slot of the answer, or without one.
+    Rechecked {
+        generation: Generation,
+        address: Pubkey,
+        attempt: u32,
+        slot: Option<Slot>,
+    },
+    /// The account cannot stand under the link's canaries yet: its record is disputed, or missing.
+    NotCovered {
+        address: Pubkey,
+    },
+    /// The account's subscription missed a change.
+    Accused {
+        address: Pubkey,
+    },
+    /// The host's clocks jumped against each other.
+    ClockJumped,
+    Stop,
+}
+
+/// What to do.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Action {
+    Connect,
+    /// Give the connection up; pending subscribes are not cancelled, the client is dropped whole.
+    Disconnect,
+    Subscribe(Subject),
+    Unsubscribe(Subject),
+    Fetch(Fetch),
+    /// Put the account under the link's canaries.
+    Cover {
+        address: Pubkey,
+        generation: Generation,
+    },
+    /// Take one account from under them.
+    Uncover {
+        address: Pubkey,
+    },
+    /// Take all from under them.
+    UncoverAll,
+    /// Publish the link's proof.
+    Prove(LinkEvidence),
+}
+
+/// Accounts to read by RPC; the answers enter the ledger like every other observation.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Fetch {
+    /// For speed, as soon as subscribed.
+    Baseline(Pubkey),
+    /// As of a barrier: answered with [`Input::Rechecked`].
+    Recheck { generation: Generation, accounts: Vec<Attempt>, min_slot: Slot },
+    /// To find what a subscription missed.
+    Audit(Vec<Pubkey>),
+}
+
+/// Where a link stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum LinkPhase {
+    /// Waiting to connect again.
+    Waiting,
+    /// Connecting.
+    Connecting,
+    /// Connected; the canary has not ticked twice yet.
+    Probing,
+    /// The canary ticks: live accounts are fresh without RPC.
+    Live,
+    /// The canary ticks, too far behind wall time to prove anything.
+    Lagging,
+    /// Shut down.
+    Stopped,
+}
+
+impl LinkPhase {
+    /// The phase in lower case, as in logs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Connecting => "connecting",
+            Self::Probing => "probing",
+            Self::Live => "live",
+            Self::Lagging => "lagging",
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
+/// The deadlines and bounds of a connection.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct SessionSettings {
+    pub(crate) connect_timeout: Duration,
+    pub(crate) subscribe_deadline: Duration,
+    pub(crate) canary_deadline: Duration,
+    pub(crate) max_lag: Duration,
+    pub(crate) keepalive: Duration,
+    pub(crate) audit_every: Duration,
+    pub(crate) audit_batch: usize,
+    /// The link must have been live for so long before a loss counts as the first one again.
+    pub(crate) healthy_after: Duration,
+    pub(crate) backoff: Backoff,
+    /// Subscribes sent and unanswered, at most.
+    pub(crate) in_flight: usize,
+}
