@@ -86,7 +86,7 @@ impl Params {
     /// A parameter written as text: an address, a signature, a hash.
     pub(crate) fn parsed<T: FromStr>(&self, index: usize) -> Result<T, CallError>
     where
-        T::Err: std::fmt::Display,
+        T::Err: std::fmt::Debug,
     {
         parse(&self.get::<String>(index)?)
     }
@@ -94,9 +94,10 @@ impl Params {
 
 pub(crate) fn parse<T: FromStr>(text: &str) -> Result<T, CallError>
 where
-    T::Err: std::fmt::Display,
+    T::Err: std::fmt::Debug,
 {
-    text.parse().map_err(CallError::invalid_param)
+    // The server prints these errors so.
+    text.parse().map_err(|error| CallError::invalid_param(format_args!("{error:?}")))
 }
 
 /// The answer to a call.

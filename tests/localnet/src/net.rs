@@ -320,7 +320,8 @@ impl Localnet {
         let confirmed = chain.slot(CommitmentConfig::confirmed().commitment);
         let mut states: Vec<(u64, Option<AccountSharedData>)> = Vec::new();
         for version in chain.store.versions(address) {
-            let same = states.last().is_some_and(|(_, last)| *last == version.account);
+            let before = states.last().and_then(|(_, account)| account.as_ref());
+            let same = before == version.account.as_ref();
             if version.slot <= confirmed && !same {
                 states.push((version.slot, version.account.clone()));
             }
