@@ -366,6 +366,18 @@ async fn a_failed_transaction_pays_and_says_why() {
     assert!(text.contains("SendTransactionPreflightFailure") && text.contains("-32002"), "{text}");
 }
 
+#[test]
+fn equal_transactions_can_be_sent_in_one_slot() {
+    let net = stepped();
+    let token = token(&net, tokens::TOKEN, &[]);
+    let owner = net.payer().pubkey();
+    let mint = [tokens::mint_to(&token.program, &token.mint, &token.ata, &owner, 5)];
+    let signatures: HashSet<_> = (0..4).map(|_| net.send(&mint, &[]).unwrap().signature).collect();
+    assert_eq!(signatures.len(), 4);
+    net.advance(1);
+    assert_eq!(amount(&net.account(&token.ata, PROCESSED).1.unwrap()), 20);
+}
+
 #[tokio::test]
 async fn token_accounts_are_found_by_owner() {
     let net = stepped();
