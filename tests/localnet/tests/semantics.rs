@@ -202,7 +202,10 @@ async fn defaults_are_finalized_and_base58() {
     let mut raw = Raw::connect(&net).await;
     raw.call("accountSubscribe", json!([token.ata.to_string()])).await;
     let written = token.mint(&net, 5);
-    net.advance(12);
+    net.advance(2);
+    net.faults().inject(r#"{"nothing":"yet"}"#);
+    assert_eq!(raw.notification().await["nothing"], "yet", "it is confirmed, not finalized");
+    net.advance(10);
     let told = raw.notification().await;
     let result = &told["params"]["result"];
     assert!(result["context"]["slot"].as_u64().unwrap() >= written);
