@@ -146,6 +146,8 @@ pub(crate) struct Publisher {
     /// Accounts whose notification should be under way.
     awaiting: BTreeSet<Pubkey>,
     mints_wanted: BTreeSet<Pubkey>,
+    /// The smallest chain lag of the RPC answers since the link last asked.
+    chain_lag: Option<i64>,
     updates: Option<broadcast::Sender<AccountUpdate>>,
     orders_given: Arc<Notify>,
     mint_wanted: Arc<Notify>,
@@ -189,6 +191,7 @@ pub(crate) fn open(
         accused: BTreeSet::new(),
         awaiting: BTreeSet::new(),
         mints_wanted: BTreeSet::new(),
+        chain_lag: None,
         updates: Some(broadcast::Sender::new(update_buffer)),
         orders_given: Arc::default(),
         mint_wanted: Arc::default(),
@@ -348,6 +351,16 @@ impl Publisher {
             watched.cell.record.store(watched.ledger.record().copied().map(Arc::new));
             watched.cell.changed.notify_waiters();
         }
+    }
+
+    /// Notes by how much wall time was ahead of the chain's Clock in an RPC answer.
+    pub(crate) fn note_chain_lag(&mut self, lag_ms: i64) {
+        self.chain_lag = Some(self.chain_lag.map_or(lag_ms, |smallest| smallest.min(lag_ms)));
+    }
+
+    /// The smallest such lag since the last call.
+    pub(crate) fn take_chain_lag(&mut self) -> Option<i64> {
+        self.chain_lag.take()
     }
 
     // What the link proves.

@@ -12,7 +12,10 @@ use std::{
 
 use futures::{StreamExt, stream::FuturesUnordered};
 use solana_pubkey::Pubkey;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{
+    mpsc::{self, error::TrySendError},
+    oneshot, watch,
+};
 
 use crate::{
     book::{Book, Shared},
@@ -77,9 +80,14 @@ pub(crate) struct Fallback {
     asks: mpsc::Sender<Vec<Ask>>,
 }
 
-/// As many asks wait as the queue holds.
+/// An ask that was not taken.
 #[derive(Debug)]
-pub(crate) struct Full;
+pub(crate) enum Untaken {
+    /// As many wait as the queue holds.
+    Full,
+    /// Nobody takes asks any more.
+    Stopped,
+}
 
 impl Fallback {
     pub(crate) fn new(limit: usize) -> (Self, mpsc::Receiver<Vec<Ask>>) {
@@ -87,8 +95,11 @@ impl Fallback {
         (Self { asks }, queue)
     }
 
-    pub(crate) fn ask(&self, asks: Vec<Ask>) -> Result<(), Full> {
-        self.asks.try_send(asks).map_err(|_| Full)
+    pub(crate) fn ask(&self, asks: Vec<Ask>) -> Result<(), Untaken> {
+        self.asks.try_send(asks).map_err(|refused| match refused {
+            TrySendError::Full(_) => Untaken::Full,
+            TrySendError::Closed(_) => Untaken::Stopped,
+        })
     }
 }
 
@@ -227,6 +238,7 @@ pub(crate) async fn run(
     rpc: Arc<RpcSource>,
     shared: Arc<Shared>,
     book: Arc<Book>,
+    max_lag: Duration,
     mut queue: mpsc::Receiver<Vec<Ask>>,
     mut stop: watch::Receiver<()>,
 ) {
@@ -254,7 +266,7 @@ pub(crate) async fn run(
                     newest = newest.max(answer.slot);
                 }
                 if let Some(flight) = desk.land(number) {
-                    settle(flight, outcome, &mut desk, &shared, &book);
+                    settle(flight, outcome, &mut desk, &shared, &book, max_lag);
                 }
             }
             asks = queue.recv() => match asks {
@@ -278,6 +290,7 @@ fn settle(
     desk: &mut Desk,
     shared: &Shared,
     book: &Book,
+    max_lag: Duration,
 ) {
     let now = book.clock.now();
     let answer = match outcome {
@@ -303,13 +316,15 @@ fn settle(
             return;
         }
     };
-    let proof = if answer.lagging.is_some() { Tick::NEVER } else { answer.sent };
-    let told = match answer.lagging {
-        Some(lag) => Err(RpcFailure::Lagging { lag }),
-        None => Ok(answer.slot),
+    let lag = Duration::from_millis(answer.lag_ms.unsigned_abs());
+    let (proof, told) = if lag > max_lag {
+        (Tick::NEVER, Err(RpcFailure::Lagging { lag }))
+    } else {
+        (answer.sent, Ok(answer.slot))
     };
     let mut accounts = answer.accounts.into_iter();
     let mut publisher = shared.lock();
+    publisher.note_chain_lag(answer.lag_ms);
     for ((address, asks), account) in flight.accounts.into_iter().zip(&mut accounts) {
         let presence = account.map_or(Presence::Absent, |account| account.presence());
         let seen = Observation { presence, slot: answer.slot, source: Source::Rpc, proof };

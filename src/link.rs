@@ -260,6 +260,10 @@ impl Link {
                 Some(time) => {
                     let lag_ms = lag_ms(wall_ms(), time);
                     self.now.canary = Some((slot, lag_ms));
+                    let of_rpc = self.shared.lock().take_chain_lag();
+                    if let Some(lag_ms) = of_rpc {
+                        self.session.handle(now, Input::ChainLag { lag_ms });
+                    }
                     self.session.handle(now, Input::Canary { slot, lag_ms });
                 }
                 // Not a tick: if none follows, the deadline speaks.
@@ -362,8 +366,8 @@ impl Link {
         let asks = asks
             .map(|(address, reply)| Ask { address, min_slot, not_before, urgent: false, reply, patience })
             .collect();
-        if self.fallback.ask(asks).is_err() {
-            debug!("the queue of RPC reads is full");
+        if let Err(untaken) = self.fallback.ask(asks) {
+            debug!(?untaken, "RPC reads were not taken");
         }
     }
 

@@ -22,7 +22,7 @@ use crate::{
     config::Builder,
     core::{freshness::StaleReason, mint::Mint, session::Session, time::Tick},
     error::{ConfigError, ReadError, RpcFailure, WatchError},
-    fallback::{self, Ask, Fallback},
+    fallback::{self, Ask, Fallback, Untaken},
     health::{self, Health},
     link::{Link, LinkStatus},
     reader::{Balance, Reader, ServedFrom},
@@ -170,9 +170,10 @@ impl Mirror {
                 reply: Some(reply),
                 patience: inner.book.clock.now().plus(inner.rpc_timeout),
             };
-            if inner.fallback.ask(vec![ask]).is_err() {
-                return Err(ReadError::Busy { limit: inner.max_pending });
-            }
+            inner.fallback.ask(vec![ask]).map_err(|untaken| match untaken {
+                Untaken::Full => ReadError::Busy { limit: inner.max_pending },
+                Untaken::Stopped => ReadError::Stopped,
+            })?;
             let failure: Option<RpcFailure> = tokio::select! {
                 biased;
                 balance = &mut met => return balance,
@@ -283,7 +284,8 @@ impl Builder {
             settings.commitment,
             status.clone(),
         );
-        let reads = fallback::run(rpc, shared.clone(), book.clone(), queue, stopped.clone());
+        let reads =
+            fallback::run(rpc, shared.clone(), book.clone(), settings.max_lag, queue, stopped.clone());
         let report = health::run(book.clone(), status.clone(), settings.health_interval, stopped.clone());
         let tasks = vec![runtime.spawn(link.run(stopped)), runtime.spawn(reads), runtime.spawn(report)];
         Ok(Mirror {

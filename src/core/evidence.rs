@@ -53,6 +53,13 @@ impl LagGauge {
     /// A backlog read at full rate after a stall so counts from when it was sent. The chain's Clock has
     /// whole seconds, so up to a second is taken off without need: never too young.
     pub(crate) fn true_at(&mut self, arrived: Tick, lag_ms: i64) -> Tick {
+        let excess = lag_ms.saturating_sub(self.note(arrived, lag_ms));
+        arrived.minus(Duration::from_millis(excess.unsigned_abs()))
+    }
+
+    /// Takes in the lag of an answer, also of another source with the same chain's Clock, and returns the
+    /// smallest of late. RPC answers tell what is usual where the link itself was slow from its first moment.
+    pub(crate) fn note(&mut self, arrived: Tick, lag_ms: i64) -> i64 {
         let window =
             self.window.get_or_insert(Window { since: arrived, smallest: lag_ms, smallest_before: i64::MAX });
         if arrived.since(window.since) >= LAG_WINDOW {
@@ -61,9 +68,7 @@ impl LagGauge {
             window.since = arrived;
         }
         window.smallest = window.smallest.min(lag_ms);
-        let usual = window.smallest.min(window.smallest_before);
-        let excess = lag_ms.saturating_sub(usual);
-        arrived.minus(Duration::from_millis(excess.unsigned_abs()))
+        window.smallest.min(window.smallest_before)
     }
 }
 
@@ -92,6 +97,13 @@ mod tests {
             let true_at = gauge.true_at(at(110_000), 500 + late as i64);
             assert_eq!(true_at, at(110_000 - late));
         }
+    }
+
+    #[test]
+    fn a_link_slow_from_its_first_moment_is_found_out_by_an_rpc_answer() {
+        let mut gauge = LagGauge::default();
+        gauge.note(at(9_000), 700);
+        assert_eq!(gauge.true_at(at(10_000), 5_700), at(5_000));
     }
 
     #[test]

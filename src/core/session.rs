@@ -141,6 +141,9 @@ impl Session {
             Input::Acknowledged(subject) => self.acknowledged(now, subject),
             Input::Refused(subject) => self.refused(now, subject),
             Input::Canary { slot, lag_ms } => self.canary(now, slot, lag_ms),
+            Input::ChainLag { lag_ms } => {
+                self.gauge.note(now, lag_ms);
+            }
             Input::Barrier { length, slot } => self.pass_barrier(length, slot),
             Input::Rechecked { generation, address, attempt, slot } => {
                 if generation == self.generation {

@@ -34,7 +34,6 @@ pub(crate) struct RpcSource {
     client: Arc<RpcClient>,
     commitment: CommitmentLevel,
     timeout: Duration,
-    max_lag: Duration,
     endpoint: Endpoint,
     clock: Clock,
 }
@@ -45,8 +44,8 @@ pub(crate) struct Answer {
     pub(crate) slot: Slot,
     /// When the request was sent: what the answer says was true no earlier.
     pub(crate) sent: Tick,
-    /// By how much the node lags wall time, where that is too much to prove anything.
-    pub(crate) lagging: Option<Duration>,
+    /// Wall time less the chain's Clock.
+    pub(crate) lag_ms: i64,
     /// In the order asked.
     pub(crate) accounts: Vec<Option<RawAccount>>,
 }
@@ -64,7 +63,6 @@ impl RpcSource {
             client,
             commitment: settings.commitment,
             timeout: settings.rpc_timeout,
-            max_lag: settings.max_lag,
             endpoint: settings.endpoint.clone(),
             clock,
         })
@@ -102,9 +100,7 @@ impl RpcSource {
         }
         let time = accounts.pop().flatten().and_then(|clock| clock.unix_timestamp());
         let time = time.ok_or_else(|| RpcFailure::Malformed { reason: "no Clock sysvar".to_owned() })?;
-        let lag = Duration::from_millis(lag_ms(arrived, time).unsigned_abs());
-        let lagging = (lag > self.max_lag).then_some(lag);
-        Ok(Answer { slot: answer.context.slot, sent, lagging, accounts })
+        Ok(Answer { slot: answer.context.slot, sent, lag_ms: lag_ms(arrived, time), accounts })
     }
 
     fn failure(&self, error: &Error, min_slot: Slot) -> RpcFailure {

@@ -45,6 +45,10 @@ pub(crate) enum Input {
         slot: Slot,
         lag_ms: i64,
     },
+    /// By how much wall time was ahead of the chain's Clock in an RPC answer.
+    ChainLag {
+        lag_ms: i64,
+    },
     /// A barrier's notification.
     Barrier {
         length: u64,

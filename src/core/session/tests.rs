@@ -495,3 +495,15 @@ fn after_stop_nothing_happens_any_more() {
         assert_eq!(world.tell(input), []);
     }
 }
+
+#[test]
+fn a_link_slow_from_its_first_canary_does_not_pass_for_prompt_beside_rpc() {
+    let mut world = World::live();
+    world.tell(Input::ChainLag { lag_ms: -4_500 });
+    world.pass(SLOT);
+    world.canary(500);
+    let arrived = world.now;
+    world.pass(SLOT);
+    let [evidence] = proofs(&world.canary(500))[..] else { panic!("a proof") };
+    assert_eq!(evidence.proof, arrived.minus(Duration::from_secs(5)));
+}
