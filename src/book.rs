@@ -441,3 +441,108 @@ impl Publisher {
         self.book.proved.notify_waiters();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::atomic::AtomicBool, time::Duration};
+
+    use super::*;
+    use crate::core::{
+        observation::Source,
+        time::Tick,
+        token::{Presence, TokenProgram, tests::account_bytes},
+    };
+
+    const LINK: Generation = Generation(1);
+
+    fn holding(amount: u64) -> Presence {
+        let (mint, owner) = (Pubkey::new_from_array([1; 32]), Pubkey::new_from_array([2; 32]));
+        Presence::decode(&TokenProgram::Token.id(), 1, &account_bytes(mint, owner, amount))
+    }
+
+    fn opened() -> (Shared, Arc<Book>) {
+        let policy =
+            Policy { canary_deadline: Duration::from_secs(5), verify_every: Duration::from_secs(300) };
+        open(Clock::new(), policy, 3, 16, false)
+    }
+
+    fn target(byte: u8) -> (Pubkey, Expected) {
+        (Pubkey::new_from_array([byte; 32]), Expected::default())
+    }
+
+    #[test]
+    fn a_reader_never_joins_a_proof_with_a_record_it_does_not_cover() {
+        const SLOTS: u64 = 200_000;
+        let (shared, book) = opened();
+        let cell = shared.lock().watch(&[target(9)]).expect("room").remove(0);
+        let over = AtomicBool::new(false);
+        // Each slot writes its own number into the account, then proves itself.
+        let write = |slot: u64| {
+            let now = book.clock.now();
+            let seen =
+                Observation { presence: holding(slot), slot, source: Source::Subscription(LINK), proof: now };
+            let mut publisher = shared.lock();
+            publisher.apply(&cell.address, &seen);
+            publisher.cover(&cell.address, LINK);
+            let ticking = true;
+            publisher.prove(LinkEvidence {
+                generation: LINK,
+                ticking,
+                slot,
+                proof: now,
+                arrived: now,
+                valid_from: Tick::NEVER,
+            });
+        };
+        write(1);
+        let read = || {
+            let mut last = (0, 0);
+            let mut reads = 0u64;
+            while !over.load(Ordering::Relaxed) {
+                let reading = book.read(&cell);
+                let (slot, as_of) = (reading.slot().expect("seen"), reading.as_of().expect("seen"));
+                assert!(slot >= as_of, "slot {as_of} is proved of a record of slot {slot}");
+                assert!((slot, as_of) >= last, "back from {last:?} to {:?}", (slot, as_of));
+                last = (slot, as_of);
+                reads += 1;
+            }
+            reads
+        };
+        std::thread::scope(|scope| {
+            let readers = [scope.spawn(read), scope.spawn(read)];
+            (2..=SLOTS).for_each(write);
+            over.store(true, Ordering::Relaxed);
+            for reader in readers {
+                assert!(reader.join().expect("no violation") > 0);
+            }
+        });
+    }
+
+    #[test]
+    fn all_are_watched_or_none() {
+        let (shared, book) = opened();
+        let mut publisher = shared.lock();
+        publisher.watch(&[target(1), target(2)]).expect("room");
+        let refused = publisher.watch(&[target(3), target(4)]);
+        assert_eq!(refused.err(), Some(WatchError::TooMany { limit: 3 }));
+        let mint =
+            |byte: u8| Expected { mint: Some(Pubkey::new_from_array([byte; 32])), ..Expected::default() };
+        let refused = publisher.watch(&[target(3), (target(1).0, mint(7)), (target(1).0, mint(8))]);
+        assert_eq!(refused.err(), Some(WatchError::Contradiction { address: target(1).0 }));
+        assert_eq!(book.cells().len(), 2, "nothing of a refused call stays");
+        publisher.watch(&[(target(1).0, mint(8))]).expect("the first one left no expectation behind");
+    }
+
+    #[test]
+    fn orders_tell_the_last_word_on_each_account() {
+        let (shared, _book) = opened();
+        let mut publisher = shared.lock();
+        publisher.watch(&[target(1), target(2)]).expect("room");
+        publisher.unwatch(&target(1).0);
+        let orders = publisher.take_orders().watches;
+        assert!(matches!(orders[..], [(_, None), (second, Some(_))] if second == target(2).0), "{orders:?}");
+        publisher.watch(&[target(1)]).expect("room");
+        assert_eq!(publisher.take_orders().watches, [(target(1).0, Some(WatchId(3)))]);
+        assert!(publisher.take_orders().watches.is_empty());
+    }
+}
