@@ -472,7 +472,7 @@ mod tests {
 
     #[test]
     fn a_reader_never_joins_a_proof_with_a_record_it_does_not_cover() {
-        const SLOTS: u64 = 200_000;
+        const SLOTS: u64 = 40_000;
         let (shared, book) = opened();
         let cell = shared.lock().watch(&[target(9)]).expect("room").remove(0);
         let over = AtomicBool::new(false);
