@@ -32,7 +32,7 @@ use crate::{
 const HEARTBEAT: Duration = Duration::from_secs(1);
 
 /// Where the link stands, for [`Health`](crate::Health).
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct LinkStatus {
     pub(crate) phase: LinkPhase,
     pub(crate) since: Tick,
@@ -217,8 +217,9 @@ impl Link {
                 for (subject, event) in events {
                     self.notified(subject, event);
                     // Each input's actions before the next input: a canary's proof is published after the
-                    // records that it speaks for.
+                    // records that it speaks for, and what is told of the link is not behind either.
                     self.carry_out();
+                    self.report(now);
                 }
             }
             Event::Turn(Turn::Ended) => self.lose(now, &Loss::Ended),
@@ -388,6 +389,8 @@ impl Link {
             self.now.since = now;
         }
         (self.now.wanted, self.now.acknowledged, self.now.live) = self.session.counts();
-        self.status.store(Arc::new(self.now.clone()));
+        if self.now != **self.status.load() {
+            self.status.store(Arc::new(self.now.clone()));
+        }
     }
 }
