@@ -84,13 +84,13 @@ pub(crate) async fn subscriptions_above_the_nodes_limit_are_refused(w: Arc<World
 }
 
 /// How often an account changes while finalized checks are slow.
-const CHANGES: u64 = 8;
+const CHANGES: u64 = 5;
 
-/// A connection whose subscriptions cost the notifier a second or more for each slot in which [`LARGE`] changes: each
+/// A connection whose subscriptions cost the notifier two seconds or more for each slot in which [`LARGE`] changes: each
 /// compresses 8 MiB. It has one thread for all, so that everything else waits behind them.
 async fn burden(w: &World, commitment: &str) -> JoinHandle<()> {
     let mut wire = w.wire().await;
-    let slow = (0..600).map(|length| {
+    let slow = (0..1200).map(|length| {
         json!([LARGE.to_string(), {"encoding": "base64+zstd", "commitment": commitment,
             "dataSlice": {"offset": 0, "length": length}}])
     });
@@ -157,8 +157,9 @@ pub(crate) async fn a_subscription_can_take_effect_after_its_acknowledgement(w: 
         // Acknowledged; only now the account changes.
         let sent = w.send(&[w.transfer(&tokens, to, 5)], &[]).await;
         let (changed, _) = confirmed(&w, sent, account, 0).await;
-        let first = wire.note_of(barrier).await.slot;
-        let notes = wire.until(clock, changed.max(first) + 1).await;
+        let mut notes = wire.until(barrier, 0).await;
+        let first = notes.last().expect("the barrier's").slot;
+        notes.extend(wire.until(clock, changed.max(first) + 1).await);
         if notes.iter().any(|note| note.subscription == id) {
             continue;
         }
