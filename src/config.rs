@@ -6,7 +6,7 @@ use solana_commitment_config::CommitmentLevel;
 use solana_rpc_client::nonblocking::rpc_client::RpcClient;
 
 use crate::{
-    core::{backoff::Backoff, freshness::Policy, session::SessionSettings},
+    core::{backoff::Backoff, evidence::FINALIZED_SETTLES, freshness::Policy, session::SessionSettings},
     endpoint::Endpoint,
     error::ConfigError,
 };
@@ -105,6 +105,9 @@ impl Builder {
     }
 
     /// The commitment of everything the mirror serves: confirmed (the default) or finalized.
+    ///
+    /// At finalized a link proves what its node held 32 slots before, so that ages below some 15 s are only
+    /// met by RPC, and an account goes live as much later: a lagging node may notify finalized changes late.
     pub fn commitment(mut self, commitment: CommitmentLevel) -> Self {
         self.commitment = commitment;
         self
@@ -256,6 +259,7 @@ impl Builder {
                 keepalive: Duration::from_secs(30),
                 audit_every: self.audit_every,
                 audit_batch: BATCH,
+                settled_after: if finalized { FINALIZED_SETTLES } else { 0 },
                 healthy_after: Duration::from_secs(10),
                 backoff: Backoff::new(Duration::from_millis(250).min(self.reconnect_cap), self.reconnect_cap),
                 in_flight: 64,

@@ -5,6 +5,11 @@
 //! slot P, and C may have been skipped by the notifier, and their writes come with C's own: so what the
 //! link knows, once C is drained, is every account as of P; and P was what the node held when P's canary
 //! arrived. The pair (P's slot, P's arrival) is the link's proof.
+//!
+//! At finalized that holds with a delay. The node looks each subscription's bank up anew, about one slot before
+//! it is pruned, and skips the check where it is gone: so while its notifier lags, a change may come after
+//! the canaries of later slots (seen on a real validator under strain). It comes with the next check that
+//! finds its bank. There P is a canary from [`FINALIZED_SETTLES`] slots before C.
 
 use std::time::Duration;
 
@@ -15,6 +20,14 @@ use super::{
 
 /// How long a smallest delay is remembered: twice this at most.
 const LAG_WINDOW: Duration = Duration::from_secs(300);
+
+/// At finalized, how many slots in a row a notifier is not believed to skip: one for each that a bank lives as
+/// confirmed before it is finalized.
+pub(crate) const FINALIZED_SETTLES: Slot = 32;
+
+/// A canary later than usual by more than this proves nothing: a bank outlives its check by some 32 slots, about
+/// 12 s, and a notifier that is further behind than that skips checks also at confirmed.
+pub(crate) const MAX_EXCESS: Duration = Duration::from_secs(8);
 
 /// A link's published proof. Whoever reads loads this first and the account's record second; whoever
 /// writes publishes the record first. So a proof is never joined with a record that it does not cover.

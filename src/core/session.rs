@@ -19,7 +19,7 @@ use solana_pubkey::Pubkey;
 use super::{
     audit::Audit,
     backoff::{Backoff, next_random},
-    evidence::{LagGauge, LinkEvidence},
+    evidence::{LagGauge, LinkEvidence, MAX_EXCESS},
     observation::{Generation, Slot},
     time::Tick,
     timers::{Timer, Timers},
@@ -41,11 +41,24 @@ enum Link {
 /// What is known of the connection that is open.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 struct Open {
-    /// The newest canary and when it was true.
-    canary: Option<(Slot, Tick)>,
+    /// The canaries in order, with when each was true: from the last that proves to the newest.
+    canaries: VecDeque<(Slot, Tick)>,
     lagging: bool,
     live_since: Option<Tick>,
     barriers: Barriers,
+}
+
+impl Open {
+    /// The newest canary that is not the newest of all and settled. (Invariant 3)
+    fn proved(&mut self, settled_after: Slot) -> Option<(Slot, Tick)> {
+        let (newest, _) = *self.canaries.back()?;
+        let settled =
+            |(slot, _): &(Slot, Tick)| *slot < newest && slot.saturating_add(settled_after) <= newest;
+        while self.canaries.get(1).is_some_and(settled) {
+            self.canaries.pop_front();
+        }
+        self.canaries.front().copied().filter(settled)
+    }
 }
 
 /// See the module's invariants.
@@ -241,7 +254,7 @@ impl Session {
         self.evidence.valid_from = now;
         self.evidence.ticking = false;
         if let Some(open) = self.open() {
-            open.canary = None;
+            open.canaries.clear();
             open.live_since = None;
         }
         self.act(Action::Prove(self.evidence));
@@ -252,20 +265,24 @@ impl Session {
     fn canary(&mut self, now: Tick, slot: Slot, lag_ms: i64) {
         let true_at = self.gauge.true_at(now, lag_ms);
         // A chain clock far ahead of wall time tells as little: the host's own clock is wrong.
-        let lagging = u128::from(lag_ms.unsigned_abs()) > self.settings.max_lag.as_millis();
+        let lagging = u128::from(lag_ms.unsigned_abs()) > self.settings.max_lag.as_millis()
+            || now.since(true_at) > MAX_EXCESS;
         let (generation, deadline) = (self.generation, now.plus(self.settings.canary_deadline));
+        let settled_after = self.settings.settled_after;
         let Some(open) = self.open() else { return };
-        let before = open.canary;
-        if before.is_some_and(|(newest, _)| slot <= newest) {
+        if open.canaries.back().is_some_and(|(newest, _)| slot <= *newest) {
             return;
         }
         open.lagging = lagging;
-        open.canary = (!lagging).then_some((slot, true_at));
-        let proved = before.filter(|_| !lagging);
+        if lagging {
+            open.canaries.clear();
+            open.live_since = None;
+        } else {
+            open.canaries.push_back((slot, true_at));
+        }
+        let proved = open.proved(settled_after);
         if proved.is_some() {
             open.live_since.get_or_insert(now);
-        } else if lagging {
-            open.live_since = None;
         }
         self.timers.set(Timer::Canary, deadline);
         if let Some((slot, proof)) = proved {

@@ -151,6 +151,9 @@ pub(crate) struct SessionSettings {
     pub(crate) keepalive: Duration,
     pub(crate) audit_every: Duration,
     pub(crate) audit_batch: usize,
+    /// How many slots must have passed since a canary's own before it proves anything beside the order of
+    /// two. See [`crate::core::evidence`].
+    pub(crate) settled_after: Slot,
     /// The link must have been live for so long before a loss counts as the first one again.
     pub(crate) healthy_after: Duration,
     pub(crate) backoff: Backoff,

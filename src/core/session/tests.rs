@@ -33,6 +33,7 @@ impl World {
             keepalive: Duration::from_secs(30),
             audit_every: Duration::from_secs(60),
             audit_batch: 99,
+            settled_after: 0,
             healthy_after: Duration::from_secs(10),
             backoff: Backoff::new(Duration::from_millis(250), Duration::from_secs(30)),
             in_flight: 4,
@@ -257,6 +258,29 @@ fn one_canary_proves_nothing_and_two_prove_the_first() {
 }
 
 #[test]
+fn where_notifications_may_come_late_a_canary_proves_once_it_is_settled() {
+    let mut world = World::new();
+    world.session.settings.settled_after = 3;
+    world.tell(Input::Connected);
+    world.acknowledge(Subject::Canary);
+    let mut ticks = Vec::new();
+    for n in 0..10 {
+        world.pass(SLOT);
+        let proved = proofs(&world.canary(500));
+        ticks.push((world.slot, world.now));
+        match proved[..] {
+            [] => assert!(n < 3),
+            [evidence] => assert_eq!((evidence.slot, evidence.proof), ticks[n - 3]),
+            _ => panic!("one proof a canary"),
+        }
+    }
+    // Slots are skipped: the newest that is far enough back.
+    world.slot += 10;
+    assert_eq!(proofs(&world.canary(500))[0].slot, ticks[9].0);
+    assert!(world.session.open().is_some_and(|open| open.canaries.len() <= 5), "the rest is forgotten");
+}
+
+#[test]
 fn a_lagging_canary_proves_nothing_and_two_good_ones_prove_again() {
     let mut world = World::live();
     world.pass(SLOT);
@@ -271,6 +295,10 @@ fn a_lagging_canary_proves_nothing_and_two_good_ones_prove_again() {
     assert_eq!(world.session.phase(), LinkPhase::Live);
     world.pass(SLOT);
     assert!(!proofs(&world.canary(-20_001))[0].ticking, "a chain clock far ahead is a wrong host clock");
+
+    let mut world = World::live();
+    world.pass(SLOT);
+    assert!(!proofs(&world.canary(500 + 8_001))[0].ticking, "later than usual by more than banks live");
 }
 
 #[test]
