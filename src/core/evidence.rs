@@ -60,14 +60,14 @@ struct Window {
 }
 
 impl LagGauge {
-    /// The moment at which a canary that arrived at `arrived` was true: its arrival, less what its lag
-    /// (wall time at arrival less the chain's Clock, in milliseconds) exceeds the smallest lag of late.
+    /// By how much the lag of a canary that arrived at `arrived` (wall time at arrival less the chain's Clock,
+    /// in milliseconds) exceeds the smallest of late: it was true so long before its arrival.
     ///
     /// A backlog read at full rate after a stall so counts from when it was sent. The chain's Clock has
     /// whole seconds, so up to a second is taken off without need: never too young.
-    pub(crate) fn true_at(&mut self, arrived: Tick, lag_ms: i64) -> Tick {
+    pub(crate) fn excess(&mut self, arrived: Tick, lag_ms: i64) -> Duration {
         let excess = lag_ms.saturating_sub(self.note(arrived, lag_ms));
-        arrived.minus(Duration::from_millis(excess.unsigned_abs()))
+        Duration::from_millis(excess.unsigned_abs())
     }
 
     /// Takes in the lag of an answer, also of another source with the same chain's Clock, and returns the
@@ -97,18 +97,18 @@ mod tests {
     fn a_constant_lag_takes_nothing_off() {
         let mut gauge = LagGauge::default();
         for n in 0..10 {
-            assert_eq!(gauge.true_at(at(10_000 + n * 400), 3_000), at(10_000 + n * 400));
+            assert_eq!(gauge.excess(at(10_000 + n * 400), 3_000), Duration::ZERO);
         }
     }
 
     #[test]
     fn a_backlog_read_at_full_rate_counts_from_when_it_was_sent() {
         let mut gauge = LagGauge::default();
-        gauge.true_at(at(100_000), 500);
+        gauge.note(at(100_000), 500);
         // Ten seconds of silence, then all that was under way within a millisecond.
         for late in [10_000, 9_600, 400, 0] {
-            let true_at = gauge.true_at(at(110_000), 500 + late as i64);
-            assert_eq!(true_at, at(110_000 - late));
+            let excess = gauge.excess(at(110_000), 500 + late as i64);
+            assert_eq!(excess, Duration::from_millis(late));
         }
     }
 
@@ -116,18 +116,18 @@ mod tests {
     fn a_link_slow_from_its_first_moment_is_found_out_by_an_rpc_answer() {
         let mut gauge = LagGauge::default();
         gauge.note(at(9_000), 700);
-        assert_eq!(gauge.true_at(at(10_000), 5_700), at(5_000));
+        assert_eq!(gauge.excess(at(10_000), 5_700), Duration::from_secs(5));
     }
 
     #[test]
     fn the_smallest_lag_is_forgotten_after_a_while() {
         let mut gauge = LagGauge::default();
-        gauge.true_at(at(1), -5_000);
+        gauge.note(at(1), -5_000);
         let mut now = at(1);
         for _ in 0..3 {
             now = now.plus(LAG_WINDOW);
-            gauge.true_at(now, 1_000);
+            gauge.note(now, 1_000);
         }
-        assert_eq!(gauge.true_at(now, 1_000), now);
+        assert_eq!(gauge.excess(now, 1_000), Duration::ZERO);
     }
 }

@@ -263,10 +263,10 @@ impl Session {
     // Canary and barrier.
 
     fn canary(&mut self, now: Tick, slot: Slot, lag_ms: i64) {
-        let true_at = self.gauge.true_at(now, lag_ms);
+        let excess = self.gauge.excess(now, lag_ms);
         // A chain clock far ahead of wall time tells as little: the host's own clock is wrong.
-        let lagging = u128::from(lag_ms.unsigned_abs()) > self.settings.max_lag.as_millis()
-            || now.since(true_at) > MAX_EXCESS;
+        let lagging =
+            u128::from(lag_ms.unsigned_abs()) > self.settings.max_lag.as_millis() || excess > MAX_EXCESS;
         let (generation, deadline) = (self.generation, now.plus(self.settings.canary_deadline));
         let settled_after = self.settings.settled_after;
         let Some(open) = self.open() else { return };
@@ -278,7 +278,7 @@ impl Session {
             open.canaries.clear();
             open.live_since = None;
         } else {
-            open.canaries.push_back((slot, true_at));
+            open.canaries.push_back((slot, now.minus(excess)));
         }
         let proved = open.proved(settled_after);
         if proved.is_some() {
