@@ -1,1 +1,22 @@
-//! wip
+//! The end-to-end suite of `balance-mirror`: what it promises, played against a cluster over real sockets.
+//!
+//! It runs twice: on the local cluster, and on a real validator. [`everywhere`] is for both; [`local_only`] needs
+//! faults that only the local cluster has. Faults of the network come from a [proxy] of the suite's own.
+
+mod checker;
+mod cluster;
+mod logs;
+mod outcome;
+pub mod proxy;
+mod runner;
+mod scenarios;
+mod token;
+mod world;
+
+pub use crate::{
+    cluster::Cluster,
+    outcome::{Failure, Outcome},
+    runner::{Scenario, run, run_all},
+    scenarios::{everywhere, local_only},
+    world::World,
+};

@@ -1,0 +1,297 @@
+//! A TCP proxy on loopback that breaks connections at will: the network between a mirror and its node.
+
+use std::{
+    collections::VecDeque,
+    fmt, io,
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+    sync::{Arc, Mutex, PoisonError},
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{
+        TcpStream,
+        tcp::{ReadHalf, WriteHalf},
+    },
+    sync::{broadcast, mpsc, oneshot, watch},
+    task::JoinSet,
+    time::{Instant, sleep, sleep_until, timeout},
+};
+
+/// How much of what each client says first is kept.
+const KEPT: usize = 4096;
+/// Chunks under way in one direction of one connection, while they are delayed.
+const UNDER_WAY: usize = 64;
+const CHUNK: usize = 16 * 1024;
+/// How long a client may take to close its side after it was told of the end.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// Both ends of a wire, as seen from the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// From the client to the server.
+    Up,
+    /// From the server to the client.
+    Down,
+}
+
+/// How a connection is cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cut {
+    /// TCP RST.
+    Reset,
+    /// TCP FIN: the end of the stream, without a word.
+    Fin,
+}
+
+/// What the network does to what passes.
+#[derive(Clone, Debug, Default)]
+struct Weather {
+    refuse: bool,
+    hole: [bool; 2],
+    delay: [Duration; 2],
+    /// Bytes a second.
+    rate: [Option<u32>; 2],
+}
+
+#[derive(Debug)]
+struct Shared {
+    weather: watch::Sender<Weather>,
+    cuts: broadcast::Sender<Cut>,
+    /// Connections accepted, refused ones too.
+    accepted: watch::Sender<usize>,
+    open: watch::Sender<usize>,
+    first_words: Mutex<VecDeque<Vec<u8>>>,
+}
+
+/// A running proxy on a thread of its own. Dropping it ends its connections.
+pub struct Proxy {
+    port: u16,
+    shared: Arc<Shared>,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl fmt::Debug for Proxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Proxy").field("port", &self.port).finish_non_exhaustive()
+    }
+}
+
+impl Proxy {
+    /// Starts a proxy for one server.
+    ///
+    /// # Errors
+    /// No port can be bound, or no thread started.
+    pub fn start(server: SocketAddr) -> io::Result<Self> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        listener.set_nonblocking(true)?;
+        let port = listener.local_addr()?.port();
+        let shared = Arc::new(Shared {
+            weather: watch::Sender::default(),
+            cuts: broadcast::Sender::new(16),
+            accepted: watch::Sender::default(),
+            open: watch::Sender::default(),
+            first_words: Mutex::default(),
+        });
+        let (stop, stopped) = oneshot::channel::<()>();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let serving = Arc::clone(&shared);
+        let thread = thread::Builder::new().name("proxy".to_owned()).spawn(move || {
+            runtime.block_on(async {
+                let Ok(listener) = tokio::net::TcpListener::from_std(listener) else { return };
+                tokio::select! {
+                    _ = stopped => {}
+                    () = accept(&serving, listener, server) => {}
+                }
+            });
+        })?;
+        Ok(Self { port, shared, stop: Some(stop), thread: Some(thread) })
+    }
+
+    /// Where it listens, on loopback.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Ends every connection that is open now. Returns how many.
+    pub fn cut(&self, cut: Cut) -> usize {
+        self.shared.cuts.send(cut).unwrap_or(0)
+    }
+
+    /// New connections are accepted and reset at once.
+    pub fn refuse(&self, on: bool) {
+        self.shared.weather.send_modify(|weather| weather.refuse = on);
+    }
+
+    /// Nothing passes in this direction, on connections that live; when it is over, what was held back follows.
+    pub fn black_hole(&self, direction: Direction, on: bool) {
+        self.shared.weather.send_modify(|weather| weather.hole[direction as usize] = on);
+    }
+
+    /// What passes in this direction comes so much later.
+    pub fn delay(&self, direction: Direction, by: Duration) {
+        self.shared.weather.send_modify(|weather| weather.delay[direction as usize] = by);
+    }
+
+    /// At most so many bytes a second pass in this direction of each connection.
+    pub fn throttle(&self, direction: Direction, bytes_per_second: Option<u32>) {
+        self.shared.weather.send_modify(|weather| weather.rate[direction as usize] = bytes_per_second);
+    }
+
+    /// Everything passes again.
+    pub fn clear(&self) {
+        self.shared.weather.send_replace(Weather::default());
+    }
+
+    /// How many connections were accepted so far, refused ones too.
+    pub fn accepted(&self) -> usize {
+        *self.shared.accepted.borrow()
+    }
+
+    /// Waits until so many connections were accepted.
+    pub async fn until_accepted(&self, count: usize) {
+        let mut accepted = self.shared.accepted.subscribe();
+        // Its sender lives as long as this proxy.
+        let _ = accepted.wait_for(|accepted| *accepted >= count).await;
+    }
+
+    /// Waits until so many connections are open.
+    pub async fn until_open(&self, count: usize) {
+        let mut open = self.shared.open.subscribe();
+        let _ = open.wait_for(|open| *open == count).await;
+    }
+
+    /// The first words of each client, up to 4 KiB, in the order in which they came.
+    pub fn first_words(&self) -> Vec<Vec<u8>> {
+        self.shared.first_words.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            // A panic there was printed when it happened.
+            let _ = thread.join();
+        }
+    }
+}
+
+async fn accept(shared: &Arc<Shared>, listener: tokio::net::TcpListener, server: SocketAddr) {
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => if let Ok((client, _)) = accepted {
+                // Whoever is cut is who was counted before.
+                let cuts = shared.cuts.subscribe();
+                connections.spawn(connection(Arc::clone(shared), client, server, cuts));
+            },
+            Some(_) = connections.join_next() => {}
+        }
+    }
+}
+
+async fn connection(
+    shared: Arc<Shared>,
+    mut client: TcpStream,
+    server: SocketAddr,
+    mut cuts: broadcast::Receiver<Cut>,
+) {
+    shared.accepted.send_modify(|count| *count += 1);
+    let refused = shared.weather.borrow().refuse;
+    let upstream = if refused { None } else { TcpStream::connect(server).await.ok() };
+    let Some(mut upstream) = upstream else { return reset(&client) };
+    shared.open.send_modify(|count| *count += 1);
+    let _ = client.set_nodelay(true);
+    let _ = upstream.set_nodelay(true);
+    let cut = {
+        let (from_client, to_client) = client.split();
+        let (from_server, to_server) = upstream.split();
+        let up = pump(&shared, Direction::Up, from_client, to_server);
+        let down = pump(&shared, Direction::Down, from_server, to_client);
+        tokio::select! {
+            biased;
+            cut = cuts.recv() => cut.unwrap_or(Cut::Reset),
+            end = up => end,
+            end = down => end,
+        }
+    };
+    shared.open.send_modify(|count| *count -= 1);
+    match cut {
+        Cut::Reset => {
+            reset(&client);
+            reset(&upstream);
+        }
+        Cut::Fin => {
+            let _ = client.shutdown().await;
+            let _ = upstream.shutdown().await;
+            // Unread bytes would make it a reset.
+            let mut rest = [0; 1024];
+            let drain = async { while matches!(client.read(&mut rest).await, Ok(1..)) {} };
+            let _ = timeout(FAREWELL, drain).await;
+        }
+    }
+}
+
+fn reset(stream: &TcpStream) {
+    let _ = stream.set_zero_linger();
+}
+
+/// Carries one direction until it ends, and says how.
+async fn pump(shared: &Shared, direction: Direction, mut from: ReadHalf<'_>, mut to: WriteHalf<'_>) -> Cut {
+    let side = direction as usize;
+    let mut weather = shared.weather.subscribe();
+    let (sender, mut chunks) = mpsc::channel::<(Instant, Vec<u8>)>(UNDER_WAY);
+    let reading = async move {
+        let mut kept = direction == Direction::Down;
+        let mut buffer = vec![0; CHUNK];
+        loop {
+            match from.read(&mut buffer).await {
+                Ok(0) => return Cut::Fin,
+                Ok(read) => {
+                    if !std::mem::replace(&mut kept, true) {
+                        shared.keep(&buffer[..read.min(KEPT)]);
+                    }
+                    let due = Instant::now() + shared.weather.borrow().delay[side];
+                    if sender.send((due, buffer[..read].to_vec())).await.is_err() {
+                        return Cut::Reset;
+                    }
+                }
+                Err(_) => return Cut::Reset,
+            }
+        }
+    };
+    let writing = async {
+        while let Some((due, chunk)) = chunks.recv().await {
+            sleep_until(due).await;
+            for piece in chunk.chunks(1024) {
+                if weather.wait_for(|weather| !weather.hole[side]).await.is_err()
+                    || to.write_all(piece).await.is_err()
+                {
+                    return Cut::Reset;
+                }
+                let rate = weather.borrow().rate[side];
+                if let Some(rate) = rate {
+                    sleep(Duration::from_secs_f64(piece.len() as f64 / f64::from(rate.max(1)))).await;
+                }
+            }
+        }
+        Cut::Fin
+    };
+    // What was read before an end is written before the end.
+    let (end, written) = tokio::join!(reading, writing);
+    if written == Cut::Reset { written } else { end }
+}
+
+impl Shared {
+    fn keep(&self, words: &[u8]) {
+        let mut kept = self.first_words.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.push_back(words.to_vec());
+        if kept.len() > 1024 {
+            kept.pop_front();
+        }
+    }
+}

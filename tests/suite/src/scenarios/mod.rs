@@ -1,0 +1,84 @@
+//! What is played, in two lists.
+
+mod identity;
+mod many;
+mod outage;
+mod reading;
+mod traffic;
+
+use crate::runner::Scenario;
+
+/// Hands the scenarios for every cluster to a macro, as `module: [names]`: nothing can be in one list only.
+#[macro_export]
+macro_rules! everywhere {
+    ($then:ident) => {
+        $then! {
+            reading: [
+                a_buy_becomes_a_live_balance,
+                a_change_is_notified_without_rpc,
+                an_absent_account_appears,
+                unchanged_past_its_ttl_is_still_fresh,
+                a_floor_is_met_at_slots_that_changed_it_or_not,
+                a_floor_far_ahead_fails_in_time_and_holds_up_nobody,
+                an_age_that_no_link_meets_asks_rpc,
+                updates_come_in_order_and_a_slow_consumer_is_told,
+                waiting_ends_in_time,
+            ],
+            identity: [
+                closed_and_created_anew,
+                frozen_and_thawed,
+                an_account_given_away_is_not_ours,
+                what_is_not_the_account_expected_says_why,
+                token_2022_with_extensions,
+                a_ui_amount_that_moves_with_time_is_not_shown,
+                wrapped_sol_counts_what_is_synced,
+            ],
+            many: [
+                many_accounts_go_live_with_few_calls,
+                watching_twice_is_the_same_watch,
+                unwatched_is_stale_and_watched_again_is_live,
+                no_more_accounts_than_allowed,
+                no_more_reads_wait_than_allowed,
+                a_hundred_callers_share_a_call,
+            ],
+            outage: [
+                reset_and_healed,
+                ended_and_healed,
+                deaf_to_the_server_and_healed,
+                unheard_by_the_server_and_healed,
+                a_silent_server_is_found_out_in_time,
+                a_stalled_and_slow_link_catches_up,
+                a_throttled_link_never_serves_older_as_fresh,
+                without_rpc_a_live_link_serves,
+                without_both_nothing_old_is_fresh,
+                started_before_its_node,
+                shutdown_does_not_wait_for_the_deaf,
+            ],
+            traffic: [two_hundred_accounts_under_traffic_and_cuts]
+        }
+    };
+}
+
+/// Hands the scenarios that only the local cluster can play to a macro.
+#[macro_export]
+macro_rules! local_only {
+    ($then:ident) => {
+        $then! {}
+    };
+}
+
+macro_rules! list {
+    ($($module:ident: [$($name:ident),* $(,)?]),* $(,)?) => {
+        vec![$($(Scenario { name: stringify!($name), play: |world| Box::pin($module::$name(world)) }),*),*]
+    };
+}
+
+/// What every cluster plays.
+pub fn everywhere() -> Vec<Scenario> {
+    everywhere!(list)
+}
+
+/// What only the local cluster plays.
+pub fn local_only() -> Vec<Scenario> {
+    local_only!(list)
+}

@@ -1,0 +1,256 @@
+//! What a scenario plays in: one cluster, a proxy before each of its faces, and a client to move the chain with.
+
+use std::{
+    fmt,
+    future::Future,
+    net::SocketAddr,
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    time::{Duration, Instant},
+};
+
+use balance_mirror::{AccountState, Builder, Mirror, Pubkey, Reader, Reading};
+use localnet::{CommitmentConfig, Instruction, Keypair, Localnet, Signer};
+use solana_rpc_client::nonblocking::rpc_client::RpcClient;
+use solana_rpc_client_api::config::RpcSendTransactionConfig;
+use solana_system_interface::instruction::transfer;
+use solana_transaction::Transaction;
+
+use crate::{
+    cluster::Cluster,
+    logs::SECRET,
+    outcome::{Failure, Outcome, check},
+    proxy::Proxy,
+};
+
+/// The header in which every mirror of the suite carries the secret.
+pub(crate) const HEADER: &str = "x-suite-key";
+/// Between two looks at something that notifies nobody.
+const LOOK: Duration = Duration::from_millis(2);
+
+/// See the module.
+pub struct World<'a> {
+    cluster: &'a dyn Cluster,
+    /// Between mirrors and the node's RPC.
+    pub(crate) rpc_side: Proxy,
+    /// Between mirrors and the node's WebSockets.
+    pub(crate) ws_side: Proxy,
+    /// Straight to the node.
+    pub(crate) rpc: RpcClient,
+    sent: AtomicU64,
+}
+
+impl fmt::Debug for World<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("World").field("cluster", &self.cluster.name()).finish_non_exhaustive()
+    }
+}
+
+impl<'a> World<'a> {
+    pub(crate) fn new(cluster: &'a dyn Cluster) -> Outcome<Self> {
+        Ok(Self {
+            rpc_side: Proxy::start(address(&cluster.rpc_url())?)?,
+            ws_side: Proxy::start(address(&cluster.ws_url())?)?,
+            rpc: RpcClient::new_with_commitment(cluster.rpc_url(), CommitmentConfig::confirmed()),
+            cluster,
+            sent: AtomicU64::new(0),
+        })
+    }
+
+    /// The local cluster, for scenarios that no other can play.
+    pub(crate) fn local(&self) -> Outcome<&'a Localnet> {
+        self.cluster.local().ok_or_else(|| "only the local cluster can play this".into())
+    }
+
+    pub(crate) fn payer(&self) -> &'a Keypair {
+        self.cluster.payer()
+    }
+
+    // Time.
+
+    /// So many slots, and never less than a fifth of as many seconds as on a validator: the Clock has whole seconds,
+    /// and schedulers take their time.
+    pub(crate) fn slots(&self, count: u32) -> Duration {
+        self.cluster.slot_time() * count
+    }
+
+    /// The deadline of everything that is waited for.
+    pub(crate) fn soon(&self) -> Duration {
+        Duration::from_secs(8).max(self.slots(75))
+    }
+
+    /// The canary deadline of the suite's mirrors.
+    pub(crate) fn canary_deadline(&self) -> Duration {
+        Duration::from_secs(1).max(self.slots(12))
+    }
+
+    /// The shortest age that a live link satisfies at all times: the Clock's whole second, and some slots.
+    pub(crate) fn short_age(&self) -> Duration {
+        Duration::from_millis(1_500) + self.slots(5)
+    }
+
+    /// Waits for a future, and says in vain for what.
+    pub(crate) async fn within<T>(&self, what: &str, future: impl Future<Output = T>) -> Outcome<T> {
+        let soon = self.soon();
+        tokio::time::timeout(soon, future).await.map_err(|_| format!("no {what} within {soon:?}").into())
+    }
+
+    /// Waits until something holds of which nobody is notified.
+    pub(crate) async fn until(&self, what: &str, holds: impl Fn() -> bool) -> Outcome {
+        let look = async {
+            while !holds() {
+                tokio::time::sleep(LOOK).await;
+            }
+        };
+        self.within(what, look).await
+    }
+
+    /// Lets so much time pass: for what must not happen, or must get old.
+    pub(crate) async fn pass(&self, time: Duration) {
+        tokio::time::sleep(time).await;
+    }
+
+    // Mirrors.
+
+    /// The settings of a mirror of this cluster, through the proxies, with the secret in its URLs and a header.
+    pub(crate) fn builder(&self) -> Builder {
+        self.builder_without_header().header(HEADER, SECRET)
+    }
+
+    pub(crate) fn builder_without_header(&self) -> Builder {
+        let (rpc, ws) = (self.rpc_side.port(), self.ws_side.port());
+        Mirror::builder(format!("http://127.0.0.1:{rpc}/?api-key={SECRET}"))
+            .ws_url(format!("ws://127.0.0.1:{ws}/?api-key={SECRET}"))
+            .canary_deadline(self.canary_deadline())
+            .connect_timeout(Duration::from_secs(2))
+            .rpc_timeout(Duration::from_secs(1))
+            .read_deadline(Duration::from_secs(3))
+            .reconnect_cap(Duration::from_millis(500))
+            .health_interval(Duration::from_millis(250))
+    }
+
+    pub(crate) fn mirror(&self) -> Outcome<Mirror> {
+        Ok(self.builder().start()?)
+    }
+
+    /// Waits until the account is live.
+    pub(crate) async fn live(&self, reader: &Reader) -> Outcome<Reading> {
+        self.sees(reader, "live", |_| true).await
+    }
+
+    /// Waits until the account is live and holds so much.
+    pub(crate) async fn holds(&self, reader: &Reader, amount: u64) -> Outcome<Reading> {
+        let initialized = |state: &AccountState| matches!(state, AccountState::Initialized(_));
+        let what = format!("live and of {amount}");
+        self.sees(reader, &what, |state| initialized(state) && state.held() == Some(amount)).await
+    }
+
+    /// Waits until the account is live and its state's name is this one.
+    pub(crate) async fn is(&self, reader: &Reader, name: &str) -> Outcome<Reading> {
+        self.sees(reader, name, |state| state.name() == name).await
+    }
+
+    /// Waits until the account is live and its state as wanted.
+    pub(crate) async fn sees(
+        &self,
+        reader: &Reader,
+        what: &str,
+        wanted: impl Fn(&AccountState) -> bool,
+    ) -> Outcome<Reading> {
+        let met = |reading: &Reading| reading.is_live() && reading.last_known().is_some_and(&wanted);
+        let seen = reader.wait_for(met, self.soon()).await;
+        seen.map_err(|error| format!("not {what}: {error}; {:?}", reader.read()).into())
+    }
+
+    // The chain.
+
+    /// Sends a transaction that the payer pays for, and waits until it is confirmed. Returns its slot.
+    pub(crate) async fn send(&self, instructions: &[Instruction], signers: &[&Keypair]) -> Outcome<u64> {
+        let payer = self.payer();
+        let mut instructions = instructions.to_vec();
+        // Two transactions alike, with one blockhash, would be one.
+        let number = self.sent.fetch_add(1, Relaxed);
+        instructions.push(transfer(&payer.pubkey(), &payer.pubkey(), number));
+        let mut keys = vec![payer];
+        keys.extend(signers.iter().filter(|key| key.pubkey() != payer.pubkey()));
+        let blockhash = self.rpc.get_latest_blockhash().await?;
+        let transaction =
+            Transaction::new_signed_with_payer(&instructions, Some(&payer.pubkey()), &keys, blockhash);
+        let config = RpcSendTransactionConfig {
+            preflight_commitment: Some(CommitmentConfig::confirmed().commitment),
+            ..RpcSendTransactionConfig::default()
+        };
+        let signature = self.rpc.send_transaction_with_config(&transaction, config).await?;
+        let landed = async {
+            loop {
+                let statuses = self.rpc.get_signature_statuses(&[signature]).await?;
+                let status = statuses.value.into_iter().next().flatten();
+                if let Some(status) = status
+                    && status.satisfies_commitment(CommitmentConfig::confirmed())
+                {
+                    status.status?;
+                    return Ok::<u64, Failure>(status.slot);
+                }
+                tokio::time::sleep(self.slots(1) / 4).await;
+            }
+        };
+        self.within("confirmation", landed).await?
+    }
+
+    /// The node's newest confirmed slot.
+    pub(crate) async fn slot(&self) -> Outcome<u64> {
+        Ok(self.rpc.get_slot_with_commitment(CommitmentConfig::confirmed()).await?)
+    }
+
+    /// Waits until the confirmed chain is so far. Returns the slot it has come to.
+    pub(crate) async fn until_slot(&self, slot: u64) -> Outcome<u64> {
+        let arrived = async {
+            loop {
+                let tip = self.slot().await?;
+                if tip >= slot {
+                    return Ok::<u64, Failure>(tip);
+                }
+                tokio::time::sleep(self.slots(1) / 4).await;
+            }
+        };
+        self.within("slot", arrived).await?
+    }
+
+    /// The raw amount that RPC says an account holds, `None` without a token account there.
+    pub(crate) async fn chain_amount(&self, address: &Pubkey) -> Outcome<Option<u64>> {
+        let answer = self.rpc.get_account_with_commitment(address, CommitmentConfig::confirmed()).await?;
+        Ok(answer.value.and_then(|account| amount(&account.data)))
+    }
+}
+
+/// The amount in a token account's bytes.
+pub(crate) fn amount(data: &[u8]) -> Option<u64> {
+    Some(u64::from_le_bytes(data.get(64..72)?.try_into().ok()?))
+}
+
+/// How long something took.
+pub(crate) async fn timed<T>(future: impl Future<Output = T>) -> (T, Duration) {
+    let began = Instant::now();
+    (future.await, began.elapsed())
+}
+
+fn address(url: &str) -> Outcome<SocketAddr> {
+    let bare = url.split("://").nth(1).unwrap_or(url);
+    let host = bare.split('/').next().unwrap_or(bare);
+    Ok(host.replace("localhost", "127.0.0.1").parse()?)
+}
+
+impl World<'_> {
+    /// Waits, nobody writing meanwhile, until every account is live and as of now, and compares it with RPC.
+    pub(crate) async fn agree(&self, readers: &[Reader]) -> Outcome {
+        let tip = self.slot().await?;
+        for reader in readers {
+            let caught_up = |reading: &Reading| reading.is_live() && reading.as_of() >= Some(tip);
+            let reading = reader.wait_for(caught_up, self.soon()).await;
+            let reading = reading.map_err(|error| format!("{error}; {:?}", reader.read()))?;
+            let chain = self.chain_amount(&reader.address()).await?.unwrap_or(0);
+            let held = reading.last_known().and_then(AccountState::held);
+            check!(held == Some(chain), "the chain holds {chain}: {reading:?}");
+        }
+        Ok(())
+    }
+}
