@@ -1,0 +1,98 @@
+//! Watches token balances as a trading bot would, and shows what it sees: on a market of its own without
+//! arguments, on a real cluster with them. `--help` says how.
+
+mod args;
+mod check;
+mod client;
+mod demo;
+mod events;
+mod human;
+mod lines;
+mod log;
+mod market;
+mod output;
+mod remote;
+mod trouble;
+mod watch;
+
+use std::{io, process::ExitCode, sync::Arc};
+
+use crate::{
+    args::{Args, Command},
+    events::Registry,
+    output::Output,
+};
+use balance_mirror::{ConfigError, WatchError};
+
+/// Why it could not go on.
+#[derive(Debug)]
+enum Failure {
+    /// What was asked for cannot be done. Exit code 2.
+    Wrong(String),
+    /// Exit code 1.
+    Fatal(String),
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        Self::Wrong(error.to_string())
+    }
+}
+
+impl From<WatchError> for Failure {
+    fn from(error: WatchError) -> Self {
+        Self::Fatal(error.to_string())
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::Fatal(error.to_string())
+    }
+}
+
+fn main() -> ExitCode {
+    let command = match args::parse(std::env::args_os().skip(1)) {
+        Ok(command) => command,
+        Err(wrong) => return fail(&Failure::Wrong(wrong.to_string())),
+    };
+    let args = match command {
+        Command::Help => {
+            // Nobody reads it: nothing to do about that.
+            let _ = io::Write::write_all(&mut io::stdout(), args::HELP.as_bytes());
+            return ExitCode::SUCCESS;
+        }
+        Command::Run(args) => args,
+    };
+    log::start(&args);
+    match run(&args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => fail(&failure),
+    }
+}
+
+fn fail(failure: &Failure) -> ExitCode {
+    let (code, text) = match failure {
+        Failure::Wrong(text) => (2, format!("{text}\nTry --help.")),
+        Failure::Fatal(text) => (1, text.clone()),
+    };
+    // The exit code says it too.
+    let _ = io::Write::write_all(&mut io::stderr(), format!("watcher: {text}\n").as_bytes());
+    ExitCode::from(code)
+}
+
+#[tokio::main]
+async fn run(args: &Args) -> Result<(), Failure> {
+    match &args.cluster {
+        Some(cluster) => {
+            let registry = Arc::new(Registry::default());
+            let (output, writer) = Output::open(args.json, registry.clone())?;
+            let output = Arc::new(output);
+            let ended = remote::run(cluster, args, &output, &registry).await;
+            drop(output);
+            writer.finish().await;
+            ended
+        }
+        None => demo::run(args).await,
+    }
+}

@@ -1,0 +1,223 @@
+//! What is the same for every cluster: balances, readings and health, shown until the end.
+
+use std::{
+    collections::HashSet,
+    future::Future,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use balance_mirror::{AccountUpdate, Mint, Mirror, Pubkey, Update, Updates};
+use futures::{StreamExt, stream::FuturesUnordered};
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+use crate::{
+    events::{Change, Moment, Read, Registry},
+    output::Output,
+};
+
+/// How long first lines may be held back for decimals, all together.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// How often a mint that is waited for is looked up.
+const LOOK: Duration = Duration::from_millis(10);
+/// How many sweeps of readings may be under way: while RPC is slow, one begins before another ended.
+const SWEEPS: usize = 8;
+
+/// A run: the mirror, and how it is shown.
+pub(crate) struct Watch {
+    pub(crate) mirror: Mirror,
+    pub(crate) output: Arc<Output>,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) max_age: Duration,
+    pub(crate) read_interval: Duration,
+    pub(crate) health_interval: Duration,
+    pub(crate) tally: Tally,
+}
+
+/// What was shown.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    changes: AtomicU64,
+    cache: AtomicU64,
+    rpc: AtomicU64,
+    errors: AtomicU64,
+}
+
+impl Watch {
+    /// Shows everything until `work` ends, or nobody reads the output any more. Shuts the mirror down.
+    pub(crate) async fn run<T>(&self, updates: Updates, work: impl Future<Output = T>) -> Option<T> {
+        let mut balances = pin!(self.balances(updates));
+        let shown = async { tokio::join!(self.readings(), self.healths()) };
+        let ended = tokio::select! {
+            ended = work => Some(ended),
+            () = &mut balances => None,
+            _ = shown => None,
+            () = self.output.closed() => None,
+        };
+        self.output.health(&self.mirror.health()).await;
+        self.mirror.shutdown().await;
+        if ended.is_some() {
+            // The stream ends with the mirror: what is left of it is told.
+            let rest = tokio::time::timeout(PATIENCE, balances).await;
+            if rest.is_err() {
+                tracing::warn!(target: "watcher", "the last changes were not all shown");
+            }
+        }
+        ended
+    }
+
+    async fn balances(&self, mut updates: Updates) {
+        let mut waited_for = HashSet::new();
+        let mut patience = PATIENCE;
+        while let Some(update) = updates.next().await {
+            match update {
+                Update::Account(update) => {
+                    let change = self.change(update, &mut waited_for, &mut patience).await;
+                    self.tally.changes.fetch_add(1, Relaxed);
+                    self.output.change(&change).await;
+                }
+                Update::Missed(count) => self.output.missed(count).await,
+                _ => {}
+            }
+        }
+    }
+
+    async fn change(
+        &self,
+        update: AccountUpdate,
+        waited_for: &mut HashSet<Pubkey>,
+        patience: &mut Duration,
+    ) -> Change {
+        let at = Moment::now();
+        let identity = self.registry.identify(&update.address, &update.state);
+        let mut mint = identity.mint.and_then(|mint| self.mirror.mint(&mint));
+        if let (None, Some(address)) = (&mint, identity.mint)
+            && waited_for.insert(address)
+        {
+            mint = self.mint(&address, patience).await;
+        }
+        Change {
+            at,
+            account: update.address,
+            identity,
+            state: update.state,
+            mint,
+            slot: update.slot,
+            origin: update.origin,
+        }
+    }
+
+    /// The mirror asks for a mint by itself when it first sees an account of it; its answer is a moment away.
+    async fn mint(&self, address: &Pubkey, patience: &mut Duration) -> Option<Mint> {
+        let began = Instant::now();
+        loop {
+            let mint = self.mirror.mint(address);
+            let waited = began.elapsed();
+            if mint.is_some() || waited >= *patience {
+                *patience = patience.saturating_sub(waited);
+                return mint;
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    async fn readings(&self) {
+        let mut ticks = interval(self.read_interval);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let mut under_way = FuturesUnordered::new();
+        loop {
+            tokio::select! {
+                Some(()) = under_way.next() => {}
+                _ = ticks.tick(), if under_way.len() < SWEEPS => under_way.push(self.sweep()),
+            }
+        }
+    }
+
+    /// Reads every account, as a bot does before it sells.
+    async fn sweep(&self) {
+        let mut accounts = self.mirror.watched();
+        accounts.sort_unstable_by_key(|account| self.registry.name(account));
+        let mut under_way: FuturesUnordered<_> =
+            accounts.into_iter().map(|account| self.read(account)).collect();
+        let mut reads = Vec::new();
+        while let Some(read) = under_way.next().await {
+            self.tally.count(&read);
+            self.output.read(&read).await;
+            reads.push(read);
+        }
+        self.output.sweep(&reads, &self.mirror).await;
+    }
+
+    async fn read(&self, account: Pubkey) -> Read {
+        let began = Instant::now();
+        let answer = self.mirror.balance(&account, self.max_age).await;
+        Read { took: began.elapsed(), at: Moment::now(), account, answer }
+    }
+
+    async fn healths(&self) {
+        let mut ticks = interval(self.health_interval);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        loop {
+            ticks.tick().await;
+            self.output.health(&self.mirror.health()).await;
+        }
+    }
+}
+
+impl Tally {
+    fn count(&self, read: &Read) {
+        let counter = match read.served_from() {
+            "cache" => &self.cache,
+            "rpc" => &self.rpc,
+            _ => &self.errors,
+        };
+        counter.fetch_add(1, Relaxed);
+    }
+
+    /// All of it in a sentence.
+    pub(crate) fn summary(&self) -> String {
+        let [changes, cache, rpc, errors] =
+            [&self.changes, &self.cache, &self.rpc, &self.errors].map(|counter| counter.load(Relaxed));
+        format!(
+            "{changes} changes seen; {} readings: {cache} served from cache, {rpc} from rpc, {errors} refused with \
+             an error",
+            cache + rpc + errors
+        )
+    }
+}
+
+/// Resolves when the run shall end: by a signal, or because its time is over.
+pub(crate) async fn ended(duration: Option<Duration>) {
+    let time_is_up = async {
+        match duration {
+            Some(duration) => tokio::time::sleep(duration).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        () = time_is_up => {}
+        () = signalled() => {}
+    }
+}
+
+/// Resolves at Ctrl-C, or when the process is asked to terminate.
+pub(crate) async fn signalled() {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
+            tokio::select! {
+                _ = terminate.recv() => return,
+                Ok(()) = tokio::signal::ctrl_c() => return,
+            }
+        }
+    }
+    if tokio::signal::ctrl_c().await.is_err() {
+        // Without a handler, the system's own ends the process.
+        std::future::pending().await
+    }
+}

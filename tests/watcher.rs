@@ -1,0 +1,388 @@
+//! The watcher as its users run it: the built example, judged by its exit code and by what it prints.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io::{BufRead, BufReader, Read},
+    process::{Child, Command, Stdio},
+    sync::mpsc::{Receiver, RecvTimeoutError, sync_channel},
+    thread,
+    time::Duration,
+};
+
+use localnet::{Keypair, Localnet, Signer, tokens};
+use serde_json::Value;
+use tokio::time::Instant;
+
+/// How long a run may take at most, with other tests beside it.
+const DEADLINE: Duration = Duration::from_secs(90);
+const WSOL: &str = "So11111111111111111111111111111111111111112";
+
+#[derive(Debug)]
+enum Line {
+    Out(String),
+    Err(String),
+}
+
+/// A watcher that runs. It ends with the test.
+struct Running {
+    child: Child,
+    lines: Receiver<Line>,
+    deadline: Instant,
+    out: Vec<String>,
+    err: Vec<String>,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Both fail where it has ended.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A watcher that ended.
+struct Ended {
+    code: Option<i32>,
+    out: Vec<String>,
+    err: Vec<String>,
+}
+
+impl Running {
+    fn start(arguments: &[&str], log: Option<&str>) -> Self {
+        let test = std::env::current_exe().expect("this test's path");
+        let name = format!("examples/watcher{}", std::env::consts::EXE_SUFFIX);
+        let watcher = test.ancestors().nth(2).expect("the target directory").join(name);
+        assert!(watcher.exists(), "{watcher:?} is built by `cargo test`, or `cargo build --example watcher`");
+        let mut command = Command::new(watcher);
+        command.args(arguments).env_remove("RUST_LOG").stdin(Stdio::null());
+        if let Some(log) = log {
+            command.env("RUST_LOG", log);
+        }
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("a watcher");
+        let (sender, lines) = sync_channel(100_000);
+        let forward = |stream: Box<dyn Read + Send>, line: fn(String) -> Line| {
+            let sender = sender.clone();
+            thread::spawn(move || {
+                let lines = BufReader::new(stream).lines().map_while(Result::ok);
+                lines.map(line).all(|line| sender.send(line).is_ok())
+            });
+        };
+        forward(Box::new(child.stdout.take().expect("stdout")), Line::Out);
+        forward(Box::new(child.stderr.take().expect("stderr")), Line::Err);
+        Self { child, lines, deadline: Instant::now() + DEADLINE, out: Vec::new(), err: Vec::new() }
+    }
+
+    /// Reads on; `false` at the end of both streams.
+    fn next(&mut self) -> bool {
+        match self.lines.recv_timeout(self.deadline.duration_since(Instant::now())) {
+            Ok(Line::Out(line)) => self.out.push(line),
+            Ok(Line::Err(line)) => self.err.push(line),
+            Err(RecvTimeoutError::Disconnected) => return false,
+            Err(RecvTimeoutError::Timeout) => panic!("it goes on after {DEADLINE:?}; {:#?}", self.err),
+        }
+        true
+    }
+
+    fn until_logged(&mut self, text: &str) {
+        while !self.err.last().is_some_and(|line| line.contains(text)) {
+            assert!(self.next(), "it ended before {text:?}: {:#?}", self.err);
+        }
+    }
+
+    fn end(mut self) -> Ended {
+        while self.next() {}
+        let code = self.child.wait().expect("an exit code").code();
+        Ended { code, out: std::mem::take(&mut self.out), err: std::mem::take(&mut self.err) }
+    }
+}
+
+fn run(arguments: &[&str]) -> Ended {
+    Running::start(arguments, None).end()
+}
+
+impl Ended {
+    /// The lines of a run with `--json`, each judged, by type.
+    fn json(&self) -> BTreeMap<String, Vec<Value>> {
+        let mut types: BTreeMap<String, Vec<Value>> = BTreeMap::new();
+        for line in &self.out {
+            let value: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{line}: {error}"));
+            let kind = judge(&value).unwrap_or_else(|wrong| panic!("{wrong}: {line}"));
+            types.entry(kind).or_default().push(value);
+        }
+        types
+    }
+}
+
+/// What a field may hold.
+#[derive(Clone, Copy)]
+enum Shape {
+    Text,
+    Key,
+    /// A u64 as text.
+    Raw,
+    Number,
+    /// Possibly negative.
+    Integer,
+    Time,
+    OneOf(&'static [&'static str]),
+}
+
+use Shape::{Integer, Key, Number, OneOf, Raw, Text, Time};
+
+const STATES: Shape =
+    OneOf(&["absent", "initialized", "frozen", "closed", "owner_changed", "wrong_mint", "not_token"]);
+const PHASES: Shape = OneOf(&["waiting", "connecting", "probing", "live", "lagging", "stopped"]);
+
+/// Name, shape, and whether it may be null.
+const BALANCE: &[(&str, Shape, bool)] = &[
+    ("ts", Time, false),
+    ("account", Key, false),
+    ("mint", Key, true),
+    ("owner", Key, true),
+    ("program", OneOf(&["spl-token", "token-2022"]), true),
+    ("amount", Raw, true),
+    ("decimals", Number, true),
+    ("ui_amount", Text, true),
+    ("state", STATES, false),
+    ("slot", Number, false),
+    ("origin", OneOf(&["subscription", "rpc"]), false),
+];
+const READING: &[(&str, Shape, bool)] = &[
+    ("ts", Time, false),
+    ("account", Key, false),
+    ("amount", Raw, true),
+    ("state", STATES, true),
+    ("slot", Number, true),
+    ("as_of", Number, true),
+    ("freshness", OneOf(&["live", "aging", "stale"]), false),
+    ("served_from", OneOf(&["cache", "rpc", "error"]), false),
+    ("age_ms", Number, true),
+    ("elapsed_us", Number, false),
+    ("error", Text, true),
+];
+const HEALTH: &[(&str, Shape, bool)] = &[
+    ("ts", Time, false),
+    ("phase", PHASES, false),
+    ("phase_ms", Number, false),
+    ("canary_age_ms", Number, true),
+    ("chain_lag_ms", Integer, true),
+    ("slot", Number, true),
+    ("wanted", Number, false),
+    ("acknowledged", Number, false),
+    ("live", Number, false),
+    ("reconnects", Number, false),
+    ("last_error", Text, true),
+    ("hits", Number, false),
+    ("misses", Number, false),
+    ("fallbacks", Number, false),
+];
+
+/// The type of a line whose fields are all there, and of their types. Health may have more of them.
+fn judge(line: &Value) -> Result<String, String> {
+    let fields = line.as_object().ok_or("not an object")?;
+    let kind = line["type"].as_str().ok_or("no type")?;
+    let (schema, open): (&[(&str, Shape, bool)], bool) = match kind {
+        "balance" => (BALANCE, false),
+        "reading" => (READING, false),
+        "health" => (HEALTH, true),
+        "missed" => (&[("count", Number, false)], false),
+        _ => return Err(format!("unknown type {kind}")),
+    };
+    for (name, shape, nullable) in schema {
+        let value = fields.get(*name).ok_or_else(|| format!("no {name}"))?;
+        if !(value.is_null() && *nullable || shape.fits(value)) {
+            return Err(format!("{name} is {value}"));
+        }
+    }
+    if !open && fields.len() != schema.len() + 1 {
+        return Err("more fields than there should be".to_owned());
+    }
+    if kind == "reading" {
+        let refused = line["served_from"] == "error";
+        let consistent = refused != line["error"].is_null()
+            && refused == (line["freshness"] == "stale")
+            && refused == line["amount"].is_null();
+        return consistent.then(|| kind.to_owned()).ok_or("half an error".to_owned());
+    }
+    Ok(kind.to_owned())
+}
+
+impl Shape {
+    fn fits(self, value: &Value) -> bool {
+        let text = value.as_str();
+        match self {
+            Text => text.is_some(),
+            Key => text.is_some_and(|text| text.parse::<balance_mirror::Pubkey>().is_ok()),
+            Raw => text.is_some_and(|text| text.parse::<u64>().is_ok_and(|raw| raw.to_string() == text)),
+            Number => value.is_u64(),
+            Integer => value.is_i64(),
+            Time => text.is_some_and(|text| {
+                let shape = "0000-00-00T00:00:00.000Z";
+                let digits = |text: &str| text.replace(|letter: char| letter.is_ascii_digit(), "0");
+                digits(text) == shape
+            }),
+            OneOf(words) => text.is_some_and(|text| words.contains(&text)),
+        }
+    }
+}
+
+#[test]
+fn the_local_market_shows_changes_a_loss_the_fallback_and_the_recovery() {
+    // The connection is cut after five seconds, for five; what is older than three is not served.
+    let ended = run(&["--json", "--duration", "10", "--read-interval", "500", "--health-interval", "1"]);
+    assert_eq!(ended.code, Some(0), "{:#?}", ended.err);
+    let types = ended.json();
+    let (balances, readings, healths) = (&types["balance"], &types["reading"], &types["health"]);
+
+    for state in ["absent", "initialized", "closed"] {
+        assert!(balances.iter().any(|line| line["state"] == state), "nothing was {state}");
+    }
+    for program in ["spl-token", "token-2022"] {
+        let shown = |line: &&Value| line["program"] == program && line["ui_amount"].is_string();
+        assert!(balances.iter().any(|line| shown(&line)), "nothing of {program}");
+    }
+    assert!(balances.iter().any(|line| line["origin"] == "subscription"));
+    let accounts: BTreeSet<_> = readings.iter().filter_map(|line| line["account"].as_str()).collect();
+    assert_eq!(accounts.len(), 9, "each account is read");
+
+    let lost = healths.iter().position(|line| line["phase"] == "waiting").expect("a connection lost");
+    let lost = healths[lost]["ts"].as_str();
+    let fell_back = |line: &&Value| line["served_from"] == "rpc" && line["ts"].as_str() > lost;
+    assert!(
+        readings.iter().any(|line| fell_back(&line)),
+        "no reading from RPC while the connection was gone"
+    );
+    let from_cache = |line: &&Value| line["served_from"] == "cache" && line["freshness"] == "live";
+    assert!(readings.iter().any(|line| from_cache(&line)), "no reading from memory, live");
+
+    let last = healths.last().expect("health at the end");
+    assert_eq!((&last["phase"], &last["live"], &last["wanted"]), (&"live".into(), &9.into(), &9.into()));
+    assert!(last["reconnects"].as_u64() > Some(0));
+    assert!(ended.err.iter().any(|line| line.contains("equal the chain")), "{:#?}", ended.err);
+}
+
+#[test]
+fn people_get_lines_without_escapes_and_a_summary() {
+    let ended = run(&["--duration", "2"]);
+    assert_eq!(ended.code, Some(0), "{:#?}", ended.err);
+    let last = ended.out.last().expect("a line");
+    assert!(last.contains("all 9 accounts in the mirror equal the chain"), "{last}");
+    assert!(ended.out.iter().any(|line| line.contains("alice buys 1,250.5 BONK")), "{:#?}", ended.out);
+    assert!(ended.out.iter().all(|line| !line.contains('\x1b')));
+}
+
+#[test]
+fn wrong_arguments_are_named_on_stderr_with_exit_code_2() {
+    for (arguments, named) in [
+        (&["--nonsense"][..], "--nonsense"),
+        (&["--rpc-url", "http://127.0.0.1:9"], "--account or --owner"),
+        (&["--rpc-url", "nonsense", "--account", WSOL], "RPC URL"),
+        (&["--rpc-url", "http://127.0.0.1:9", "--account", "nonsense"], "not a public key"),
+        (&["--max-age", "1000000"], "selling_age"),
+    ] {
+        let ended = run(arguments);
+        assert_eq!(ended.code, Some(2), "{arguments:?}: {:?}", ended.err);
+        assert!(ended.err.iter().any(|line| line.contains(named)), "{arguments:?}: {:?}", ended.err);
+        assert!(!ended.out.iter().any(|line| line.starts_with('{')));
+    }
+    let help = run(&["--help"]);
+    assert_eq!(help.code, Some(0));
+    assert!(help.out.iter().any(|line| line.contains("--rpc-url URL")));
+}
+
+/// A port on which nobody listens.
+fn closed_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    listener.local_addr().expect("an address").port()
+}
+
+#[test]
+fn a_key_in_a_url_is_printed_nowhere_while_the_node_is_awaited() {
+    const KEY: &str = "pl4nted-s3cr3t";
+    let port = closed_port();
+    let host = format!("127.0.0.1:{port}");
+    let mut running = Vec::new();
+    for rest in [format!("{host}/{KEY}"), format!("{host}/?api-key={KEY}"), format!("user:{KEY}@{host}")] {
+        let (rpc, ws) = (format!("http://{rest}"), format!("ws://{rest}"));
+        let arguments =
+            ["--rpc-url", &rpc, "--ws-url", &ws, "--account", WSOL, "--owner", WSOL, "--duration", "2"];
+        let levels = "balance_mirror=trace,watcher=trace";
+        let json = [&arguments[..], &["--json"]].concat();
+        running.push(Running::start(&arguments, None));
+        running.push(Running::start(&json, Some(levels)));
+    }
+    for running in running {
+        let ended = running.end();
+        assert_eq!(ended.code, Some(0), "{:#?}", ended.err);
+        assert!(ended.err.iter().any(|line| line.contains("trying again")), "{:#?}", ended.err);
+        for line in ended.out.iter().chain(&ended.err) {
+            assert!(!line.contains(KEY), "{line}");
+        }
+        let shown = ended.out.iter().chain(&ended.err).any(|line| line.contains(&host));
+        assert!(shown, "the host is shown: {:#?}", ended.err);
+    }
+}
+
+#[test]
+fn a_wallets_accounts_are_found_under_both_programs_once_the_node_is_there() {
+    let net = Localnet::builder().slot_time(Duration::from_millis(100)).start().expect("a cluster");
+    let (bank, wallet) = (net.payer().pubkey(), Keypair::new().pubkey());
+    let mint = |program, decimals, amount: u64| {
+        let mint = Keypair::new();
+        let key = mint.pubkey();
+        let account = tokens::ata(&program, &wallet, &key);
+        let mut instructions = tokens::create_mint(&program, &bank, &key, decimals, &bank, None, &[]);
+        instructions.push(tokens::create_ata(&program, &bank, &wallet, &key));
+        instructions.push(tokens::mint_to(&program, &key, &account, &bank, amount));
+        net.send(&instructions, &[&mint]).expect("an account");
+        (key.to_string(), account.to_string())
+    };
+    let old = mint(tokens::TOKEN, 6, 1_500_000);
+    let new = mint(tokens::TOKEN_2022, 9, 7);
+    net.advance(2);
+
+    let owner = wallet.to_string();
+    let (rpc, ws) = (net.rpc_url(), net.ws_url());
+    let arguments = ["--rpc-url", &rpc, "--ws-url", &ws, "--owner", &owner, "--json", "--duration", "6"];
+    net.faults().rpc_down(true);
+    let mut all = Running::start(&arguments, None);
+    all.until_logged("trying again");
+    net.faults().clear();
+    let one = Running::start(&[&arguments[..], &["--mint", &new.0]].concat(), None);
+
+    let first = |ended: &Ended| -> BTreeMap<String, Value> {
+        assert_eq!(ended.code, Some(0), "{:#?}", ended.err);
+        let balances = ended.json().remove("balance").unwrap_or_default();
+        balances
+            .into_iter()
+            .map(|line| (line["account"].as_str().unwrap_or_default().to_owned(), line))
+            .collect()
+    };
+    let (all, one) = (first(&all.end()), first(&one.end()));
+    assert_eq!(all.keys().collect::<BTreeSet<_>>(), BTreeSet::from([&old.1, &new.1]));
+    assert_eq!(one.keys().collect::<Vec<_>>(), [&new.1]);
+    for (lines, (mint, account), program, amount, decimals, ui) in [
+        (&all, &old, "spl-token", "1500000", 6, "1.5"),
+        (&all, &new, "token-2022", "7", 9, "0.000000007"),
+        (&one, &new, "token-2022", "7", 9, "0.000000007"),
+    ] {
+        let line = &lines[account];
+        assert_eq!((&line["mint"], &line["owner"]), (&mint.as_str().into(), &owner.as_str().into()));
+        assert_eq!((&line["program"], &line["state"]), (&program.into(), &"initialized".into()));
+        assert_eq!((&line["amount"], &line["decimals"]), (&amount.into(), &decimals.into()));
+        assert_eq!(line["ui_amount"], ui);
+    }
+}
+
+#[test]
+fn a_mint_that_is_none_ends_it() {
+    let net = Localnet::builder().slot_time(Duration::from_millis(100)).start().expect("a cluster");
+    let (rpc, nobody) = (net.rpc_url(), Keypair::new().pubkey().to_string());
+    let ended = run(&["--rpc-url", &rpc, "--owner", WSOL, "--mint", &nobody]);
+    assert_eq!(ended.code, Some(1));
+    assert!(
+        ended.err.iter().any(|line| line.contains(&nobody) && line.contains("no mint")),
+        "{:#?}",
+        ended.err
+    );
+}
