@@ -6,6 +6,7 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
+    pin::pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU8, Ordering},
@@ -69,7 +70,7 @@ impl Cell {
 pub(crate) struct Book {
     accounts: ArcSwap<HashMap<Pubkey, Arc<Cell>>>,
     evidence: ArcSwap<LinkEvidence>,
-    /// Woken at each canary.
+    /// Woken at each canary, and when a mint is read.
     pub(crate) proved: Notify,
     mints: ArcSwap<HashMap<Pubkey, Mint>>,
     pub(crate) clock: Clock,
@@ -88,6 +89,17 @@ impl Book {
 
     pub(crate) fn mint(&self, mint: &Pubkey) -> Option<Mint> {
         self.mints.load().get(mint).copied()
+    }
+
+    pub(crate) async fn mint_ready(&self, mint: &Pubkey) -> Mint {
+        loop {
+            let mut proved = pin!(self.proved.notified());
+            proved.as_mut().enable();
+            match self.mint(mint) {
+                Some(mint) => return mint,
+                None => proved.await,
+            }
+        }
     }
 
     pub(crate) fn evidence(&self) -> LinkEvidence {

@@ -81,7 +81,7 @@ impl Health {
             canary_age_ms: (evidence.arrived != Tick::NEVER).then(|| millis(now.since(evidence.arrived))),
             chain_lag_ms: status.canary.map(|(_, lag)| lag),
             slot: status.canary.map(|(slot, _)| slot),
-            wanted: status.wanted,
+            wanted: book.cells().len(),
             acknowledged: status.acknowledged,
             live: status.live,
             connects: stats.connects.get(),

@@ -17,10 +17,12 @@ use tracing::{debug, info, warn};
 use crate::{
     book::{Book, Shared},
     clock::{JumpDetector, wall_ms},
+    config::Settings,
     core::{
         observation::{Generation, Observation, Slot, Source},
         session::{Action, Fetch, Input, LinkPhase, Session, Subject},
         time::Tick,
+        timers::Timer,
     },
     endpoint::{Endpoint, Redacted},
     fallback::{Ask, Fallback, Reply},
@@ -36,7 +38,6 @@ const HEARTBEAT: Duration = Duration::from_secs(1);
 pub(crate) struct LinkStatus {
     pub(crate) phase: LinkPhase,
     pub(crate) since: Tick,
-    pub(crate) wanted: usize,
     pub(crate) acknowledged: usize,
     pub(crate) live: usize,
     /// The newest canary's slot, and by how much its Clock lagged wall time.
@@ -49,7 +50,6 @@ impl LinkStatus {
         Self {
             phase: LinkPhase::Connecting,
             since: now,
-            wanted: 0,
             acknowledged: 0,
             live: 0,
             canary: None,
@@ -73,6 +73,15 @@ impl fmt::Display for Loss {
             Self::Ended => f.write_str("the connection ended"),
             Self::Flooded => f.write_str("the server sends faster than can be read"),
         }
+    }
+}
+
+/// What a deadline that passed says of the connection.
+fn overdue_reason(timer: Timer) -> &'static str {
+    match timer {
+        Timer::Connect => "the connect took too long",
+        Timer::Subscribe => "a subscribe was not answered in time",
+        _ => "no canary in time: the node is silent, or the connection half-open",
     }
 }
 
@@ -115,13 +124,11 @@ pub(crate) struct Link {
 
 impl Link {
     pub(crate) fn new(
+        settings: &Settings,
         session: Session,
         shared: Arc<Shared>,
         book: Arc<Book>,
         fallback: Fallback,
-        patience: Duration,
-        endpoint: Endpoint,
-        commitment: CommitmentLevel,
         status: Arc<ArcSwap<LinkStatus>>,
     ) -> Self {
         let tick = book.clock.now();
@@ -130,9 +137,9 @@ impl Link {
             session,
             shared,
             fallback,
-            patience,
-            endpoint,
-            commitment,
+            patience: settings.rpc_timeout,
+            endpoint: settings.endpoint.clone(),
+            commitment: settings.commitment,
             jumps: JumpDetector::new(tick, wall_ms()),
             orders,
             connecting: None,
@@ -299,7 +306,12 @@ impl Link {
                     let endpoint = self.endpoint.clone();
                     self.connecting = Some(async move { pubsub::connect(&endpoint).await }.boxed());
                 }
-                Action::Disconnect => self.disconnect(),
+                Action::Disconnect { overdue } => {
+                    if let Some(timer) = overdue {
+                        self.now.last_error = Some(overdue_reason(timer).to_owned());
+                    }
+                    self.disconnect();
+                }
                 Action::Subscribe(subject) => {
                     if let Some(wire) = &mut self.wire {
                         wire.subscribe(subject);
@@ -377,18 +389,20 @@ impl Link {
         let phase = self.session.phase();
         if phase != self.now.phase {
             let from = self.now.phase.name();
-            let spent = now.since(self.now.since);
+            let spent_ms = now.since(self.now.since).as_millis();
             let url = Redacted(&self.endpoint.ws);
             let error = self.now.last_error.as_deref().unwrap_or_default();
             match phase {
-                LinkPhase::Waiting => warn!(%url, from, ?spent, error, "link lost, connecting anew soon"),
-                LinkPhase::Lagging => warn!(%url, from, ?spent, "link lags: the node proves nothing"),
-                _ => info!(%url, from, ?spent, "link {}", phase.name()),
+                LinkPhase::Waiting => warn!(%url, from, spent_ms, error, "link lost, connecting anew soon"),
+                LinkPhase::Lagging => warn!(%url, from, spent_ms, "link lags: the node proves nothing"),
+                // Each try of a node that is down would be a line.
+                LinkPhase::Connecting => debug!(%url, from, spent_ms, "link connecting"),
+                _ => info!(%url, from, spent_ms, "link {}", phase.name()),
             }
             self.now.phase = phase;
             self.now.since = now;
         }
-        (self.now.wanted, self.now.acknowledged, self.now.live) = self.session.counts();
+        (self.now.acknowledged, self.now.live) = self.session.counts();
         if self.now != **self.status.load() {
             self.status.store(Arc::new(self.now.clone()));
         }

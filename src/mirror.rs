@@ -219,6 +219,11 @@ impl Mirror {
         self.inner.book.mint(mint)
     }
 
+    /// Waits until a mint's configuration is read; `None` if the deadline passes first. Cancel safe.
+    pub async fn mint_ready(&self, mint: &Pubkey, deadline: Duration) -> Option<Mint> {
+        tokio::time::timeout(deadline, self.inner.book.mint_ready(mint)).await.ok()
+    }
+
     /// Every change of every watched account from now on. Bounded: a slow consumer is told how many it missed.
     pub fn updates(&self) -> Updates {
         let receiver = self.inner.shared.lock().updates();
@@ -275,13 +280,11 @@ impl Builder {
         let (fallback, queue) = Fallback::new(settings.max_pending_reads + 1_024);
         let (stop, stopped) = watch::channel(());
         let link = Link::new(
-            Session::new(settings.session, seed(), now),
+            &settings,
+            Session::new(settings.session.clone(), seed(), now),
             shared.clone(),
             book.clone(),
             fallback.clone(),
-            settings.rpc_timeout,
-            settings.endpoint,
-            settings.commitment,
             status.clone(),
         );
         let reads =

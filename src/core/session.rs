@@ -127,8 +127,8 @@ impl Session {
         }
     }
 
-    /// How many accounts are wanted, acknowledged by the server, and live.
-    pub(crate) fn counts(&self) -> (usize, usize, usize) {
+    /// How many accounts are acknowledged by the server, and live.
+    pub(crate) fn counts(&self) -> (usize, usize) {
         self.roster.counts()
     }
 
@@ -150,7 +150,7 @@ impl Session {
             Input::Watch { address, watch } => self.watch(address, watch),
             Input::Unwatch { address } => self.release(address),
             Input::Connected => self.connected(now),
-            Input::Lost => self.lost(now),
+            Input::Lost => self.lost(now, None),
             Input::Acknowledged(subject) => self.acknowledged(now, subject),
             Input::Refused(subject) => self.refused(now, subject),
             Input::Canary { slot, lag_ms } => self.canary(now, slot, lag_ms),
@@ -167,7 +167,7 @@ impl Session {
             Input::Accused { address } => self.accused(address),
             Input::ClockJumped => self.clock_jumped(now),
             Input::Stop => {
-                self.end_connection();
+                self.end_connection(None);
                 self.link = Link::Stopped;
                 self.timers.stop_all();
             }
@@ -180,7 +180,7 @@ impl Session {
         while let Some(timer) = self.timers.expire(now) {
             match timer {
                 Timer::Reconnect => self.connect(now),
-                Timer::Connect | Timer::Subscribe | Timer::Canary => self.lost(now),
+                Timer::Connect | Timer::Subscribe | Timer::Canary => self.lost(now, Some(timer)),
                 Timer::Barrier => {
                     if let Some(open) = self.open() {
                         open.barriers.overdue();
@@ -229,25 +229,25 @@ impl Session {
         self.subscribe(now, Subject::Canary);
     }
 
-    fn lost(&mut self, now: Tick) {
+    fn lost(&mut self, now: Tick, overdue: Option<Timer>) {
         let live_since = self.open().and_then(|open| open.live_since);
         if live_since.is_some_and(|since| now.since(since) >= self.settings.healthy_after) {
             self.backoff.reset();
         }
-        self.end_connection();
+        self.end_connection(overdue);
         self.link = Link::Waiting;
         let wait = self.backoff.next(&mut self.random);
         self.timers.set(Timer::Reconnect, now.plus(wait));
     }
 
     /// Ends every proof of the connection, then the connection. (Invariant 4)
-    fn end_connection(&mut self) {
+    fn end_connection(&mut self, overdue: Option<Timer>) {
         self.timers.stop_all();
         self.roster.restart();
         self.act(Action::UncoverAll);
         self.evidence.ticking = false;
         self.act(Action::Prove(self.evidence));
-        self.act(Action::Disconnect);
+        self.act(Action::Disconnect { overdue });
     }
 
     fn clock_jumped(&mut self, now: Tick) {
@@ -410,7 +410,7 @@ impl Session {
         }
         match subject {
             // No canary, no proof: another connection, or another node behind the same name, may do better.
-            Subject::Canary => self.lost(now),
+            Subject::Canary => self.lost(now, None),
             Subject::Barrier { length } => {
                 if let Some(open) = self.open() {
                     open.barriers.refused(length);

@@ -9,6 +9,7 @@ use crate::core::{
     backoff::Backoff,
     evidence::LinkEvidence,
     observation::{Generation, Slot},
+    timers::Timer,
 };
 
 /// What a subscription is for. Its server-side id lives and dies with the connection; this is ours.
@@ -78,8 +79,11 @@ pub(crate) enum Input {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Action {
     Connect,
-    /// Give the connection up; pending subscribes are not cancelled, the client is dropped whole.
-    Disconnect,
+    /// Give the connection up, where it is the session that finds it dead with what was overdue; pending
+    /// subscribes are not cancelled, the client is dropped whole.
+    Disconnect {
+        overdue: Option<Timer>,
+    },
     Subscribe(Subject),
     Unsubscribe(Subject),
     Fetch(Fetch),

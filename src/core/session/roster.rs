@@ -62,9 +62,9 @@ impl Roster {
         self.wanted.len()
     }
 
-    /// How many are wanted, subscribed, and live.
-    pub(super) fn counts(&self) -> (usize, usize, usize) {
-        (self.wanted.len(), self.subscribed, self.live)
+    /// How many are subscribed, and live.
+    pub(super) fn counts(&self) -> (usize, usize) {
+        (self.subscribed, self.live)
     }
 
     /// Forgets the connection: everybody waits, nothing is under way.

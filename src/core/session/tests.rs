@@ -171,9 +171,9 @@ fn proofs(actions: &[Action]) -> Vec<LinkEvidence> {
 fn subscribe_first_then_baseline_then_barrier_then_recheck_then_live() {
     let mut world = World::live();
     assert_eq!(world.watch(1, 1), [Action::Subscribe(account(1, 0))]);
-    assert_eq!(world.session.counts(), (1, 0, 0));
+    assert_eq!(world.session.counts(), (0, 0));
     world.bring_to_life(1, 0);
-    assert_eq!(world.session.counts(), (1, 1, 1));
+    assert_eq!(world.session.counts(), (1, 1));
 }
 
 #[test]
@@ -185,7 +185,7 @@ fn nothing_is_covered_before_a_recheck_as_of_the_barrier() {
     assert_eq!(world.rechecked(1, 0, Some(9_999)), [], "nobody asked yet");
     world.tell(Input::Barrier { length, slot: 2_000 });
     assert_eq!(world.rechecked(1, 0, Some(1_999)), [], "an answer from before the barrier");
-    assert_eq!(world.session.counts(), (1, 1, 0));
+    assert_eq!(world.session.counts(), (1, 0));
     let again = world.pass(Duration::from_secs(1));
     assert!(matches!(&again[..], [Action::Fetch(Fetch::Recheck { min_slot: 2_000, .. })]), "{again:?}");
     assert_eq!(world.rechecked(1, 0, Some(2_000)), [world.cover(1)]);
@@ -308,9 +308,9 @@ fn a_silent_or_half_open_connection_is_given_up_by_the_canary_deadline() {
     let actions = world.pass(Duration::from_millis(1));
     assert_eq!(actions[0], Action::UncoverAll, "proofs end before anything else");
     assert!(!proofs(&actions)[0].ticking);
-    assert_eq!(actions[2], Action::Disconnect);
+    assert_eq!(actions[2], Action::Disconnect { overdue: Some(Timer::Canary) });
     assert_eq!(world.session.phase(), LinkPhase::Waiting);
-    assert_eq!(world.session.counts(), (1, 0, 0));
+    assert_eq!(world.session.counts(), (0, 0));
 }
 
 #[test]
@@ -323,8 +323,9 @@ fn an_unanswered_subscribe_costs_the_connection_and_is_never_cancelled() {
         world.canary(500);
     }
     assert!(!world.done.contains(&Action::Unsubscribe(account(1, 0))));
-    assert!(!world.done.contains(&Action::Disconnect));
-    assert!(world.pass(SLOT).contains(&Action::Disconnect));
+    let disconnect = Action::Disconnect { overdue: Some(Timer::Subscribe) };
+    assert!(!world.done.contains(&disconnect));
+    assert!(world.pass(SLOT).contains(&disconnect));
 }
 
 #[test]
@@ -356,7 +357,7 @@ fn one_refused_subscription_is_retried_alone() {
     world.watch(2, 2);
     assert_eq!(world.tell(Input::Refused(account(2, 0))), []);
     assert_eq!(world.session.phase(), LinkPhase::Live);
-    assert_eq!(world.session.counts(), (2, 1, 1));
+    assert_eq!(world.session.counts(), (1, 1));
     let again = world.pass(Duration::from_millis(250));
     assert_eq!(again, [Action::Subscribe(account(2, 1))]);
     // The next wait is longer.
@@ -461,7 +462,7 @@ fn an_accused_subscription_is_replaced_alone() {
         ]
     );
     assert_eq!(world.session.account(account(1, 0)), None);
-    assert_eq!(world.session.counts(), (2, 1, 1));
+    assert_eq!(world.session.counts(), (1, 1));
     world.bring_to_life(1, 1);
 }
 
@@ -469,7 +470,7 @@ fn an_accused_subscription_is_replaced_alone() {
 fn a_record_that_cannot_be_covered_is_rechecked_later() {
     let mut world = World::with_live_account();
     assert_eq!(world.tell(Input::NotCovered { address: key(1) }), []);
-    assert_eq!(world.session.counts(), (1, 1, 0));
+    assert_eq!(world.session.counts(), (1, 0));
     let again = world.pass(Duration::from_millis(250));
     assert!(matches!(again[..], [Action::Fetch(Fetch::Recheck { .. })]), "{again:?}");
     assert_eq!(world.rechecked(1, 0, Some(world.slot)), [world.cover(1)]);
@@ -516,7 +517,7 @@ fn live_accounts_are_audited_once_a_period() {
 fn after_stop_nothing_happens_any_more() {
     let mut world = World::with_live_account();
     let actions = world.tell(Input::Stop);
-    assert!(actions.contains(&Action::UncoverAll) && actions.contains(&Action::Disconnect));
+    assert!(actions.contains(&Action::UncoverAll) && actions.contains(&Action::Disconnect { overdue: None }));
     assert_eq!(world.session.phase(), LinkPhase::Stopped);
     assert_eq!(world.session.next_deadline(), None);
     for input in [Input::Connected, Input::Lost, Input::Watch { address: key(2), watch: WatchId(2) }] {
