@@ -1,9 +1,12 @@
 //! What is played, in two lists.
 
+mod faults;
 mod identity;
+mod lifecycle;
 mod many;
 mod outage;
 mod reading;
+mod rpc_faults;
 mod traffic;
 
 use crate::runner::Scenario;
@@ -54,6 +57,14 @@ macro_rules! everywhere {
                 started_before_its_node,
                 shutdown_does_not_wait_for_the_deaf,
             ],
+            lifecycle: [
+                dropping_the_last_handle_ends_every_task,
+                the_bots_own_rpc_client_is_used,
+                headers_reach_the_server,
+                no_secret_is_shown,
+                finalized_serves_what_is_final,
+                finalized_absence_is_confirmed_without_hurry,
+            ],
             traffic: [two_hundred_accounts_under_traffic_and_cuts]
         }
     };
@@ -63,7 +74,28 @@ macro_rules! everywhere {
 #[macro_export]
 macro_rules! local_only {
     ($then:ident) => {
-        $then! {}
+        $then! {
+            faults: [
+                one_refused_subscription_is_retried_alone,
+                a_subscription_that_dies_in_silence_is_found,
+                an_unanswered_subscribe_costs_the_connection_not_the_others,
+                subscriptions_that_take_effect_late_lose_nothing,
+                duplicates_and_reordering_move_nothing_backwards,
+                what_cannot_be_decoded_is_found_by_the_audit,
+                rpc_ahead_of_the_link_accuses_nobody,
+                junk_ends_the_connection_and_no_more,
+                a_handshake_told_to_wait_is_not_waited_for,
+                a_chain_that_lags_proves_nothing,
+                a_clock_that_stands_still_ends_the_link,
+            ],
+            rpc_faults: [
+                a_rate_limit_is_told_at_once_and_respected,
+                answers_that_do_not_fit_are_errors,
+                rpc_behind_the_tip_is_waited_for,
+                a_node_cut_off_from_its_cluster_serves_nothing_older,
+                a_slow_answer_still_answers,
+            ]
+        }
     };
 }
 

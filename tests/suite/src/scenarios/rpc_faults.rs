@@ -1,0 +1,193 @@
+//! RPC that misbehaves in ways that only the local cluster can be made to.
+
+use std::time::{Duration, Instant};
+
+use balance_mirror::{Floor, Mirror, Query, ReadError, Reader, RpcFailure};
+use localnet::{Keypair, Signer};
+
+use crate::{
+    checker::Checker,
+    logs::SECRET,
+    outcome::{Outcome, check, equal, shape},
+    proxy::Cut,
+    token::Token,
+    world::{World, timed},
+};
+
+const USUAL: Duration = Duration::from_secs(30);
+/// What mirrors ask; the suite's own calls are spared.
+const READS: &[&str] = &["getMultipleAccounts"];
+
+/// A token, and a mirror without a link.
+async fn unlinked(world: &World<'_>) -> Outcome<(Token, Mirror, Reader)> {
+    let token = Token::plain(world).await?;
+    let wallet = Keypair::new().pubkey();
+    token.buy(world, &wallet, 100).await?;
+    world.ws_side.refuse(true);
+    let mirror = world.mirror()?;
+    let reader = mirror.watch(token.target(&wallet))?;
+    world.until("mint", || mirror.mint(&token.mint).is_some()).await?;
+    Ok((token, mirror, reader))
+}
+
+pub(crate) async fn a_rate_limit_is_told_at_once_and_respected(world: &World<'_>) -> Outcome {
+    let net = world.local()?;
+    let (_, mirror, reader) = unlinked(world).await?;
+    net.faults().rpc_only(READS);
+    net.faults().rpc_refuse(429, Some(2), None);
+    let before = net.stats().rpc_calls(READS[0]);
+    let began = Instant::now();
+    let mut asked = 0;
+    while began.elapsed() < Duration::from_millis(1_500) {
+        let (error, took) = timed(mirror.balance(&reader.address(), Duration::ZERO)).await;
+        shape!(
+            error,
+            Err(error @ ReadError::Rpc { source: RpcFailure::RateLimited { retry_after: Some(wait) }, .. })
+                if *wait == Duration::from_secs(2) && error.is_transient(),
+            "a limited rate"
+        );
+        check!(took < Duration::from_millis(500), "it took {took:?}");
+        asked += 1;
+        world.pass(Duration::from_millis(5)).await;
+    }
+    let calls = net.stats().rpc_calls(READS[0]) - before;
+    check!(asked > 50 && calls == 1, "{asked} reads made {calls} calls of a node that asks to wait");
+    net.faults().clear();
+    let served = async {
+        loop {
+            match mirror.balance(&reader.address(), Duration::ZERO).await {
+                Ok(balance) => return balance,
+                Err(_) => world.pass(Duration::from_millis(20)).await,
+            }
+        }
+    };
+    equal!(world.within("end of the wait", served).await?.state.held(), Some(100), "afterwards");
+    check!(began.elapsed() >= Duration::from_secs(2), "asked again after {:?}", began.elapsed());
+    Ok(())
+}
+
+pub(crate) async fn answers_that_do_not_fit_are_errors(world: &World<'_>) -> Outcome {
+    let net = world.local()?;
+    let (_, mirror, reader) = unlinked(world).await?;
+    let faults = net.faults();
+    faults.rpc_only(READS);
+    let read = async || mirror.balance(&reader.address(), Duration::ZERO).await;
+
+    faults.short_answers(true);
+    let error = read().await;
+    shape!(error, Err(ReadError::Rpc { source: RpcFailure::Malformed { .. }, .. }), "an account too few");
+    faults.short_answers(false);
+
+    faults.rpc_error(-32005, &format!("Node is unhealthy, says {SECRET}"));
+    let error = read().await;
+    shape!(
+        error,
+        Err(error @ ReadError::Rpc { source: RpcFailure::Server { code: -32005, message }, .. })
+            if error.is_transient() && message.contains("unhealthy") && !message.contains(SECRET),
+        "an error of the node"
+    );
+    faults.clear();
+    faults.rpc_only(READS);
+    faults.rpc_error(-32602, "Invalid param");
+    shape!(read().await, Err(error) if !error.is_transient(), "an error of ours");
+    faults.clear();
+
+    faults.rpc_only(READS);
+    faults.rpc_refuse(503, None, Some(1));
+    let error = read().await;
+    shape!(error, Err(error @ ReadError::Rpc { source: RpcFailure::Status { status: 503 }, .. }) if error.is_transient(), "503");
+
+    faults.rpc_stall(true);
+    let (error, took) = timed(read()).await;
+    shape!(error, Err(ReadError::Rpc { source: RpcFailure::Timeout { .. }, .. }), "no answer");
+    check!(took < Duration::from_secs(2), "it took {took:?}");
+    faults.clear();
+    equal!(read().await?.state.held(), Some(100), "afterwards");
+    Ok(())
+}
+
+pub(crate) async fn rpc_behind_the_tip_is_waited_for(world: &World<'_>) -> Outcome {
+    let net = world.local()?;
+    for in_other_words in [false, true] {
+        let token = Token::plain(world).await?;
+        let wallet = Keypair::new().pubkey();
+        token.buy(world, &wallet, 100).await?;
+        net.faults().hold_rpc(8);
+        net.faults().min_context_slot_as_internal_error(in_other_words);
+        let mirror = world.mirror()?;
+        let reader = mirror.watch(token.target(&wallet))?;
+        let checker = Checker::start(world, std::slice::from_ref(&reader), USUAL)?;
+        // Live takes an answer as of the barrier: the node is asked until it has come there.
+        world.holds(&reader, 100).await?;
+        let deadline = world.soon();
+        for round in 1..=3u64 {
+            let slot = token.mint(world, &wallet, 1).await?;
+            let query = Query::max_age(USUAL).as_of(Floor::confirmed(slot)).deadline(deadline);
+            let balance = mirror.balance(&reader.address(), query).await?;
+            equal!(balance.state.held(), Some(100 + round), "as of {slot}");
+        }
+        checker.finish(world)?;
+        // Without a link, RPC alone has to come to the slot.
+        world.ws_side.refuse(true);
+        world.ws_side.cut(Cut::Reset);
+        world.until("end of live", || !reader.read().is_live()).await?;
+        let landed = net.send(&[token.mint_to(&reader.address(), 1)], &[])?;
+        let query = Query::max_age(USUAL).as_of(Floor::confirmed(landed.slot)).deadline(deadline);
+        let balance = mirror.balance(&reader.address(), query).await?;
+        equal!(balance.state.held(), Some(104), "as of {}", landed.slot);
+        check!(balance.as_of() >= Some(landed.slot), "{balance:?}");
+        world.ws_side.refuse(false);
+        net.faults().clear();
+        world.holds(&reader, 104).await?;
+    }
+    Ok(())
+}
+
+pub(crate) async fn a_node_cut_off_from_its_cluster_serves_nothing_older(world: &World<'_>) -> Outcome {
+    let net = world.local()?;
+    let token = Token::plain(world).await?;
+    let wallet = Keypair::new().pubkey();
+    token.buy(world, &wallet, 100).await?;
+    let mirror = world.mirror()?;
+    let reader = mirror.watch(token.target(&wallet))?;
+    world.holds(&reader, 100).await?;
+    // RPC says that it is healthy, and knows nothing newer.
+    net.faults().freeze_rpc(true);
+    let landed = net.send(&[token.mint_to(&reader.address(), 1)], &[])?;
+    let seen = reader.wait_for(|reading| reading.as_of() >= Some(landed.slot + 2), world.soon()).await?;
+    equal!(seen.last_known().and_then(|state| state.held()), Some(101), "told by the link");
+    world.ws_side.refuse(true);
+    world.ws_side.cut(Cut::Reset);
+    world.until("end of live", || !reader.read().is_live()).await?;
+    let error = mirror.balance(&reader.address(), Duration::ZERO).await;
+    shape!(
+        error,
+        Err(ReadError::Deadline { .. } | ReadError::Rpc { source: RpcFailure::Behind { .. }, .. }),
+        "RPC knows only what is older"
+    );
+    equal!(reader.read().last_known().and_then(|state| state.held()), Some(101), "nothing went back");
+    net.faults().clear();
+    equal!(mirror.balance(&reader.address(), Duration::ZERO).await?.state.held(), Some(101), "afterwards");
+    Ok(())
+}
+
+pub(crate) async fn a_slow_answer_still_answers(world: &World<'_>) -> Outcome {
+    let net = world.local()?;
+    let token = Token::plain(world).await?;
+    let wallet = Keypair::new().pubkey();
+    token.buy(world, &wallet, 100).await?;
+    let mirror = world.mirror()?;
+    let reader = mirror.watch(token.target(&wallet))?;
+    world.holds(&reader, 100).await?;
+    net.faults().rpc_only(READS);
+    // Some slots: the link's canaries are past the answer's slot when it comes.
+    net.faults().rpc_delay(world.slots(5));
+    let before = mirror.health().rpc_calls;
+    for _ in 0..5 {
+        let (balance, took) = timed(mirror.balance(&reader.address(), Duration::ZERO)).await;
+        equal!(balance?.state.held(), Some(100), "after {took:?}");
+    }
+    let calls = mirror.health().rpc_calls - before;
+    check!(calls <= 10, "{calls} calls for 5 reads");
+    Ok(())
+}
