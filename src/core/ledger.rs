@@ -3,7 +3,8 @@
 //! 1. A record's slot never goes back: what is older than the record is superseded.
 //! 2. A record's `as_of` never goes back, also when the link that proved it is lost.
 //! 3. A proof belongs to a slot: a state of a later slot is at least as fresh as the proof of an earlier
-//!    one, so proofs only move forward; and an answer older than `as_of` proves nothing.
+//!    one, so proofs only move forward; and an answer older than `as_of` proves nothing, unless a link
+//!    covers the account and the answer repeats its state.
 //! 4. On one connection the later arrival wins at the same slot. Between sources, the same slot with other
 //!    content is a dispute, and so is a change at a slot which the link had already passed in silence:
 //!    a disputed record is served to nobody until RPC settles it at a later slot.
@@ -121,6 +122,9 @@ impl Ledger {
         }
         if same {
             self.absence_reported = None;
+            // A covered state has not changed from its slot to the link's: where the answer is from between the
+            // two, its node held just this state when it was asked.
+            let known = if record.covered_by(link) { seen.slot } else { known };
             self.adopt(seen, state, Some((record, known)));
             return Verdict::Renewed;
         }
@@ -356,6 +360,13 @@ mod tests {
         ledger.apply(&asked(25, tokens(3), 90), &link);
         assert_eq!(ledger.apply(&told(22, tokens(2)), &link), Verdict::Superseded);
         assert!(ledger.missed(&proved(25, 120)));
+    }
+
+    #[test]
+    fn an_answer_overtaken_by_the_canary_still_proves_an_unchanged_state() {
+        let mut ledger = covered(1);
+        assert_eq!(ledger.apply(&asked(15, tokens(1), 90), &proved(20, 80)), Verdict::Renewed);
+        assert_eq!(ledger.record().map(|record| (record.proof, record.as_of)), Some((at(90), 15)));
     }
 
     #[test]

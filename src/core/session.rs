@@ -167,7 +167,7 @@ impl Session {
             Input::Accused { address } => self.accused(address),
             Input::ClockJumped => self.clock_jumped(now),
             Input::Stop => {
-                self.end_connection(None);
+                self.end_connection(now, None);
                 self.link = Link::Stopped;
                 self.timers.stop_all();
             }
@@ -227,6 +227,8 @@ impl Session {
         self.timers.set(Timer::Keepalive, now.plus(self.settings.keepalive));
         self.timers.set(Timer::Audit, now.plus(self.audit.interval(self.roster.len())));
         self.subscribe(now, Subject::Canary);
+        // Those that wait for a time of their own.
+        self.retry(now);
     }
 
     fn lost(&mut self, now: Tick, overdue: Option<Timer>) {
@@ -234,16 +236,17 @@ impl Session {
         if live_since.is_some_and(|since| now.since(since) >= self.settings.healthy_after) {
             self.backoff.reset();
         }
-        self.end_connection(overdue);
+        self.end_connection(now, overdue);
         self.link = Link::Waiting;
         let wait = self.backoff.next(&mut self.random);
         self.timers.set(Timer::Reconnect, now.plus(wait));
     }
 
     /// Ends every proof of the connection, then the connection. (Invariant 4)
-    fn end_connection(&mut self, overdue: Option<Timer>) {
+    fn end_connection(&mut self, now: Tick, overdue: Option<Timer>) {
         self.timers.stop_all();
-        self.roster.restart();
+        let unanswered = (overdue == Some(Timer::Subscribe)).then_some(self.settings.subscribe_deadline);
+        self.roster.restart(now, unanswered, &mut self.random);
         self.act(Action::UncoverAll);
         self.evidence.ticking = false;
         self.act(Action::Prove(self.evidence));
@@ -294,6 +297,8 @@ impl Session {
             self.act(Action::Prove(self.evidence));
         }
         self.canary_for_barriers(slot);
+        // No gathering for longer than a canary: one subscribe that is never answered must not hold up the rest.
+        self.raise_barrier_behind_acknowledged(now);
     }
 
     /// Subscribes the Clock once more, behind all that is subscribed already. The length is drawn from
@@ -306,6 +311,13 @@ impl Session {
         if let Some(open) = self.open() {
             open.barriers.raise(length, accounts);
             self.subscribe(now, Subject::Barrier { length });
+        }
+    }
+
+    fn raise_barrier_behind_acknowledged(&mut self, now: Tick) {
+        let accounts = self.roster.take_acknowledged();
+        if !accounts.is_empty() {
+            self.raise_barrier(now, accounts);
         }
     }
 
@@ -363,9 +375,8 @@ impl Session {
             let Some((address, attempt)) = self.roster.next_waiting() else { break };
             self.subscribe(now, Subject::Account { address, attempt });
         }
-        let accounts = self.roster.ready_for_barrier(self.settings.in_flight);
-        if !accounts.is_empty() {
-            self.raise_barrier(now, accounts);
+        if !self.roster.gathers(self.settings.in_flight) {
+            self.raise_barrier_behind_acknowledged(now);
         }
         let oldest = self.roster.oldest_in_flight();
         match oldest {

@@ -1,6 +1,9 @@
 //! Who is wanted, and how far each has come on the connection that is open.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use solana_pubkey::Pubkey;
 
@@ -67,16 +70,26 @@ impl Roster {
         (self.subscribed, self.live)
     }
 
-    /// Forgets the connection: everybody waits, nothing is under way.
-    pub(super) fn restart(&mut self) {
-        self.waiting = self.wanted.keys().copied().collect();
+    /// Forgets the connection: nothing is under way, and everybody waits. With a `deadline`, the connection was
+    /// lost for a subscribe that was not answered within it: whoever's that was waits as long again and
+    /// longer, so that it does not cost everybody the next connection at once.
+    pub(super) fn restart(&mut self, now: Tick, deadline: Option<Duration>, random: &mut u64) {
+        self.waiting.clear();
         self.acknowledged.clear();
-        self.in_flight.clear();
         (self.subscribed, self.live, self.first_attempt) = (0, 0, 0);
-        for want in self.wanted.values_mut() {
-            want.stage = Stage::Waiting;
+        let in_flight = std::mem::take(&mut self.in_flight);
+        for (address, want) in &mut self.wanted {
+            let subject = Subject::Account { address: *address, attempt: want.attempt };
             want.attempt = 0;
+            if let (Some(sent), Some(deadline)) = (in_flight.get(&subject), deadline)
+                && now.since(*sent) >= deadline
+            {
+                want.stage = Stage::Refused { until: now.plus(deadline).plus(want.backoff.next(random)) };
+                continue;
+            }
+            want.stage = Stage::Waiting;
             want.backoff.reset();
+            self.waiting.insert(*address);
         }
     }
 
@@ -155,13 +168,14 @@ impl Roster {
         Some((address, want.attempt))
     }
 
-    /// The accounts to put behind one barrier: all acknowledged ones, once no account's subscribe is in
-    /// flight or they are as many as `enough`.
-    pub(super) fn ready_for_barrier(&mut self, enough: usize) -> Vec<Attempt> {
+    /// Whether more accounts may be acknowledged soon, and those that are should wait for them.
+    pub(super) fn gathers(&self, enough: usize) -> bool {
         let more_coming = self.in_flight.keys().any(|subject| matches!(subject, Subject::Account { .. }));
-        if more_coming && self.acknowledged.len() < enough {
-            return Vec::new();
-        }
+        more_coming && self.acknowledged.len() < enough
+    }
+
+    /// Takes the accounts that are acknowledged, to put them behind one barrier.
+    pub(super) fn take_acknowledged(&mut self) -> Vec<Attempt> {
         let acknowledged = std::mem::take(&mut self.acknowledged);
         acknowledged
             .into_iter()

@@ -329,6 +329,36 @@ fn an_unanswered_subscribe_costs_the_connection_and_is_never_cancelled() {
 }
 
 #[test]
+fn one_unanswered_subscribe_holds_up_nobody_and_costs_the_next_connection_nothing_at_once() {
+    let mut world = World::live();
+    world.watch(1, 1);
+    world.watch(2, 2);
+    assert!(World::subscribes(&world.acknowledge(account(2, 0))).is_empty(), "more may come: it gathers");
+    world.pass(SLOT);
+    let length = World::barrier(&world.canary(500));
+    world.acknowledge(Subject::Barrier { length });
+    world.tell(Input::Barrier { length, slot: world.slot });
+    assert_eq!(world.rechecked(2, 0, Some(world.slot)), [world.cover(2)], "live beside the unanswered one");
+    while world.session.phase() == LinkPhase::Live {
+        world.pass(SLOT);
+        world.canary(500);
+    }
+    world.pass(Duration::from_millis(250));
+    let opened = World::subscribes(&world.tell(Input::Connected));
+    assert!(opened.contains(&account(2, 0)), "{opened:?}");
+    assert!(!opened.iter().any(|s| matches!(s, Subject::Account { address, .. } if *address == key(1))));
+    world.acknowledge(Subject::Canary);
+    let length = World::barrier(&world.acknowledge(account(2, 0)));
+    world.acknowledge(Subject::Barrier { length });
+    let again = (1..=15).find(|_| {
+        let subscribed = World::subscribes(&world.pass(SLOT));
+        world.canary(500);
+        subscribed.iter().any(|s| matches!(s, Subject::Account { address, .. } if *address == key(1)))
+    });
+    assert!(again >= Some(11), "as long again as the deadline: after {again:?} slots");
+}
+
+#[test]
 fn an_unsubscribe_that_overtakes_its_subscribe_is_sent_when_the_answer_comes() {
     let mut world = World::live();
     world.watch(1, 1);
