@@ -1,5 +1,5 @@
 //! Facts about Agave that balance-mirror rests on, each proved on a real validator by a test that fails if it is
-//! otherwise. `FACTS.md` lists them with what was measured.
+//! otherwise. `docs/facts.md` lists them with what was measured.
 //!
 //! One validator serves all, so this is a harness of its own (libtest's output, arguments and exit code). Most facts run
 //! side by side; those that strain the node run alone, after the others.
@@ -168,14 +168,14 @@ impl Harness {
 
 /// Every fact that is proved here stands in the table that people read.
 fn the_table_names_every_fact() -> Result<(), String> {
-    let table = include_str!("../../FACTS.md");
+    let table = include_str!("../../../../docs/facts.md");
     let missing: Vec<&str> = TOGETHER
         .iter()
         .chain(ALONE)
         .map(|fact| fact.name)
         .filter(|name| !table.contains(&format!("`{name}`")))
         .collect();
-    if missing.is_empty() { Ok(()) } else { Err(format!("FACTS.md does not name {missing:?}")) }
+    if missing.is_empty() { Ok(()) } else { Err(format!("docs/facts.md does not name {missing:?}")) }
 }
 
 fn main() -> ExitCode {

@@ -1,0 +1,84 @@
+//! The end-to-end suite of `balance-mirror`, played on a real validator: the same scenarios as on the local cluster.
+//!
+//! One validator serves all, so this is a harness of its own (libtest's output, arguments and exit code), with a trial
+//! for each scenario. It fails if fewer passed than the suite has, unless the arguments chose some.
+
+use std::process::ExitCode;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use libtest_mimic::{Arguments, Conclusion, Trial};
+use solana_keypair::Keypair;
+use suite::{Cluster, Scenario};
+use validator::Validator;
+
+/// What a validator aims at; it keeps some 10 % ahead of that.
+const SLOT: Duration = Duration::from_millis(400);
+/// They mostly wait for slots, but measure time too.
+const SIDE_BY_SIDE: usize = 2;
+const NAME: &str = "a real validator";
+
+struct Real(Validator);
+
+impl Real {
+    fn start() -> Self {
+        let started = Instant::now();
+        let validator = Validator::start().expect("the validator starts");
+        println!("{validator:?} after {:?}", started.elapsed());
+        Self(validator)
+    }
+}
+
+impl Cluster for Real {
+    fn name(&self) -> &str {
+        NAME
+    }
+
+    fn rpc_url(&self) -> String {
+        self.0.rpc_url().to_owned()
+    }
+
+    fn ws_url(&self) -> String {
+        self.0.ws_url().to_owned()
+    }
+
+    fn payer(&self) -> &Keypair {
+        self.0.payer()
+    }
+
+    fn slot_time(&self) -> Duration {
+        SLOT
+    }
+}
+
+fn trial(scenario: Scenario, cluster: &Arc<OnceLock<Real>>) -> Trial {
+    let cluster = Arc::clone(cluster);
+    Trial::test(scenario.name, move || {
+        suite::run(&scenario, cluster.get_or_init(Real::start))?;
+        Ok(())
+    })
+}
+
+/// Whether every scenario passed, or every one of those that the arguments chose.
+fn complete(arguments: &Arguments, conclusion: &Conclusion, listed: usize) -> bool {
+    if arguments.list {
+        return true;
+    }
+    let passed = usize::try_from(conclusion.num_passed).unwrap_or_default();
+    println!("{passed} of {listed} scenarios passed on {NAME}");
+    let chosen = arguments.filter.is_some() || !arguments.skip.is_empty();
+    conclusion.num_failed == 0 && (chosen || (passed == listed && listed > 0))
+}
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads = arguments.test_threads.or(Some(SIDE_BY_SIDE));
+    let cluster = Arc::new(OnceLock::new());
+    let trials: Vec<_> = suite::everywhere().into_iter().map(|scenario| trial(scenario, &cluster)).collect();
+    let listed = trials.len();
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    let complete = complete(&arguments, &conclusion, listed);
+    // Stops the node before the process ends.
+    drop(cluster);
+    if complete { conclusion.exit_code() } else { ExitCode::FAILURE }
+}
