@@ -127,9 +127,10 @@ impl Session {
         }
     }
 
-    /// How many accounts are acknowledged by the server, and live.
+    /// How many accounts are acknowledged by the server, and live, which none is before the link is.
     pub(crate) fn counts(&self) -> (usize, usize) {
-        self.roster.counts()
+        let (acknowledged, live) = self.roster.counts();
+        (acknowledged, if self.phase() == LinkPhase::Live { live } else { 0 })
     }
 
     /// The account whose notification this is, while that subscription is the current one.

@@ -509,7 +509,9 @@ fn a_record_that_cannot_be_covered_is_rechecked_later() {
 #[test]
 fn a_clock_jump_voids_proofs_until_the_canary_has_ticked_twice() {
     let mut world = World::with_live_account();
+    assert_eq!(world.session.counts(), (1, 1));
     let [evidence] = proofs(&world.tell(Input::ClockJumped))[..] else { panic!("told at once") };
+    assert_eq!(world.session.counts(), (1, 0), "no account is live before its link is");
     assert_eq!((evidence.valid_from, evidence.ticking), (world.now, false));
     assert_eq!(world.session.phase(), LinkPhase::Probing);
     world.pass(SLOT);
