@@ -111,14 +111,16 @@ impl Ledger {
             self.adopt(seen, state, None);
             return Verdict::Changed;
         };
-        if seen.slot < record.slot {
-            return Verdict::Superseded;
-        }
         let known = record.as_of(link);
         let same = state == record.state;
         let from_link = matches!(seen.source, Source::Subscription(_));
+        // Also where it is superseded: an answer's slot is the bank's, a notification's that of the first bank
+        // checked after the write, and this may be the earlier one.
         if from_link && (same || self.awaiting.is_some_and(|slot| seen.slot >= slot)) {
             self.awaiting = None;
+        }
+        if seen.slot < record.slot {
+            return Verdict::Superseded;
         }
         if same {
             self.absence_reported = None;
@@ -367,6 +369,16 @@ mod tests {
         let mut ledger = covered(1);
         assert_eq!(ledger.apply(&asked(15, tokens(1), 90), &proved(20, 80)), Verdict::Renewed);
         assert_eq!(ledger.record().map(|record| (record.proof, record.as_of)), Some((at(90), 15)));
+    }
+
+    #[test]
+    fn a_late_notification_of_the_very_change_excuses_it() {
+        let link = proved(20, 100);
+        let mut ledger = covered(1);
+        // Written at slot 23, seen by RPC in the bank of 25 before the link comes to 23.
+        ledger.apply(&asked(25, tokens(2), 90), &link);
+        assert_eq!(ledger.apply(&told(23, tokens(2)), &proved(22, 110)), Verdict::Superseded);
+        assert!(!ledger.missed(&proved(25, 120)));
     }
 
     #[test]
