@@ -65,7 +65,10 @@ fn complete(arguments: &Arguments, conclusion: &Conclusion, listed: usize) -> bo
         return true;
     }
     let passed = usize::try_from(conclusion.num_passed).unwrap_or_default();
-    println!("{passed} of {listed} scenarios passed on {NAME}");
+    println!(
+        "{passed} of {listed} scenarios passed on {NAME}: {} failed, {} not chosen",
+        conclusion.num_failed, conclusion.num_filtered_out
+    );
     let chosen = arguments.filter.is_some() || !arguments.skip.is_empty();
     conclusion.num_failed == 0 && (chosen || (passed == listed && listed > 0))
 }
