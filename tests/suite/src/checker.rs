@@ -109,9 +109,11 @@ impl Checker {
         let thread = self.thread.take().ok_or("no checker")?;
         let mut report = thread.join().map_err(|_| "the checker panicked")?;
         if let Some(net) = net {
-            report.compare(net);
+            let addresses: Vec<_> = report.seen.keys().copied().collect();
+            let history = addresses.iter().map(|address| (*address, held_on(net, address))).collect();
+            report.compare(&history, net.slot(CommitmentConfig::confirmed()));
         }
-        check!(report.violations.is_empty(), "violations: {:#?}", report.violations);
+        report.clean()?;
         check!(report.fresh > 0, "nothing fresh was ever read, of {} readings", report.readings);
         Ok(report)
     }
@@ -188,16 +190,28 @@ impl Report {
         Some(self.tips[after.checked_sub(1)?].1)
     }
 
-    fn compare(&mut self, net: &Localnet) {
-        let confirmed = net.slot(CommitmentConfig::confirmed());
+    /// Fails if what was served fresh was not so on the chain at every slot for which it was claimed. Returns how many
+    /// claims there were.
+    pub(crate) fn agree(&mut self, history: &History, confirmed: u64) -> Outcome<usize> {
+        self.compare(history, confirmed);
+        self.clean()?;
+        Ok(self.seen.values().map(|seen| seen.claims.len()).sum())
+    }
+
+    fn clean(&self) -> Outcome {
+        check!(self.violations.is_empty(), "violations: {:#?}", self.violations);
+        Ok(())
+    }
+
+    fn compare(&mut self, history: &History, confirmed: u64) {
         let seen = std::mem::take(&mut self.seen);
         for (address, seen) in &seen {
-            let history = net.history(address);
+            let history = history.get(address).map(Vec::as_slice).unwrap_or_default();
             for claim in &seen.claims {
                 if claim.to > confirmed {
                     self.violation(format!("{address}: as of {}, of {confirmed} confirmed", claim.to));
                 }
-                if let Some(truth) = contradiction(&history, claim) {
+                if let Some(truth) = contradiction(history, claim) {
                     self.violation(format!("{address}: {claim:?}, where the chain held {truth:?}"));
                 }
             }
@@ -206,13 +220,18 @@ impl Report {
     }
 }
 
+/// What an account held from which slot on, nothing before the first; `None` if that is no number of tokens.
+pub(crate) type History = HashMap<Pubkey, Vec<(u64, Option<u64>)>>;
+
+fn held_on(net: &Localnet, address: &Pubkey) -> Vec<(u64, Option<u64>)> {
+    let held = |account: Option<Account>| account.map_or(Some(0), |account| amount(&account.data));
+    net.history(address).into_iter().map(|(slot, account)| (slot, held(account))).collect()
+}
+
 /// What the chain held at one of the claim's slots, if it was anything else.
-fn contradiction(history: &[(u64, Option<Account>)], claim: &Claim) -> Option<(u64, Option<u64>)> {
+fn contradiction(history: &[(u64, Option<u64>)], claim: &Claim) -> Option<(u64, Option<u64>)> {
     let first = history.partition_point(|(slot, _)| *slot <= claim.from);
-    let before = first.checked_sub(1).map_or((0, &None), |last| (history[last].0, &history[last].1));
-    let during = history[first..].iter().take_while(|(slot, _)| *slot <= claim.to);
-    std::iter::once(before)
-        .chain(during.map(|(slot, account)| (*slot, account)))
-        .map(|(slot, account)| (slot, account.as_ref().map_or(Some(0), |account| amount(&account.data))))
-        .find(|(_, held)| *held != claim.state.held())
+    let before = first.checked_sub(1).map_or((0, Some(0)), |last| history[last]);
+    let during = history[first..].iter().copied().take_while(|(slot, _)| *slot <= claim.to);
+    std::iter::once(before).chain(during).find(|(_, held)| *held != claim.state.held())
 }
