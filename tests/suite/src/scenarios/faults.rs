@@ -120,19 +120,18 @@ pub(crate) async fn an_unanswered_subscribe_costs_the_connection_not_the_others(
 pub(crate) async fn subscriptions_that_take_effect_late_lose_nothing(world: &World<'_>) -> Outcome {
     let net = world.local()?;
     let pair = Pair::open(world).await?;
-    net.faults().delay_baselines(4);
-    net.faults().delay_acknowledgements(world.slots(1));
+    net.faults().delay_baselines(15);
     let mirror = world.mirror()?;
-    let mut traded = 0;
-    for _ in 0..4 {
+    for round in 1..=4 {
         let [a, b] = pair.watch(&mirror)?;
         let checker = Checker::start(world, &[a.clone(), b.clone()], USUAL)?;
-        // Written all the time while it is subscribed.
-        for _ in 0..3 {
-            pair.trade(world).await?;
-            traded += 1;
+        // After the first answer of RPC, and before the subscription sees anything: it is in neither.
+        for reader in [&a, &b] {
+            reader.wait_for(|reading| reading.slot().is_some(), world.soon()).await?;
         }
-        world.holds(&a, 100 + traded).await?;
+        pair.trade(world).await?;
+        check!(!a.read().is_live(), "live before its barrier: {:?}", a.read());
+        world.holds(&a, 100 + round).await?;
         world.agree(&[a, b]).await?;
         checker.finish(world)?;
         for account in &pair.accounts {
@@ -203,6 +202,9 @@ pub(crate) async fn rpc_ahead_of_the_link_accuses_nobody(world: &World<'_>) -> O
         pair.trade(world).await?;
     }
     world.agree(&readers).await?;
+    // Judgement comes when the link passes what RPC told.
+    let tip = world.slot().await?;
+    world.until("the link past it", || mirror.health().slot > Some(tip)).await?;
     let health = mirror.health();
     equal!((health.missed, health.disputes, health.reconnects), (0, 0, 0), "misses, disputes, reconnects");
     equal!(net.stats().subscribes, before, "subscribes");

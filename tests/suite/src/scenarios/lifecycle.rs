@@ -58,6 +58,33 @@ async fn drop_it(world: &World<'_>, target: Target, deaf: bool) -> Outcome {
     world.until("end of every task", || tasks.num_alive_tasks() == 0).await
 }
 
+pub(crate) async fn a_starved_runtime_makes_nothing_younger(world: &World<'_>) -> Outcome {
+    let token = Token::plain(world).await?;
+    let wallet = Keypair::new().pubkey();
+    token.buy(world, &wallet, 5).await?;
+    let age = world.short_age();
+    tokio::task::block_in_place(|| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let (mirror, reader) = runtime.block_on(async {
+            let mirror = world.mirror()?;
+            let reader = mirror.watch(token.target(&wallet))?;
+            world.holds(&reader, 5).await?;
+            Outcome::Ok((mirror, reader))
+        })?;
+        // From here on nobody drives the mirror's tasks, and readers are on their own.
+        std::thread::sleep(world.canary_deadline() + Duration::from_millis(50));
+        check!(!reader.read().is_live(), "live without a canary: {:?}", reader.read());
+        std::thread::sleep(age.saturating_sub(world.canary_deadline()));
+        shape!(reader.fresh(age), Err(stale) if stale.why == StaleReason::Expired, "its age is over");
+        // The backlog, read at full rate, is not young at once; the canaries after it are.
+        runtime.block_on(async {
+            world.holds(&reader, 5).await?;
+            mirror.shutdown().await;
+            Ok(())
+        })
+    })
+}
+
 pub(crate) async fn the_bots_own_rpc_client_is_used(world: &World<'_>) -> Outcome {
     let token = Token::plain(world).await?;
     let wallet = Keypair::new().pubkey();
@@ -186,6 +213,10 @@ pub(crate) async fn finalized_serves_what_is_final(world: &World<'_>) -> Outcome
     for _ in 0..3 {
         amount += 10;
         let slot = token.buy(world, &wallet, 10).await?;
+        // The node's RPC could tell of it already.
+        let forced = mirror.balance(&reader.address(), Duration::ZERO).await?;
+        let tip = finalized().await?;
+        check!(forced.as_of() <= Some(tip), "RPC as of more than is final, {tip}: {forced:?}");
         let reading = world.holds(&reader, amount).await?;
         let tip = finalized().await?;
         check!(

@@ -59,6 +59,7 @@ macro_rules! everywhere {
             ],
             lifecycle: [
                 dropping_the_last_handle_ends_every_task,
+                a_starved_runtime_makes_nothing_younger,
                 the_bots_own_rpc_client_is_used,
                 headers_reach_the_server,
                 no_secret_is_shown,

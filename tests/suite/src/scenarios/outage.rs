@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use balance_mirror::{
-    AccountState, Freshness, LinkPhase, Mirror, Query, ReadError, Reader, RpcFailure, ServedFrom,
+    AccountState, Freshness, LinkPhase, Mirror, Query, ReadError, Reader, Reading, RpcFailure, ServedFrom,
     StaleReason, WatchError,
 };
 use localnet::{Keypair, Pubkey, Signer};
@@ -233,13 +233,19 @@ pub(crate) async fn without_rpc_a_live_link_serves(world: &World<'_>) -> Outcome
     // What is watched now cannot be proved until RPC is back.
     let wallet = Keypair::new().pubkey();
     let late = market.mirror.watch(market.token.target(&wallet))?;
-    market.token.buy(world, &wallet, 9).await?;
+    let slot = market.token.buy(world, &wallet, 9).await?;
     let error = market.mirror.balance(&late.address(), Duration::ZERO).await;
     shape!(
         error,
         Err(error @ ReadError::Rpc { source: RpcFailure::Unreachable { .. }, .. }) if error.is_transient(),
         "a read that needs RPC"
     );
+    // Not even by its notification, some canaries, and rechecks that fail.
+    let told = |reading: &Reading| reading.last_known().and_then(AccountState::held) == Some(9);
+    late.wait_for(told, world.soon()).await?;
+    world.until_slot(slot + 2).await?;
+    let failed = market.mirror.health().rpc_failures;
+    world.until("rechecks", || market.mirror.health().rpc_failures >= failed + 3).await?;
     check!(!late.read().is_live(), "{:?}", late.read());
     world.rpc_side.refuse(false);
     world.holds(&late, 9).await?;
