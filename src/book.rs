@@ -5,7 +5,7 @@
 //! that it does not cover. (The other way round, superseded records were taken for proved.)
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap, HashSet},
     pin::pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -22,7 +22,7 @@ use crate::{
     core::{
         evidence::LinkEvidence,
         freshness::{Policy, StaleReason, standing},
-        ledger::{Ledger, Record, Verdict},
+        ledger::{Ledger, Record, Rules, Verdict},
         mint::Mint,
         observation::{Generation, Observation, Slot},
         session::WatchId,
@@ -46,6 +46,9 @@ pub(crate) struct Cell {
     pub(crate) hits: Counter,
     pub(crate) misses: Counter,
 }
+
+/// Mints kept before those of accounts no longer watched are dropped.
+const MAX_MINTS: usize = 4_096;
 
 const UNWATCHED: u8 = 1;
 const STOPPED: u8 = 2;
@@ -151,7 +154,7 @@ pub(crate) struct Publisher {
     evidence: LinkEvidence,
     last_watch: WatchId,
     max_accounts: usize,
-    absence_twice: bool,
+    rules: Rules,
     stopped: bool,
     changed: BTreeSet<Pubkey>,
     accused: BTreeSet<Pubkey>,
@@ -197,7 +200,7 @@ pub(crate) fn open(
         evidence: LinkEvidence::default(),
         last_watch: WatchId::default(),
         max_accounts,
-        absence_twice,
+        rules: Rules { absence_twice, verify_every: policy.verify_every },
         stopped: false,
         changed: BTreeSet::new(),
         accused: BTreeSet::new(),
@@ -276,7 +279,7 @@ impl Publisher {
                 misses: Counter::default(),
             });
             accounts.insert(address, cell.clone());
-            let ledger = Ledger::new(expected, self.absence_twice);
+            let ledger = Ledger::new(expected, self.rules);
             self.watched.insert(address, Watched { ledger, cell, watch: self.last_watch });
             self.changed.insert(address);
             if let Some(mint) = expected.mint {
@@ -323,12 +326,13 @@ impl Publisher {
         let stats = &self.book.stats;
         match verdict {
             Verdict::Superseded => stats.superseded.add(1),
-            Verdict::Disputed => {
-                stats.disputes.add(1);
-                self.accused.insert(*address);
-                self.orders_given.notify_one();
-            }
+            Verdict::Disputed => stats.disputes.add(1),
             Verdict::Changed | Verdict::Renewed | Verdict::Deferred => {}
+        }
+        let was_covered = before.is_some_and(|before| before.cover.is_some());
+        if verdict == Verdict::Disputed || verdict == Verdict::Deferred && was_covered {
+            self.accused.insert(*address);
+            self.orders_given.notify_one();
         }
         if watched.ledger.is_awaiting() {
             self.awaiting.insert(*address);
@@ -355,7 +359,7 @@ impl Publisher {
 
     /// The slot from which an RPC answer about the account is worth having.
     pub(crate) fn wanted_slot(&self, address: &Pubkey) -> Slot {
-        self.watched.get(address).map_or(0, |watched| watched.ledger.wanted_slot(&self.evidence))
+        self.watched.get(address).map_or(0, |watched| watched.ledger.wanted_slot())
     }
 
     fn publish(&self, address: &Pubkey) {
@@ -378,8 +382,11 @@ impl Publisher {
     // What the link proves.
 
     /// Puts an account under the link's canaries; `false` where its record is disputed or missing.
-    pub(crate) fn cover(&mut self, address: &Pubkey, generation: Generation) -> bool {
-        let Some(watched) = self.watched.get_mut(address) else { return true };
+    pub(crate) fn cover(&mut self, address: &Pubkey, watch: WatchId, generation: Generation) -> bool {
+        // Unwatched, or watched anew: the link is about to hear of it.
+        let Some(watched) = self.watched.get_mut(address).filter(|watched| watched.watch == watch) else {
+            return true;
+        };
         let covered = watched.ledger.cover(generation);
         self.publish(address);
         covered
@@ -438,6 +445,12 @@ impl Publisher {
 
     pub(crate) fn set_mint(&mut self, address: Pubkey, mint: Mint) {
         let mut mints = HashMap::clone(&self.book.mints.load());
+        if mints.len() >= MAX_MINTS {
+            // Those of accounts no longer watched have served.
+            let watched: HashSet<Pubkey> =
+                self.watched.values().filter_map(|watched| watched.ledger.expected().mint).collect();
+            mints.retain(|mint, _| watched.contains(mint));
+        }
         mints.insert(address, mint);
         self.book.mints.store(Arc::new(mints));
         self.book.proved.notify_waiters();
@@ -495,7 +508,7 @@ mod tests {
                 Observation { presence: holding(slot), slot, source: Source::Subscription(LINK), proof: now };
             let mut publisher = shared.lock();
             publisher.apply(&cell.address, &seen);
-            publisher.cover(&cell.address, LINK);
+            publisher.cover(&cell.address, WatchId(1), LINK);
             let ticking = true;
             publisher.prove(LinkEvidence {
                 generation: LINK,

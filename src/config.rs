@@ -240,9 +240,29 @@ impl Builder {
                 return Err(ConfigError::Range { name, value, range: "between 1 and 1 000 000" });
             }
         }
-        if self.audit_every > self.verify_every {
+        if self.audit_every > self.verify_every / 2 {
             let value = format!("{:?}", self.audit_every);
-            return Err(ConfigError::Range { name: "audit_every", value, range: "at most verify_every" });
+            return Err(ConfigError::Range {
+                name: "audit_every",
+                value,
+                range: "at most half of verify_every",
+            });
+        }
+        if self.canary_deadline < Duration::from_millis(500) {
+            let value = format!("{:?}", self.canary_deadline);
+            return Err(ConfigError::Range {
+                name: "canary_deadline",
+                value,
+                range: "at least half a second, more than a slot",
+            });
+        }
+        if max_lag < Duration::from_secs(2) {
+            let value = format!("{max_lag:?}");
+            return Err(ConfigError::Range {
+                name: "max_lag",
+                value,
+                range: "at least 2 s: the chain's clock has whole seconds",
+            });
         }
         Ok(Settings {
             endpoint: Endpoint::new(&self.rpc_url, self.ws_url.as_deref(), &self.headers)?,
@@ -260,7 +280,8 @@ impl Builder {
                 audit_every: self.audit_every,
                 audit_batch: BATCH,
                 settled_after: if finalized { FINALIZED_SETTLES } else { 0 },
-                healthy_after: Duration::from_secs(10),
+                // Longer than it takes a subscribe that is never answered to cost the connection.
+                healthy_after: Duration::from_secs(8),
                 backoff: Backoff::new(Duration::from_millis(250).min(self.reconnect_cap), self.reconnect_cap),
                 in_flight: 64,
             },
@@ -311,7 +332,9 @@ mod tests {
     fn each_setting_out_of_range_is_named() {
         assert!(refusal(builder().selling_age(Duration::ZERO)).contains("selling_age"));
         assert!(refusal(builder().max_accounts(0)).contains("max_accounts"));
-        assert!(refusal(builder().audit_every(Duration::from_secs(301))).contains("verify_every"));
+        assert!(refusal(builder().audit_every(Duration::from_secs(151))).contains("verify_every"));
+        assert!(refusal(builder().canary_deadline(Duration::from_millis(499))).contains("canary_deadline"));
+        assert!(refusal(builder().max_lag(Duration::from_millis(1_999))).contains("max_lag"));
         assert!(refusal(builder().commitment(CommitmentLevel::Processed)).contains("finalized"));
         assert!(refusal(builder().ws_url("http://host")).contains("WebSocket"));
     }

@@ -16,6 +16,8 @@ pub(crate) struct Endpoint {
     pub(crate) rpc: Url,
     pub(crate) ws: Url,
     pub(crate) headers: HeaderMap,
+    /// Where the bot's own RPC client goes, if it gave one.
+    pub(crate) own_client: Option<Url>,
 }
 
 impl Endpoint {
@@ -37,17 +39,19 @@ impl Endpoint {
             value.set_sensitive(true);
             map.append(name_ok, value);
         }
-        Ok(Self { rpc, ws, headers: map })
+        Ok(Self { rpc, ws, headers: map, own_client: None })
     }
 
     /// A text of a client or a server, without what is secret about this endpoint.
     pub(crate) fn scrub(&self, text: &str) -> String {
         let mut scrubbed = text.to_owned();
-        for url in [&self.rpc, &self.ws] {
+        for url in [&self.rpc, &self.ws].into_iter().chain(&self.own_client) {
             let parts = url.path_segments().into_iter().flatten().map(str::to_owned);
             let query = url.query_pairs().map(|(_, value)| value.into_owned());
             let user = [url.username().to_owned(), url.password().unwrap_or_default().to_owned()];
-            let headers = self.headers.values().filter_map(|value| value.to_str().ok()).map(str::to_owned);
+            // A header may hold more than the key: `Bearer KEY`.
+            let headers = self.headers.values().filter_map(|value| value.to_str().ok());
+            let headers = headers.flat_map(str::split_whitespace).map(str::to_owned);
             for secret in parts.chain(query).chain(user).chain(headers).chain(url.query().map(str::to_owned))
             {
                 // Shorter ones are no keys, and would tear words apart.

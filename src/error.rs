@@ -209,7 +209,8 @@ impl RpcFailure {
             // Unhealthy (-32005), internal error, no snapshot and the like pass; what is wrong with the
             // request itself does not.
             Self::Server { code, .. } => !matches!(code, -32602..=-32600),
-            Self::Malformed { .. } => false,
+            // As by a balancer's error page.
+            Self::Malformed { .. } => true,
         }
     }
 }

@@ -4,11 +4,7 @@
 //! rechecks and audits, mints) asks here. An ask joins a call under way where its answer will do; else it
 //! waits for the next batch. A caller that goes away takes nothing with it.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures::{StreamExt, stream::FuturesUnordered};
 use solana_pubkey::Pubkey;
@@ -43,6 +39,9 @@ const MINT_PAUSE: Duration = Duration::from_secs(2);
 
 /// Where an ask is answered: with the slot of the answer, which is in the ledger by then.
 pub(crate) type Reply = oneshot::Sender<Result<Slot, RpcFailure>>;
+
+/// How often an address that shows no mint is asked for; an account of it that is seen later asks anew.
+const MINT_TRIES: u8 = 30;
 
 /// One account wanted from RPC.
 #[derive(Debug)]
@@ -110,7 +109,7 @@ struct Flight {
     sent: Tick,
     min_slot: Slot,
     accounts: BTreeMap<Pubkey, Vec<Ask>>,
-    mints: Vec<Pubkey>,
+    mints: BTreeMap<Pubkey, u8>,
 }
 
 /// Who wants what: pure bookkeeping, the calls themselves are elsewhere.
@@ -122,7 +121,8 @@ struct Desk {
     urgent: bool,
     /// Asks for which the node was behind, and when they are due again.
     held: Vec<(Tick, Ask)>,
-    mints: BTreeSet<Pubkey>,
+    /// Mints to read, and how often each was asked for in vain.
+    mints: BTreeMap<Pubkey, u8>,
     mints_again: Option<Tick>,
     flights: Vec<Flight>,
     flown: u64,
@@ -131,12 +131,11 @@ struct Desk {
 
 impl Desk {
     fn take(&mut self, ask: Ask, now: Tick) {
-        if let Some((until, failure)) = &self.refused_until {
-            if now < *until {
-                ask.answer(Err(failure.clone()));
-                return;
-            }
-            self.refused_until = None;
+        if let Some((until, failure)) = &self.refused_until
+            && now < *until
+        {
+            ask.answer(Err(failure.clone()));
+            return;
         }
         let joinable = self.flights.iter_mut().find_map(|flight| {
             let will_do = flight.sent >= ask.not_before && flight.min_slot >= ask.min_slot;
@@ -165,6 +164,7 @@ impl Desk {
 
     /// Takes the held asks that are due.
     fn resume(&mut self, now: Tick) {
+        self.refused_until.take_if(|(until, _)| *until <= now);
         let (due, held) = std::mem::take(&mut self.held).into_iter().partition(|(due, _)| *due <= now);
         self.held = held;
         for (_, ask) in due {
@@ -175,11 +175,12 @@ impl Desk {
     }
 
     /// Prepares the next call, if it is time for one: what to ask, at which slot at least. `known` is the
-    /// slot from which an answer about an account is worth having, `tip` the newest slot known.
+    /// slot from which an answer about an account is worth having, `newest` the newest slot that RPC has
+    /// answered at.
     fn depart(
         &mut self,
         now: Tick,
-        tip: Slot,
+        newest: Slot,
         known: impl Fn(&Pubkey) -> Slot,
     ) -> Option<(u64, Vec<Pubkey>, Slot)> {
         let gathered = self.urgent || self.gathering.is_some_and(|since| now.since(since) >= GATHER);
@@ -187,31 +188,35 @@ impl Desk {
         if self.flights.len() >= MAX_FLIGHTS || !(gathered || mints_due) {
             return None;
         }
+        if self.refused_until.as_ref().is_some_and(|(until, _)| now < *until) {
+            return None;
+        }
         let floor = |asks: &Vec<Ask>| asks.iter().map(|ask| ask.min_slot).max().unwrap_or(0);
-        // A floor that the chain has not come to makes the whole call fail: such an ask flies alone.
-        let (early, ordinary): (Vec<_>, Vec<_>) = self
-            .waiting
-            .iter()
-            .map(|(address, asks)| (*address, floor(asks)))
-            .partition(|(_, floor)| *floor > tip);
-        let boarding: Vec<_> =
-            if ordinary.is_empty() { early.into_iter().take(1).collect() } else { ordinary };
-        let boarding: Vec<_> = boarding.into_iter().take(if gathered { BATCH } else { 0 }).collect();
-        let min_slot = boarding.iter().map(|(address, floor)| known(address).max(*floor)).max().unwrap_or(0);
+        let needs = self.waiting.iter().map(|(address, asks)| (*address, floor(asks).max(known(address))));
+        // What asks for more than RPC has shown may make its whole call fail: it flies after the rest, and
+        // only with what asks for the same.
+        let (early, mut boarding): (Vec<_>, Vec<_>) = needs.partition(|(_, need)| *need > newest);
+        if boarding.is_empty()
+            && let Some(least) = early.iter().map(|(_, need)| *need).min()
+        {
+            boarding = early.into_iter().filter(|(_, need)| *need == least).collect();
+        }
+        boarding.truncate(if gathered { BATCH } else { 0 });
+        let min_slot = boarding.iter().map(|(_, need)| *need).max().unwrap_or(0);
         let mut accounts = BTreeMap::new();
         for (address, _) in &boarding {
             accounts.insert(*address, self.waiting.remove(address).unwrap_or_default());
         }
         let room = BATCH - accounts.len();
-        let mints: Vec<Pubkey> = self.mints.iter().copied().take(if mints_due { room } else { 0 }).collect();
-        for mint in &mints {
-            self.mints.remove(mint);
-        }
+        let room = if mints_due { room } else { 0 };
+        let mints: BTreeMap<Pubkey, u8> =
+            self.mints.iter().take(room).map(|(mint, tries)| (*mint, *tries)).collect();
+        self.mints.retain(|mint, _| !mints.contains_key(mint));
         if self.waiting.is_empty() {
             self.gathering = None;
             self.urgent = false;
         }
-        let keys = accounts.keys().chain(&mints).copied().collect();
+        let keys = accounts.keys().chain(mints.keys()).copied().collect();
         self.flown += 1;
         self.flights.push(Flight { number: self.flown, sent: now, min_slot, accounts, mints });
         Some((self.flown, keys, min_slot))
@@ -228,6 +233,9 @@ impl Desk {
         let held = self.held.iter().map(|(due, _)| *due).min();
         if self.flights.len() >= MAX_FLIGHTS {
             return held;
+        }
+        if let Some((until, _)) = &self.refused_until {
+            return Some(*until);
         }
         gathered.into_iter().chain(mints).chain(held).min()
     }
@@ -248,10 +256,9 @@ pub(crate) async fn run(
     let mut newest: Slot = 0;
     loop {
         let now = book.clock.now();
-        let tip = newest.max(book.evidence().slot);
         desk.resume(now);
         while let Some((number, keys, min_slot)) =
-            desk.depart(now, tip, |address| shared.lock().wanted_slot(address))
+            desk.depart(now, newest, |address| shared.lock().wanted_slot(address))
         {
             let rpc = rpc.clone();
             book.stats.rpc_calls.add(1);
@@ -270,12 +277,15 @@ pub(crate) async fn run(
                 }
             }
             asks = queue.recv() => match asks {
-                Some(asks) => asks.into_iter().for_each(|ask| desk.take(ask, now)),
+                Some(asks) => {
+                    let now = book.clock.now();
+                    asks.into_iter().for_each(|ask| desk.take(ask, now));
+                }
                 None => return,
             },
             () = mint_wanted.notified() => {
                 // Somebody has just seen or named it: it is worth asking at once.
-                desk.mints.extend(shared.lock().take_mints());
+                desk.mints.extend(shared.lock().take_mints().into_iter().map(|mint| (mint, 0)));
                 desk.mints_again = None;
             }
             () = tokio::time::sleep(wake.unwrap_or(Duration::MAX)), if wake.is_some() => {}
@@ -326,19 +336,27 @@ fn settle(
     let mut publisher = shared.lock();
     publisher.note_chain_lag(answer.lag_ms);
     for ((address, asks), account) in flight.accounts.into_iter().zip(&mut accounts) {
-        let presence = account.map_or(Presence::Absent, |account| account.presence());
-        let seen = Observation { presence, slot: answer.slot, source: Source::Rpc, proof };
-        publisher.apply(&address, &seen);
+        let told = match account {
+            Ok(account) => {
+                let presence = account.map_or(Presence::Absent, |account| account.presence());
+                let seen = Observation { presence, slot: answer.slot, source: Source::Rpc, proof };
+                publisher.apply(&address, &seen);
+                told.clone()
+            }
+            Err(failure) => Err(failure),
+        };
         asks.into_iter().for_each(|ask| ask.answer(told.clone()));
     }
-    for (address, account) in flight.mints.into_iter().zip(accounts) {
+    for ((address, tries), account) in flight.mints.into_iter().zip(accounts) {
+        let account = account.ok().flatten();
         match account.and_then(|account| Mint::decode(&account.program, &account.data)) {
             Some(mint) => publisher.set_mint(address, mint),
-            None => {
-                // Not there yet at this commitment, or no mint at all.
-                desk.mints.insert(address);
+            // Not there yet at this commitment, or no mint at all.
+            None if tries < MINT_TRIES => {
+                desk.mints.insert(address, tries + 1);
                 desk.mints_again = Some(now.plus(MINT_PAUSE));
             }
+            None => tracing::debug!(mint = %address, "not a mint, for all that RPC says"),
         }
     }
 }
@@ -415,10 +433,13 @@ mod tests {
         let mut desk = Desk::default();
         desk.take(ask(1, 1_000_000, at(0), true).0, at(10));
         desk.take(ask(2, 90, at(0), true).0, at(10));
-        let (_, keys, min_slot) = desk.depart(at(10), 100, |_| 0).expect("a call");
-        assert_eq!((keys, min_slot), (vec![key(2)], 90));
-        let (_, keys, min_slot) = desk.depart(at(10), 100, |_| 0).expect("another");
-        assert_eq!((keys, min_slot), (vec![key(1)], 1_000_000));
+        desk.take(ask(3, 102, at(0), true).0, at(10));
+        desk.take(ask(4, 0, at(0), true).0, at(10));
+        let known = |address: &Pubkey| if *address == key(4) { 102 } else { 0 };
+        let departs: Vec<_> = std::iter::from_fn(|| desk.depart(at(10), 100, known))
+            .map(|(_, keys, min_slot)| (keys, min_slot))
+            .collect();
+        assert_eq!(departs, [(vec![key(2)], 90), (vec![key(3), key(4)], 102), (vec![key(1)], 1_000_000),]);
     }
 
     #[test]
@@ -475,6 +496,9 @@ mod tests {
         desk.take(first, at(999));
         assert_eq!(answer.try_recv(), Ok(Err(failure)));
         assert_eq!(desk.depart(at(999), 100, |_| 0), None);
+        // Nor does what waited already depart before.
+        assert_eq!(desk.next_deadline(), Some(at(1_000)));
+        desk.resume(at(1_000));
         desk.take(urgent(1, at(0)), at(1_000));
         assert!(desk.depart(at(1_000), 100, |_| 0).is_some());
     }

@@ -32,7 +32,8 @@ pub struct Health {
     pub wanted: usize,
     /// Accounts whose subscription the server acknowledged.
     pub acknowledged: usize,
-    /// Accounts that the link proves: subscribed, past their barrier, rechecked.
+    /// Accounts subscribed, past their barrier and rechecked, while the link is live. What a read makes of
+    /// each also depends on `verify_every`.
     pub live: usize,
     /// Connections opened.
     pub connects: u64,

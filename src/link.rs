@@ -33,6 +33,9 @@ use crate::{
 /// The clocks are compared at least so often, also where nothing happens.
 const HEARTBEAT: Duration = Duration::from_secs(1);
 
+/// How long the end of the last connection may take.
+const GOODBYE: Duration = Duration::from_millis(1_500);
+
 /// Where the link stands, for [`Health`](crate::Health).
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct LinkStatus {
@@ -161,11 +164,17 @@ impl Link {
             let now = self.book.clock.now();
             if self.jumps.jumped(now, wall_ms()) {
                 warn!("the host's clocks jumped: every proof is void");
+                self.now.last_error = Some("the host's clocks jumped against each other".to_owned());
                 self.session.handle(now, Input::ClockJumped);
             }
             self.session.expire(now);
             self.carry_out();
             self.report(now);
+        }
+        // The goodbye to the server; what else is under way ends by itself.
+        let goodbye = async { while self.answers.next().await.is_some() {} };
+        if tokio::time::timeout(GOODBYE, goodbye).await.is_err() {
+            debug!("the server does not take the goodbye");
         }
     }
 
@@ -253,7 +262,12 @@ impl Link {
             pubsub::Event::Acknowledged => return self.session.handle(now, Input::Acknowledged(subject)),
             pubsub::Event::Refused { reason } => {
                 let reason = self.endpoint.scrub(&reason);
-                warn!(?subject, reason, "a subscription was refused");
+                // Each further try of an account that is refused would be a line.
+                if matches!(subject, Subject::Account { attempt: 1.., .. }) {
+                    debug!(?subject, reason, "a subscription was refused");
+                } else {
+                    warn!(?subject, reason, "a subscription was refused");
+                }
                 self.book.stats.refused.add(1);
                 self.now.last_error = Some(format!("a subscription was refused: {reason}"));
                 return self.session.handle(now, Input::Refused(subject));
@@ -323,8 +337,8 @@ impl Link {
                     }
                 }
                 Action::Fetch(fetch) => self.fetch(fetch),
-                Action::Cover { address, generation } => {
-                    let covered = self.shared.lock().cover(&address, generation);
+                Action::Cover { address, watch, generation } => {
+                    let covered = self.shared.lock().cover(&address, watch, generation);
                     if !covered {
                         self.session.handle(self.book.clock.now(), Input::NotCovered { address });
                     }

@@ -2,12 +2,14 @@
 
 use std::{
     fmt,
+    panic::AssertUnwindSafe,
     pin::pin,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use arc_swap::ArcSwap;
+use futures::FutureExt;
 use solana_commitment_config::CommitmentLevel;
 use solana_pubkey::Pubkey;
 use tokio::{
@@ -198,7 +200,8 @@ impl Mirror {
         }
     }
 
-    /// The greatest age of a balance to sell on, as configured: 30 s by default.
+    /// The greatest age of a balance to sell on, as configured: 30 s by default. Hand it to
+    /// [`balance`](Mirror::balance) or [`Reader::fresh`].
     pub fn selling_age(&self) -> Duration {
         self.inner.selling_age
     }
@@ -290,7 +293,11 @@ impl Builder {
         let reads =
             fallback::run(rpc, shared.clone(), book.clone(), settings.max_lag, queue, stopped.clone());
         let report = health::run(book.clone(), status.clone(), settings.health_interval, stopped.clone());
-        let tasks = vec![runtime.spawn(link.run(stopped)), runtime.spawn(reads), runtime.spawn(report)];
+        let tasks = vec![
+            runtime.spawn(guarded("link", shared.clone(), link.run(stopped))),
+            runtime.spawn(guarded("fallback", shared.clone(), reads)),
+            runtime.spawn(guarded("health", shared.clone(), report)),
+        ];
         Ok(Mirror {
             inner: Arc::new(Inner {
                 shared,
@@ -308,6 +315,14 @@ impl Builder {
                 max_pending: settings.max_pending_reads,
             }),
         })
+    }
+}
+
+/// A task that panicked must not leave a mirror behind that looks alive: every reader goes stale, and says so.
+async fn guarded(name: &'static str, shared: Arc<Shared>, task: impl Future<Output = ()>) {
+    if AssertUnwindSafe(task).catch_unwind().await.is_err() {
+        tracing::error!(task = name, "a task of the mirror panicked: the mirror stops");
+        shared.lock().stop();
     }
 }
 

@@ -81,7 +81,8 @@ impl Reader {
     }
 
     /// Waits for a reading of which `predicate` is true, and returns it. It is asked at once, at each change
-    /// of the record, and at each canary. Cancel safe.
+    /// of the record, and at each canary. It makes no RPC call: while the link is down, it hears of what others
+    /// ask RPC for. Cancel safe.
     ///
     /// # Errors
     /// The deadline passes first, or the account is no longer watched.

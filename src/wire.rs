@@ -82,6 +82,8 @@ impl Wire {
 struct Streams {
     canary: Option<Subscription>,
     others: Vec<Subscription>,
+    /// A subscription ended unasked; told once all that came before is.
+    ended: bool,
 }
 
 impl Streams {
@@ -113,24 +115,27 @@ impl Streams {
     fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<Turn> {
         let mut canaries = Vec::new();
         let mut events = Vec::new();
-        let mut ended = false;
         if let Some(canary) = &mut self.canary {
-            ended |= canary.drain(cx, &mut canaries);
+            self.ended |= canary.drain(cx, &mut canaries);
         }
         for subscription in &mut self.others {
-            ended |= subscription.drain(cx, &mut events);
+            self.ended |= subscription.drain(cx, &mut events);
         }
         if canaries.len() + events.len() > MAX_TURN {
             return Poll::Ready(Turn::Flooded);
         }
         self.others.retain(|subscription| !subscription.over);
-        events.append(&mut canaries);
-        if ended {
+        // Answers last: what they start must not take a canary from before them for one from behind.
+        let (mut told, mut answers): (Vec<_>, Vec<_>) =
+            events.into_iter().partition(|(_, event)| matches!(event, Event::Notified(_)));
+        told.append(&mut canaries);
+        told.append(&mut answers);
+        if !told.is_empty() {
+            Poll::Ready(Turn::Events(told))
+        } else if self.ended {
             Poll::Ready(Turn::Ended)
-        } else if events.is_empty() {
-            Poll::Pending
         } else {
-            Poll::Ready(Turn::Events(events))
+            Poll::Pending
         }
     }
 }
@@ -166,7 +171,7 @@ mod tests {
     use super::*;
 
     fn account(byte: u8) -> Subject {
-        Subject::Account { address: Pubkey::new_from_array([byte; 32]), attempt: 0 }
+        Subject::Account { address: Pubkey::new_from_array([byte; 32]), attempt: 0, own_parameters: false }
     }
 
     fn notified(slot: u64) -> Event {
@@ -225,6 +230,22 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn an_answer_comes_after_the_canaries_that_came_with_it() {
+        let mut streams = Streams::default();
+        let (canary, _stop) = subscribe(&mut streams, Subject::Canary);
+        let (barrier, _stop) = subscribe(&mut streams, Subject::Barrier { length: 99 });
+        barrier.try_send(Event::Refused { reason: "no".to_owned() }).expect("room");
+        canary.try_send(notified(1)).expect("room");
+        canary.try_send(notified(2)).expect("room");
+        let Turn::Events(events) = streams.turn().await else { panic!("events") };
+        assert!(
+            matches!(events.last(), Some((Subject::Barrier { .. }, Event::Refused { .. }))),
+            "{events:?}"
+        );
+        assert_eq!(events.len(), 3);
+    }
+
+    #[tokio::test]
     async fn a_stream_that_ends_unasked_is_the_connections_end() {
         let mut streams = Streams::default();
         let (_canary, _stop) = subscribe(&mut streams, Subject::Canary);
@@ -235,7 +256,9 @@ mod tests {
         drop(stopped);
         living.try_send(notified(1)).expect("room");
         assert_eq!(slots(streams.turn().await), [(account(2), 1)], "an end that was asked for is none");
+        living.try_send(notified(2)).expect("room");
         drop(living);
+        assert_eq!(slots(streams.turn().await), [(account(2), 2)], "what came before the end is told");
         assert!(matches!(streams.turn().await, Turn::Ended));
     }
 

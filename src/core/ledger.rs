@@ -9,6 +9,8 @@
 //!    content is a dispute, and so is a change at a slot which the link had already passed in silence:
 //!    a disputed record is served to nobody until RPC settles it at a later slot.
 
+use std::time::Duration;
+
 use super::{
     evidence::LinkEvidence,
     observation::{Generation, Observation, Slot, Source},
@@ -64,24 +66,32 @@ pub(crate) enum Verdict {
     Deferred,
 }
 
+/// What is the same for all accounts of a mirror.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Rules {
+    /// Whether a first RPC report of absence has to be repeated: so at finalized.
+    pub(crate) absence_twice: bool,
+    /// A link proves nothing about an account that was itself not heard of for so long.
+    pub(crate) verify_every: Duration,
+}
+
 /// An account as the mirror's single writer holds it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Ledger {
     identity: Identity,
     record: Option<Record>,
-    /// Whether a first RPC report of absence has to be repeated: so at finalized.
-    absence_twice: bool,
+    rules: Rules,
     absence_reported: Option<Slot>,
     /// An RPC answer changed a covered account at this slot: its notification should be under way.
     awaiting: Option<Slot>,
 }
 
 impl Ledger {
-    pub(crate) fn new(expected: Expected, absence_twice: bool) -> Self {
+    pub(crate) fn new(expected: Expected, rules: Rules) -> Self {
         Self {
             identity: Identity::new(expected),
             record: None,
-            absence_twice,
+            rules,
             absence_reported: None,
             awaiting: None,
         }
@@ -132,13 +142,12 @@ impl Ledger {
         }
         let later_arrival = seen.slot == record.slot && from_link && seen.source == record.source;
         if seen.slot <= known && !later_arrival {
-            if seen.slot > record.slot {
-                self.adopt(seen, state, Some((record, known)));
-            }
             self.dispute(link);
             return Verdict::Disputed;
         }
         if self.defer_absence(seen) {
+            // The link was silent about what may be a close: it speaks for the account no more.
+            self.uncover(link);
             return Verdict::Deferred;
         }
         if !from_link && record.covered_by(link) {
@@ -149,10 +158,10 @@ impl Ledger {
     }
 
     /// Puts the account under a connection's canaries: it is subscribed, past its barrier, and rechecked.
-    /// Without effect while there is no record or it is disputed.
+    /// Without effect while there is no record, it is disputed, or its absence was reported once of twice.
     pub(crate) fn cover(&mut self, generation: Generation) -> bool {
         match &mut self.record {
-            Some(record) if !record.disputed => {
+            Some(record) if !record.disputed && self.absence_reported.is_none() => {
                 record.cover = Some(generation);
                 self.awaiting = None;
                 true
@@ -161,13 +170,13 @@ impl Ledger {
         }
     }
 
-    /// Takes the account from under its link, and keeps what the link had proved.
+    /// Takes the account from under its link, and keeps what the link had proved of it.
     pub(crate) fn uncover(&mut self, link: &LinkEvidence) -> bool {
         self.awaiting = None;
         let Some(record) = self.record.as_mut().filter(|record| record.cover.is_some()) else {
             return false;
         };
-        if record.covered_by(link) {
+        if record.covered_by(link) && link.proof.since(record.verified) <= self.rules.verify_every {
             record.as_of = record.as_of.max(link.slot);
             record.proof = record.proof.max(link.proof);
         }
@@ -186,9 +195,10 @@ impl Ledger {
         covered && self.awaiting.is_some_and(|slot| slot <= link.slot)
     }
 
-    /// The slot from which an RPC answer is worth having.
-    pub(crate) fn wanted_slot(&self, link: &LinkEvidence) -> Slot {
-        self.record.map_or(0, |record| record.as_of(link).saturating_add(u64::from(record.disputed)))
+    /// The slot from which an RPC answer is worth having. The covering link's does not count: an answer from
+    /// between the record and the link still tells whether they are right.
+    pub(crate) fn wanted_slot(&self) -> Slot {
+        self.record.map_or(0, |record| record.as_of.saturating_add(u64::from(record.disputed)))
     }
 
     fn dispute(&mut self, link: &LinkEvidence) {
@@ -199,7 +209,7 @@ impl Ledger {
     }
 
     fn defer_absence(&mut self, seen: &Observation) -> bool {
-        if !self.absence_twice || seen.presence != Presence::Absent || seen.source != Source::Rpc {
+        if !self.rules.absence_twice || seen.presence != Presence::Absent || seen.source != Source::Rpc {
             self.absence_reported = None;
             return false;
         }
@@ -287,8 +297,10 @@ mod tests {
         LinkEvidence::default()
     }
 
+    const VERIFY_EVERY: Duration = Duration::from_nanos(500);
+
     fn ledger() -> Ledger {
-        Ledger::new(Expected::default(), false)
+        Ledger::new(Expected::default(), Rules { absence_twice: false, verify_every: VERIFY_EVERY })
     }
 
     /// A ledger that holds `amount` at slot 10, covered by [`LINK`].
@@ -331,7 +343,7 @@ mod tests {
         let record = *ledger.record().expect("a record");
         assert!(record.disputed && record.cover.is_none());
         assert_eq!(held(&ledger), Some(1));
-        assert_eq!(ledger.wanted_slot(&none()), 11);
+        assert_eq!(ledger.wanted_slot(), 11);
         assert!(!ledger.cover(LINK), "no canary speaks for a disputed record");
         assert_eq!(ledger.apply(&asked(10, tokens(1), 70), &none()), Verdict::Renewed);
         assert!(ledger.record().is_some_and(|record| record.disputed), "the same slot settles nothing");
@@ -343,8 +355,10 @@ mod tests {
     fn a_change_behind_the_canary_is_disputed_and_one_ahead_is_awaited() {
         let link = proved(20, 100);
         let mut ledger = covered(1);
+        assert_eq!(ledger.wanted_slot(), 10, "also an answer behind the canary tells whether it is right");
         assert_eq!(ledger.apply(&asked(15, tokens(2), 90), &link), Verdict::Disputed);
-        assert_eq!(ledger.wanted_slot(&link), 21, "what settles it must be past the canary");
+        assert_eq!(held(&ledger), Some(1), "nobody is told before it is settled");
+        assert_eq!(ledger.wanted_slot(), 21, "what settles it must be past the canary");
 
         let mut ledger = covered(1);
         assert_eq!(ledger.apply(&asked(21, tokens(2), 90), &link), Verdict::Changed);
@@ -362,6 +376,27 @@ mod tests {
         ledger.apply(&asked(25, tokens(3), 90), &link);
         assert_eq!(ledger.apply(&told(22, tokens(2)), &link), Verdict::Superseded);
         assert!(ledger.missed(&proved(25, 120)));
+    }
+
+    #[test]
+    fn a_notification_that_rpc_was_ahead_of_is_not_missing() {
+        let link = proved(20, 100);
+        let mut ledger = covered(1);
+        ledger.apply(&asked(25, tokens(3), 90), &link);
+        assert_eq!(
+            ledger.apply(&told(22, tokens(3)), &link),
+            Verdict::Superseded,
+            "written at 22, read at 25"
+        );
+        assert!(!ledger.missed(&proved(25, 120)));
+    }
+
+    #[test]
+    fn nothing_becomes_fresher_by_losing_a_link() {
+        let mut ledger = covered(1);
+        // Verified at 5, by a link that went on for longer than it may without.
+        ledger.uncover(&proved(900, 5 + 501));
+        assert_eq!(ledger.record().map(|record| (record.as_of, record.proof)), Some((10, at(5))));
     }
 
     #[test]
@@ -389,7 +424,7 @@ mod tests {
         assert!(ledger.uncover(&link));
         let record = *ledger.record().expect("a record");
         assert_eq!((record.as_of, record.proof, record.cover), (20, at(100), None));
-        assert_eq!(ledger.wanted_slot(&none()), 20);
+        assert_eq!(ledger.wanted_slot(), 20);
         // A node behind that slot repeats the state: heard of, but no younger.
         assert_eq!(ledger.apply(&asked(15, tokens(1), 200), &none()), Verdict::Renewed);
         let record = *ledger.record().expect("a record");
@@ -421,15 +456,19 @@ mod tests {
 
     #[test]
     fn absence_at_finalized_takes_two_answers_of_different_slots() {
-        let mut ledger = Ledger::new(Expected::default(), true);
+        let rules = Rules { absence_twice: true, verify_every: VERIFY_EVERY };
+        let mut ledger = Ledger::new(Expected::default(), rules);
         assert_eq!(ledger.apply(&asked(10, Presence::Absent, 1), &none()), Verdict::Deferred);
         assert_eq!(ledger.apply(&asked(10, Presence::Absent, 2), &none()), Verdict::Deferred);
         assert!(ledger.record().is_none());
         assert_eq!(ledger.apply(&asked(11, Presence::Absent, 3), &none()), Verdict::Changed);
 
         ledger.apply(&asked(12, tokens(5), 4), &none());
+        assert!(ledger.cover(LINK));
         assert_eq!(ledger.apply(&asked(13, Presence::Absent, 5), &none()), Verdict::Deferred);
         assert_eq!(held(&ledger), Some(5));
+        assert_eq!(ledger.record().map(|record| record.cover), Some(None), "the link said nothing of it");
+        assert!(!ledger.cover(LINK), "no canary speaks for what may be closed");
         assert_eq!(ledger.apply(&asked(14, tokens(5), 6), &none()), Verdict::Renewed);
         assert_eq!(ledger.apply(&asked(15, Presence::Absent, 7), &none()), Verdict::Deferred, "counted anew");
         assert_eq!(ledger.apply(&asked(16, Presence::Absent, 8), &none()), Verdict::Changed);

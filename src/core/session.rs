@@ -12,7 +12,7 @@ mod barriers;
 mod protocol;
 mod roster;
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, time::Duration};
 
 use solana_pubkey::Pubkey;
 
@@ -136,7 +136,7 @@ impl Session {
     /// The account whose notification this is, while that subscription is the current one.
     pub(crate) fn account(&self, subject: Subject) -> Option<Pubkey> {
         match subject {
-            Subject::Account { address, attempt } => {
+            Subject::Account { address, attempt, .. } => {
                 self.roster.is_current(&address, attempt).then_some(address)
             }
             Subject::Canary | Subject::Barrier { .. } => None,
@@ -156,7 +156,9 @@ impl Session {
             Input::Refused(subject) => self.refused(now, subject),
             Input::Canary { slot, lag_ms } => self.canary(now, slot, lag_ms),
             Input::ChainLag { lag_ms } => {
-                self.gauge.note(now, lag_ms);
+                if !self.is_beyond_max_lag(lag_ms) {
+                    self.gauge.note(now, lag_ms);
+                }
             }
             Input::Barrier { length, slot } => self.pass_barrier(length, slot),
             Input::Rechecked { generation, address, attempt, slot } => {
@@ -165,7 +167,7 @@ impl Session {
                 }
             }
             Input::NotCovered { address } => self.recheck_later(now, address),
-            Input::Accused { address } => self.accused(address),
+            Input::Accused { address } => self.accused(now, address),
             Input::ClockJumped => self.clock_jumped(now),
             Input::Stop => {
                 self.end_connection(now, None);
@@ -184,7 +186,7 @@ impl Session {
                 Timer::Connect | Timer::Subscribe | Timer::Canary => self.lost(now, Some(timer)),
                 Timer::Barrier => {
                     if let Some(open) = self.open() {
-                        open.barriers.overdue();
+                        open.barriers.overdue(now);
                     }
                 }
                 Timer::Keepalive => {
@@ -254,23 +256,22 @@ impl Session {
         self.act(Action::Disconnect { overdue });
     }
 
+    /// Every proof is void, what is usual is unknown, and what is under way on the connection may be old.
     fn clock_jumped(&mut self, now: Tick) {
         self.evidence.valid_from = now;
-        self.evidence.ticking = false;
-        if let Some(open) = self.open() {
-            open.canaries.clear();
-            open.live_since = None;
+        self.gauge = LagGauge::default();
+        match self.link {
+            Link::Open(_) => self.lost(now, None),
+            _ => self.act(Action::Prove(self.evidence)),
         }
-        self.act(Action::Prove(self.evidence));
     }
 
     // Canary and barrier.
 
     fn canary(&mut self, now: Tick, slot: Slot, lag_ms: i64) {
-        let excess = self.gauge.excess(now, lag_ms);
-        // A chain clock far ahead of wall time tells as little: the host's own clock is wrong.
-        let lagging =
-            u128::from(lag_ms.unsigned_abs()) > self.settings.max_lag.as_millis() || excess > MAX_EXCESS;
+        let beyond = self.is_beyond_max_lag(lag_ms);
+        let excess = if beyond { Duration::ZERO } else { self.gauge.excess(now, lag_ms) };
+        let lagging = beyond || excess > MAX_EXCESS;
         let (generation, deadline) = (self.generation, now.plus(self.settings.canary_deadline));
         let settled_after = self.settings.settled_after;
         let Some(open) = self.open() else { return };
@@ -302,6 +303,11 @@ impl Session {
         self.raise_barrier_behind_acknowledged(now);
     }
 
+    /// A chain clock far ahead of wall time tells as little as one far behind: the host's own clock is wrong.
+    fn is_beyond_max_lag(&self, lag_ms: i64) -> bool {
+        u128::from(lag_ms.unsigned_abs()) > self.settings.max_lag.as_millis()
+    }
+
     /// Subscribes the Clock once more, behind all that is subscribed already. The length is drawn from
     /// numbers so many that no other client of the node holds the same.
     fn raise_barrier(&mut self, now: Tick, accounts: Vec<Attempt>) {
@@ -325,9 +331,6 @@ impl Session {
     fn pass_barrier(&mut self, length: u64, slot: Slot) {
         let Some(open) = self.open() else { return };
         let Some(mut accounts) = open.barriers.pass(length) else { return };
-        if open.barriers.is_empty() {
-            self.timers.stop(Timer::Barrier);
-        }
         self.act(Action::Unsubscribe(Subject::Barrier { length }));
         accounts.retain(|(address, attempt)| self.roster.is_current(address, *attempt));
         self.recheck(accounts, slot);
@@ -355,15 +358,17 @@ impl Session {
     }
 
     fn release(&mut self, address: Pubkey) {
-        if let Some(attempt) = self.roster.release(&address) {
-            self.act(Action::Unsubscribe(Subject::Account { address, attempt }));
+        if let Some(subject) = self.roster.release(&address) {
+            self.act(Action::Unsubscribe(subject));
         }
     }
 
-    fn accused(&mut self, address: Pubkey) {
+    fn accused(&mut self, now: Tick, address: Pubkey) {
         self.act(Action::Uncover { address });
-        if let Some(attempt) = self.roster.again(&address) {
-            self.act(Action::Unsubscribe(Subject::Account { address, attempt }));
+        let until = self.roster.retry_at(&address, now, &mut self.random);
+        if let Some(old) = self.roster.again(&address, until) {
+            self.act(Action::Unsubscribe(old));
+            self.timers.set_by(Timer::Retry, until);
         }
     }
 
@@ -373,17 +378,16 @@ impl Session {
             return;
         }
         while self.roster.in_flight() < self.settings.in_flight {
-            let Some((address, attempt)) = self.roster.next_waiting() else { break };
-            self.subscribe(now, Subject::Account { address, attempt });
+            let Some(subject) = self.roster.next_waiting() else { break };
+            self.subscribe(now, subject);
         }
         if !self.roster.gathers(self.settings.in_flight) {
             self.raise_barrier_behind_acknowledged(now);
         }
-        let oldest = self.roster.oldest_in_flight();
-        match oldest {
-            Some(sent) => self.timers.set(Timer::Subscribe, sent.plus(self.settings.subscribe_deadline)),
-            None => self.timers.stop(Timer::Subscribe),
-        }
+        let unanswered = self.roster.unanswered_until(self.settings.subscribe_deadline);
+        self.timers.set_or_stop(Timer::Subscribe, unanswered);
+        let barrier = self.open().and_then(|open| open.barriers.next_due());
+        self.timers.set_or_stop(Timer::Barrier, barrier);
     }
 
     fn subscribe(&mut self, now: Tick, subject: Subject) {
@@ -392,24 +396,23 @@ impl Session {
     }
 
     fn acknowledged(&mut self, now: Tick, subject: Subject) {
-        if !self.roster.answered(subject) {
+        if !self.roster.answered(subject, now) {
             return;
         }
         match subject {
             Subject::Canary => {}
             Subject::Barrier { length } => {
-                let wanted = self.open().is_some_and(|open| open.barriers.contains(length));
-                if wanted {
-                    self.timers.set_by(Timer::Barrier, now.plus(self.settings.canary_deadline));
-                } else {
+                let due = now.plus(self.settings.canary_deadline);
+                if !self.open().is_some_and(|open| open.barriers.acknowledged(length, due)) {
                     self.act(Action::Unsubscribe(subject));
                 }
             }
-            Subject::Account { address, attempt } => {
+            Subject::Account { address, attempt, .. } => {
                 if self.roster.is_current(&address, attempt) {
                     self.roster.set(&address, Stage::Acknowledged);
                     self.act(Action::Fetch(Fetch::Baseline(address)));
                 } else {
+                    self.roster.remember(address);
                     self.act(Action::Unsubscribe(subject));
                 }
             }
@@ -417,7 +420,7 @@ impl Session {
     }
 
     fn refused(&mut self, now: Tick, subject: Subject) {
-        if !self.roster.answered(subject) {
+        if !self.roster.answered(subject, now) {
             return;
         }
         match subject {
@@ -428,7 +431,7 @@ impl Session {
                     open.barriers.refused(length);
                 }
             }
-            Subject::Account { address, attempt } => {
+            Subject::Account { address, attempt, .. } => {
                 if self.roster.is_current(&address, attempt) {
                     let until = self.roster.retry_at(&address, now, &mut self.random);
                     self.roster.set(&address, Stage::Refused { until });
@@ -452,7 +455,9 @@ impl Session {
         let Some(Stage::Rechecking { slot }) = self.roster.stage(&address, attempt) else { return };
         if answer.is_some_and(|answer| answer >= slot) {
             self.roster.set(&address, Stage::Live { slot });
-            self.act(Action::Cover { address, generation: self.generation });
+            if let Some(watch) = self.roster.watch_of(&address) {
+                self.act(Action::Cover { address, watch, generation: self.generation });
+            }
         } else {
             self.recheck_later(now, address);
         }

@@ -52,6 +52,11 @@ impl Timers {
         *slot = Some(slot.map_or(due, |earlier| earlier.min(due)));
     }
 
+    /// Moves the deadline to `due`, or drops it.
+    pub(crate) fn set_or_stop(&mut self, timer: Timer, due: Option<Tick>) {
+        self.due[timer as usize] = due;
+    }
+
     pub(crate) fn stop(&mut self, timer: Timer) {
         self.due[timer as usize] = None;
     }

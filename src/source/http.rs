@@ -31,6 +31,8 @@ impl HttpSender {
             .default_headers(endpoint.headers.clone())
             .timeout(timeout)
             .tcp_nodelay(true)
+            // A redirect would carry the headers, and the key in them, to another host.
+            .redirect(reqwest::redirect::Policy::none())
             .build()
             .map_err(|_| ConfigError::Range {
                 name: "rpc_url",

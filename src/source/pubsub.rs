@@ -26,6 +26,9 @@ use crate::{core::session::Subject, endpoint::Endpoint};
 /// node that did apply it.
 const WHOLE: u64 = 1 << 24;
 
+/// How long the answer to an unsubscribe is waited for.
+const UNSUBSCRIBE_PATIENCE: Duration = Duration::from_secs(5);
+
 /// What happens on a subscription.
 #[derive(Debug)]
 pub(crate) enum Event {
@@ -74,8 +77,8 @@ pub(crate) fn subscription(
 ) -> impl Stream<Item = Event> + Send {
     let (address, slice) = match subject {
         Subject::Canary => (CLOCK, None),
-        Subject::Account { address, attempt: 0 } => (address, None),
-        Subject::Account { address, attempt } => (address, Some(WHOLE + u64::from(attempt))),
+        Subject::Account { address, own_parameters: false, .. } => (address, None),
+        Subject::Account { address, attempt, .. } => (address, Some(WHOLE + u64::from(attempt))),
         Subject::Barrier { length } => (CLOCK, Some(length)),
     };
     let config = RpcAccountInfoConfig {
@@ -102,7 +105,8 @@ pub(crate) fn subscription(
             let next = select_biased! {
                 notification = notifications.next() => notification,
                 _ = stop => {
-                    unsubscribe().await;
+                    // A server that never answers keeps nothing here; to give the wait up harms nothing.
+                    let _ = tokio::time::timeout(UNSUBSCRIBE_PATIENCE, unsubscribe()).await;
                     return;
                 }
             };

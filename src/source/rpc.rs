@@ -46,26 +46,24 @@ pub(crate) struct Answer {
     pub(crate) sent: Tick,
     /// Wall time less the chain's Clock.
     pub(crate) lag_ms: i64,
-    /// In the order asked.
-    pub(crate) accounts: Vec<Option<RawAccount>>,
+    /// In the order asked; each for itself what is wrong with it.
+    pub(crate) accounts: Vec<Result<Option<RawAccount>, RpcFailure>>,
 }
 
 impl RpcSource {
     pub(crate) fn new(settings: &Settings, clock: Clock) -> Result<Self, ConfigError> {
+        let mut endpoint = settings.endpoint.clone();
         let client = match &settings.rpc_client {
-            Some(client) => client.clone(),
+            Some(client) => {
+                endpoint.own_client = client.url().parse().ok();
+                client.clone()
+            }
             None => {
                 let sender = HttpSender::new(&settings.endpoint, settings.rpc_timeout)?;
                 Arc::new(RpcClient::new_sender(sender, RpcClientConfig::default()))
             }
         };
-        Ok(Self {
-            client,
-            commitment: settings.commitment,
-            timeout: settings.rpc_timeout,
-            endpoint: settings.endpoint.clone(),
-            clock,
-        })
+        Ok(Self { client, commitment: settings.commitment, timeout: settings.rpc_timeout, endpoint, clock })
     }
 
     /// Reads up to 99 accounts in one bank, at `min_slot` or later.
@@ -94,11 +92,11 @@ impl RpcSource {
         let mut accounts = Vec::with_capacity(keys.len());
         for (key, account) in keys.iter().zip(&answer.value) {
             let account = account.as_ref().map(RawAccount::decode).transpose();
-            accounts.push(
-                account.map_err(|reason| RpcFailure::Malformed { reason: format!("{key}: {reason}") })?,
-            );
+            accounts
+                .push(account.map_err(|reason| RpcFailure::Malformed { reason: format!("{key}: {reason}") }));
         }
-        let time = accounts.pop().flatten().and_then(|clock| clock.unix_timestamp());
+        let clock = accounts.pop().and_then(Result::ok).flatten();
+        let time = clock.and_then(|clock| clock.unix_timestamp());
         let time = time.ok_or_else(|| RpcFailure::Malformed { reason: "no Clock sysvar".to_owned() })?;
         Ok(Answer { slot: answer.context.slot, sent, lag_ms: lag_ms(arrived, time), accounts })
     }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::roster::Attempt;
+use crate::core::time::Tick;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Barriers(BTreeMap<u64, Barrier>);
@@ -10,21 +11,27 @@ pub(super) struct Barriers(BTreeMap<u64, Barrier>);
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Barrier {
     accounts: Vec<Attempt>,
+    /// Until when its notification should have come, once it is acknowledged.
+    due: Option<Tick>,
     /// Where the server gives no answer, the canaries until one stands in.
     canaries_left: Option<u8>,
 }
 
 impl Barriers {
     pub(super) fn raise(&mut self, length: u64, accounts: Vec<Attempt>) {
-        self.0.insert(length, Barrier { accounts, canaries_left: None });
+        self.0.insert(length, Barrier { accounts, due: None, canaries_left: None });
     }
 
-    pub(super) fn contains(&self, length: u64) -> bool {
-        self.0.contains_key(&length)
+    /// Notes that the server has taken a barrier; `false` if there is no such barrier.
+    pub(super) fn acknowledged(&mut self, length: u64, due: Tick) -> bool {
+        let Some(barrier) = self.0.get_mut(&length) else { return false };
+        barrier.due = Some(due);
+        true
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+    /// When the next barrier is overdue.
+    pub(super) fn next_due(&self) -> Option<Tick> {
+        self.0.values().filter_map(|barrier| barrier.due).min()
     }
 
     /// The accounts behind a barrier that is passed; `None` if there is no such barrier.
@@ -39,9 +46,10 @@ impl Barriers {
         }
     }
 
-    /// The server ticks and ignores the barriers: the next canary stands in.
-    pub(super) fn overdue(&mut self) {
-        for barrier in self.0.values_mut() {
+    /// The server ticks and ignores the barriers that are due: the next canary stands in.
+    pub(super) fn overdue(&mut self, now: Tick) {
+        for barrier in self.0.values_mut().filter(|barrier| barrier.due.is_some_and(|due| due <= now)) {
+            barrier.due = None;
             barrier.canaries_left.get_or_insert(1);
         }
     }

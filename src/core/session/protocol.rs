@@ -17,9 +17,9 @@ use crate::core::{
 pub(crate) enum Subject {
     /// The Clock sysvar, for as long as the connection lives.
     Canary,
-    /// A watched account. A later attempt on one connection asks with parameters never used before, so that
-    /// it neither shares nor is ended with what is left of an earlier one.
-    Account { address: Pubkey, attempt: u32 },
+    /// A watched account. Where an earlier attempt was acknowledged on this connection, a later one asks with
+    /// parameters of its own, so that it neither shares nor is ended with what is left of the earlier one.
+    Account { address: Pubkey, attempt: u32, own_parameters: bool },
     /// The Clock sysvar once more, with a slice length that makes it a new entry in the server's queue.
     Barrier { length: u64 },
 }
@@ -90,6 +90,7 @@ pub(crate) enum Action {
     /// Put the account under the link's canaries.
     Cover {
         address: Pubkey,
+        watch: WatchId,
         generation: Generation,
     },
     /// Take one account from under them.

@@ -14,6 +14,9 @@ use crate::core::{audit::Audit, backoff::Backoff, observation::Slot, time::Tick}
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct WatchId(pub(crate) u64);
 
+/// Addresses remembered as acknowledged on one connection: past that, every subscribe has its own parameters.
+const MAX_KNOWN: usize = 65_536;
+
 /// One subscribe of one address on one connection.
 pub(crate) type Attempt = (Pubkey, u32);
 
@@ -44,7 +47,15 @@ struct Want {
     stage: Stage,
     /// Tells the subscribes of this address on this connection apart, across watches.
     attempt: u32,
+    /// Whether that subscribe asks with parameters of its own.
+    own_parameters: bool,
     backoff: Backoff,
+}
+
+impl Want {
+    fn subject(&self, address: Pubkey) -> Subject {
+        Subject::Account { address, attempt: self.attempt, own_parameters: self.own_parameters }
+    }
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -56,6 +67,10 @@ pub(super) struct Roster {
     in_flight: BTreeMap<Subject, Tick>,
     subscribed: usize,
     live: usize,
+    /// Addresses acknowledged on this connection, at some time.
+    known: BTreeSet<Pubkey>,
+    /// When the last answer to a subscribe came.
+    last_answer: Tick,
     /// Attempts of accounts wanted from now on start here: past all that were released on this connection.
     first_attempt: u32,
 }
@@ -72,23 +87,37 @@ impl Roster {
 
     /// Forgets the connection: nothing is under way, and everybody waits. With a `deadline`, the connection was
     /// lost for a subscribe that was not answered within it: whoever's that was waits as long again and
-    /// longer, so that it does not cost everybody the next connection at once.
+    /// longer each time, while the others are live; unless nobody was answered since, which is the server's.
     pub(super) fn restart(&mut self, now: Tick, deadline: Option<Duration>, random: &mut u64) {
         self.waiting.clear();
         self.acknowledged.clear();
+        self.known.clear();
         (self.subscribed, self.live, self.first_attempt) = (0, 0, 0);
         let in_flight = std::mem::take(&mut self.in_flight);
         for (address, want) in &mut self.wanted {
-            let subject = Subject::Account { address: *address, attempt: want.attempt };
+            let sent = in_flight.iter().find_map(|(subject, sent)| match subject {
+                Subject::Account { address: of, attempt, .. }
+                    if (of, *attempt) == (address, want.attempt) =>
+                {
+                    Some(*sent)
+                }
+                _ => None,
+            });
             want.attempt = 0;
-            if let (Some(sent), Some(deadline)) = (in_flight.get(&subject), deadline)
-                && now.since(*sent) >= deadline
-            {
-                want.stage = Stage::Refused { until: now.plus(deadline).plus(want.backoff.next(random)) };
+            if matches!(want.stage, Stage::Refused { until } if until > now) {
                 continue;
             }
+            if let (Some(sent), Some(deadline)) = (sent, deadline)
+                && now.since(sent) >= deadline
+                && self.last_answer >= sent
+            {
+                want.stage = Stage::Refused { until: now.plus(deadline).plus(want.backoff.next(random) * 4) };
+                continue;
+            }
+            if want.stage.subscribed() {
+                want.backoff.reset();
+            }
             want.stage = Stage::Waiting;
-            want.backoff.reset();
             self.waiting.insert(*address);
         }
     }
@@ -99,31 +128,37 @@ impl Roster {
 
     pub(super) fn want(&mut self, address: Pubkey, watch: WatchId, backoff: Backoff) {
         let attempt = self.first_attempt;
-        self.wanted.insert(address, Want { watch, stage: Stage::Waiting, attempt, backoff });
+        self.wanted
+            .insert(address, Want { watch, stage: Stage::Waiting, attempt, own_parameters: false, backoff });
         self.waiting.insert(address);
     }
 
-    /// Drops an account; the attempt to unsubscribe, if one is acknowledged. One still in flight is
-    /// unsubscribed when its answer comes.
-    pub(super) fn release(&mut self, address: &Pubkey) -> Option<u32> {
+    /// Drops an account; what to unsubscribe, if it is acknowledged. One still in flight is unsubscribed when
+    /// its answer comes.
+    pub(super) fn release(&mut self, address: &Pubkey) -> Option<Subject> {
         let want = self.wanted.remove(address)?;
         self.unqueue(address);
         self.first_attempt = self.first_attempt.max(want.attempt + 1);
         self.subscribed -= usize::from(want.stage.subscribed());
         self.live -= usize::from(want.stage.live());
-        want.stage.subscribed().then_some(want.attempt)
+        want.stage.subscribed().then(|| want.subject(*address))
     }
 
-    /// Starts an account's next attempt; the attempt to unsubscribe, if one is acknowledged.
-    pub(super) fn again(&mut self, address: &Pubkey) -> Option<u32> {
+    /// Has an account wait for its next attempt; what to unsubscribe, if it is acknowledged.
+    pub(super) fn again(&mut self, address: &Pubkey, until: Tick) -> Option<Subject> {
         let want = self.wanted.get_mut(address)?;
         if !want.stage.subscribed() {
             return None;
         }
-        let old = want.attempt;
+        let old = want.subject(*address);
         want.attempt += 1;
-        self.set(address, Stage::Waiting);
+        self.set(address, Stage::Refused { until });
         Some(old)
+    }
+
+    /// Remembers that a subscription of this address was acknowledged on this connection.
+    pub(super) fn remember(&mut self, address: Pubkey) {
+        self.known.insert(address);
     }
 
     pub(super) fn is_current(&self, address: &Pubkey, attempt: u32) -> bool {
@@ -151,6 +186,7 @@ impl Roster {
             }
             Stage::Acknowledged => {
                 self.acknowledged.insert(*address);
+                self.known.insert(*address);
             }
             _ => {}
         }
@@ -161,11 +197,12 @@ impl Roster {
         self.acknowledged.remove(address);
     }
 
-    pub(super) fn next_waiting(&mut self) -> Option<Attempt> {
+    pub(super) fn next_waiting(&mut self) -> Option<Subject> {
         let address = self.waiting.pop_first()?;
         let want = self.wanted.get_mut(&address)?;
         want.stage = Stage::Subscribing;
-        Some((address, want.attempt))
+        want.own_parameters = self.known.len() >= MAX_KNOWN || self.known.contains(&address);
+        Some(want.subject(address))
     }
 
     /// Whether more accounts may be acknowledged soon, and those that are should wait for them.
@@ -192,12 +229,17 @@ impl Roster {
     }
 
     /// Notes an answer; `false` where nothing was asked.
-    pub(super) fn answered(&mut self, subject: Subject) -> bool {
+    pub(super) fn answered(&mut self, subject: Subject, now: Tick) -> bool {
+        self.last_answer = now;
         self.in_flight.remove(&subject).is_some()
     }
 
-    pub(super) fn oldest_in_flight(&self) -> Option<Tick> {
-        self.in_flight.values().min().copied()
+    /// When the connection counts as deaf: so long after the oldest unanswered subscribe and after the last
+    /// answer, since a server may pace its answers; and long after the oldest in any case.
+    pub(super) fn unanswered_until(&self, deadline: Duration) -> Option<Tick> {
+        const PACED: u32 = 12;
+        let oldest = *self.in_flight.values().min()?;
+        Some(oldest.max(self.last_answer).plus(deadline).min(oldest.plus(deadline * PACED)))
     }
 
     pub(super) fn retry_at(&mut self, address: &Pubkey, now: Tick, random: &mut u64) -> Tick {
@@ -231,8 +273,15 @@ impl Roster {
         (rechecks, next)
     }
 
-    pub(super) fn next_audit(&self, audit: &mut Audit) -> Vec<Pubkey> {
-        audit.next(&self.wanted, |want| want.stage.live())
+    /// The live accounts to audit next. They have been live for a while: what went wrong before is forgotten.
+    pub(super) fn next_audit(&mut self, audit: &mut Audit) -> Vec<Pubkey> {
+        let due = audit.next(&self.wanted, |want| want.stage.live());
+        for address in &due {
+            if let Some(want) = self.wanted.get_mut(address) {
+                want.backoff.reset();
+            }
+        }
+        due
     }
 }
 
