@@ -92,6 +92,7 @@ macro_rules! local_only {
             rpc_faults: [
                 a_rate_limit_is_told_at_once_and_respected,
                 answers_that_do_not_fit_are_errors,
+                rpc_always_behind_the_link_still_verifies_what_is_quiet,
                 rpc_behind_the_tip_is_waited_for,
                 a_node_cut_off_from_its_cluster_serves_nothing_older,
                 a_slow_answer_still_answers,

@@ -106,6 +106,29 @@ pub(crate) async fn answers_that_do_not_fit_are_errors(world: &World<'_>) -> Out
     Ok(())
 }
 
+pub(crate) async fn rpc_always_behind_the_link_still_verifies_what_is_quiet(world: &World<'_>) -> Outcome {
+    let net = world.local()?;
+    let token = Token::plain(world).await?;
+    let wallet = Keypair::new().pubkey();
+    token.buy(world, &wallet, 100).await?;
+    net.faults().hold_rpc(8);
+    let verify_every = Duration::from_secs(1);
+    let builder = world.builder().verify_every(verify_every).audit_every(verify_every / 4);
+    let mirror = builder.start()?;
+    let reader = mirror.watch(token.target(&wallet))?;
+    world.holds(&reader, 100).await?;
+    // Nothing happens to the account, so that only RPC can verify it.
+    let checker = Checker::start(world, std::slice::from_ref(&reader), USUAL)?;
+    world.pass(verify_every * 3).await;
+    world.holds(&reader, 100).await?;
+    let age = reader.read().age().ok_or("no proof")?;
+    check!(age < verify_every * 2, "live all the time: {age:?} old");
+    let health = mirror.health();
+    equal!((health.reconnects, health.disputes, health.missed), (0, 0, 0), "an honest node");
+    checker.finish(world)?;
+    Ok(())
+}
+
 pub(crate) async fn rpc_behind_the_tip_is_waited_for(world: &World<'_>) -> Outcome {
     let net = world.local()?;
     for in_other_words in [false, true] {
