@@ -65,7 +65,7 @@ impl Reader {
     /// What memory holds now, if it was proved at most `max_age` ago: the sell path's read. Counted.
     ///
     /// # Errors
-    /// It was not; ask [`Mirror::balance`], which falls back to RPC.
+    /// It was not; ask [`Mirror::balance`](crate::Mirror::balance), which falls back to RPC.
     pub fn fresh(&self, max_age: Duration) -> Result<Balance, Stale> {
         let served = self.balance_of(self.read(), &Query::max_age(max_age), None, ServedFrom::Cache);
         self.count(served.is_ok());
