@@ -95,14 +95,7 @@ impl Roster {
         (self.subscribed, self.live, self.first_attempt) = (0, 0, 0);
         let in_flight = std::mem::take(&mut self.in_flight);
         for (address, want) in &mut self.wanted {
-            let sent = in_flight.iter().find_map(|(subject, sent)| match subject {
-                Subject::Account { address: of, attempt, .. }
-                    if (of, *attempt) == (address, want.attempt) =>
-                {
-                    Some(*sent)
-                }
-                _ => None,
-            });
+            let sent = in_flight.get(&want.subject(*address)).copied();
             want.attempt = 0;
             if matches!(want.stage, Stage::Refused { until } if until > now) {
                 continue;
