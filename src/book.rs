@@ -1,7 +1,7 @@
 //! The published records: one writer, wait-free readers.
 //!
-//! The writer publishes a record first and the link's evidence second; a reader loads the evidence first
-//! and the record second. Both carry the connection's generation, so a proof is never joined with a record
+//! The writer publishes a record first and the links' evidence second; a reader loads the evidence first
+//! and the record second. Both carry the connections' generations, so a proof is never joined with a record
 //! that it does not cover. (The other way round, superseded records were taken for proved.)
 
 mod publisher;
@@ -22,21 +22,23 @@ use tokio::sync::Notify;
 use crate::{
     clock::Clock,
     core::{
-        evidence::LinkEvidence,
-        freshness::{Policy, StaleReason, standing},
+        evidence::Evidence,
+        freshness::{Policy, StaleReason, look},
         ledger::Record,
         mint::Mint,
+        overlay::Shown,
+        reading::Reading,
     },
-    reading::Reading,
     stats::{Counter, Stats},
 };
-pub(crate) use publisher::{Shared, open};
+pub(crate) use publisher::{Publisher, Shared, open};
 
 /// One account, as readers see it.
 #[derive(Debug)]
 pub(crate) struct Cell {
     pub(crate) address: Pubkey,
     record: ArcSwapOption<Record>,
+    overlay: ArcSwapOption<Shown>,
     /// 0 while watched; else why it is not.
     ended: AtomicU8,
     /// Woken at each publication.
@@ -49,6 +51,18 @@ const UNWATCHED: u8 = 1;
 const STOPPED: u8 = 2;
 
 impl Cell {
+    fn new(address: Pubkey) -> Self {
+        Self {
+            address,
+            record: ArcSwapOption::empty(),
+            overlay: ArcSwapOption::empty(),
+            ended: AtomicU8::new(0),
+            changed: Notify::new(),
+            hits: Counter::default(),
+            misses: Counter::default(),
+        }
+    }
+
     fn end(&self, why: u8) {
         self.ended.store(why, Ordering::Release);
         self.changed.notify_waiters();
@@ -67,7 +81,7 @@ impl Cell {
 #[derive(Debug)]
 pub(crate) struct Book {
     accounts: ArcSwap<HashMap<Pubkey, Arc<Cell>>>,
-    evidence: ArcSwap<LinkEvidence>,
+    evidence: ArcSwap<Evidence>,
     /// Woken at each canary, and when a mint is read.
     pub(crate) proved: Notify,
     mints: ArcSwap<HashMap<Pubkey, Mint>>,
@@ -100,22 +114,14 @@ impl Book {
         }
     }
 
-    pub(crate) fn evidence(&self) -> LinkEvidence {
-        **self.evidence.load()
-    }
-
     /// Evidence first, record second, time last: see the module.
     pub(crate) fn read(&self, cell: &Cell) -> Reading {
-        let evidence = self.evidence.load();
-        let record = cell.record.load().as_deref().copied();
+        let (evidence, record) = look(|| self.evidence.load(), || cell.record.load().as_deref().copied());
+        let overlay = cell.overlay.load().as_deref().copied();
         let taken = self.clock.now();
-        Reading {
-            address: cell.address,
-            standing: record.map(|record| standing(&record, &evidence, taken, &self.policy)),
-            record,
-            taken,
-            ended: cell.ended(),
-        }
+        let mut reading = Reading::join(cell.address, &evidence, record, overlay, taken, &self.policy);
+        reading.ended = cell.ended();
+        reading
     }
 
     /// Hits and misses, of accounts watched now and before.

@@ -6,9 +6,19 @@ use solana_commitment_config::CommitmentLevel;
 use solana_rpc_client::nonblocking::rpc_client::RpcClient;
 
 use crate::{
-    core::{backoff::Backoff, evidence::FINALIZED_SETTLES, freshness::Policy, session::SessionSettings},
+    core::{
+        backoff::Backoff,
+        desk::BATCH,
+        engine::{EngineSettings, Mode},
+        evidence::FINALIZED_SETTLES,
+        freshness::Policy,
+        ledger::Rules,
+        observation::MAX_ENDPOINTS,
+        session::{Profile, SessionSettings},
+    },
     endpoint::Endpoint,
     error::ConfigError,
+    node::Node,
 };
 
 /// How a mirror is set up. Made by [`Mirror::builder`](crate::Mirror::builder), ended by
@@ -16,10 +26,15 @@ use crate::{
 #[derive(Clone)]
 #[must_use]
 pub struct Builder {
-    rpc_url: String,
-    ws_url: Option<String>,
-    headers: Vec<(String, String)>,
-    rpc_client: Option<Arc<RpcClient>>,
+    /// The one the builder began with; the others behind it.
+    node: Node,
+    more_nodes: Vec<Node>,
+    mode: Mode,
+    processed: bool,
+    max_connections: usize,
+    max_per_connection: usize,
+    subscribe_rate: u32,
+    refresh_every: Duration,
     commitment: CommitmentLevel,
     max_lag: Option<Duration>,
     selling_age: Duration,
@@ -37,34 +52,34 @@ pub struct Builder {
     update_buffer: usize,
 }
 
+/// What [`Builder::max_connections`] may be, at most.
+const MAX_CONNECTIONS: usize = 100;
+
 /// The settings, checked.
 pub(crate) struct Settings {
-    pub(crate) endpoint: Endpoint,
-    pub(crate) rpc_client: Option<Arc<RpcClient>>,
+    pub(crate) endpoints: Vec<(Endpoint, Option<Arc<RpcClient>>)>,
     pub(crate) commitment: CommitmentLevel,
-    pub(crate) policy: Policy,
-    pub(crate) session: SessionSettings,
-    pub(crate) max_lag: Duration,
+    pub(crate) engine: EngineSettings,
     pub(crate) selling_age: Duration,
     pub(crate) general_age: Duration,
     pub(crate) rpc_timeout: Duration,
     pub(crate) read_deadline: Duration,
     pub(crate) health_interval: Duration,
-    pub(crate) max_accounts: usize,
     pub(crate) max_pending_reads: usize,
     pub(crate) update_buffer: usize,
 }
 
-/// A batch of `getMultipleAccounts`: 100 keys, one of which is the Clock.
-pub(crate) const BATCH: usize = 99;
-
 impl Builder {
     pub(crate) fn new(rpc_url: String) -> Self {
         Self {
-            rpc_url,
-            ws_url: None,
-            headers: Vec::new(),
-            rpc_client: None,
+            node: Node::new(rpc_url),
+            more_nodes: Vec::new(),
+            mode: Mode::default(),
+            processed: false,
+            max_connections: 10,
+            max_per_connection: 1_000,
+            subscribe_rate: 200,
+            refresh_every: Duration::from_secs(3),
             commitment: CommitmentLevel::Confirmed,
             max_lag: None,
             selling_age: Duration::from_secs(30),
@@ -86,21 +101,73 @@ impl Builder {
     /// The node's WebSocket URL. Left out, it is derived from the RPC URL as Solana's CLI does it: an
     /// explicit port is followed by the next one; without one, the same authority.
     pub fn ws_url(mut self, url: impl Into<String>) -> Self {
-        self.ws_url = Some(url.into());
+        self.node = self.node.ws_url(url);
         self
     }
 
     /// An extra HTTP header for the WebSocket handshake, and for RPC unless [`rpc_client`](Self::rpc_client)
     /// is given: hosted nodes may want their key there.
     pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
-        self.headers.push((name.into(), value.into()));
+        self.node = self.node.header(name, value);
         self
     }
 
     /// The bot's own RPC client, instead of one made from the RPC URL. It keeps its own bounds: retries,
     /// timeouts (each call is cut at [`rpc_timeout`](Self::rpc_timeout) all the same) and answer sizes.
     pub fn rpc_client(mut self, client: Arc<RpcClient>) -> Self {
-        self.rpc_client = Some(client);
+        self.node = self.node.rpc_client(client);
+        self
+    }
+
+    /// What kind of node it is; by default it is found out.
+    pub fn profile(mut self, profile: Profile) -> Self {
+        self.node = self.node.profile(profile);
+        self
+    }
+
+    /// One more node, less preferred than those before; four in all, at most.
+    pub fn node(mut self, node: Node) -> Self {
+        self.more_nodes.push(node);
+        self
+    }
+
+    /// How several nodes are used: [`Mode::Failover`] (the default) or [`Mode::Race`].
+    pub fn mode(mut self, mode: Mode) -> Self {
+        self.mode = mode;
+        self
+    }
+
+    /// Whether the processed bank is shown beside what is confirmed ([`Reading::processed`](crate::Reading::processed),
+    /// [`Update::Processed`](crate::Update::Processed)): a hint some 300 ms earlier, which may be taken back, and is
+    /// never served as a balance. It costs each connection a twin. Off by default.
+    pub fn processed(mut self, shown: bool) -> Self {
+        self.processed = shown;
+        self
+    }
+
+    /// Connections to one node, at most. 10: with the default of [`max_per_connection`](Self::max_per_connection)
+    /// enough for the default of [`max_accounts`](Self::max_accounts). Accounts beyond that are served by TTL and RPC.
+    pub fn max_connections(mut self, limit: usize) -> Self {
+        self.max_connections = limit;
+        self
+    }
+
+    /// Accounts subscribed on one connection, at most. 1 000, a limit that hosted nodes commonly set.
+    pub fn max_per_connection(mut self, limit: usize) -> Self {
+        self.max_per_connection = limit;
+        self
+    }
+
+    /// Subscribes sent a second on one connection, at most, after a first burst of 64. 200.
+    pub fn subscribe_rate(mut self, rate: u32) -> Self {
+        self.subscribe_rate = rate;
+        self
+    }
+
+    /// How often an account that no live link proves is read by RPC, in batches of 99, so that readers go on finding
+    /// something fresh in memory. 3 s; up to ten times as long while the node refuses.
+    pub fn refresh_every(mut self, interval: Duration) -> Self {
+        self.refresh_every = interval;
         self
     }
 
@@ -224,6 +291,7 @@ impl Builder {
             ("read_deadline", self.read_deadline),
             ("reconnect_cap", self.reconnect_cap),
             ("health_interval", self.health_interval),
+            ("refresh_every", self.refresh_every),
         ] {
             if !(Duration::from_millis(1)..=Duration::from_secs(86_400)).contains(&value) {
                 let value = format!("{value:?}");
@@ -234,11 +302,22 @@ impl Builder {
             ("max_accounts", self.max_accounts),
             ("max_pending_reads", self.max_pending_reads),
             ("update_buffer", self.update_buffer),
+            ("max_per_connection", self.max_per_connection),
+            ("subscribe_rate", self.subscribe_rate as usize),
         ] {
             if !(1..=1_000_000).contains(&value) {
                 let value = value.to_string();
                 return Err(ConfigError::Range { name, value, range: "between 1 and 1 000 000" });
             }
+        }
+        if !(1..=MAX_CONNECTIONS).contains(&self.max_connections) {
+            let value = self.max_connections.to_string();
+            return Err(ConfigError::Range { name: "max_connections", value, range: "between 1 and 100" });
+        }
+        let nodes: Vec<Node> = std::iter::once(self.node).chain(self.more_nodes).collect();
+        if nodes.len() > MAX_ENDPOINTS {
+            let value = nodes.len().to_string();
+            return Err(ConfigError::Range { name: "node", value, range: "at most four times in all" });
         }
         if self.audit_every > self.verify_every / 2 {
             let value = format!("{:?}", self.audit_every);
@@ -264,34 +343,51 @@ impl Builder {
                 range: "at least 2 s: the chain's clock has whole seconds",
             });
         }
-        Ok(Settings {
-            endpoint: Endpoint::new(&self.rpc_url, self.ws_url.as_deref(), &self.headers)?,
-            rpc_client: self.rpc_client,
-            commitment: self.commitment,
-            policy: Policy { canary_deadline: self.canary_deadline, verify_every: self.verify_every },
-            session: SessionSettings {
-                connect_timeout: self.connect_timeout,
-                // A server that acknowledges later than it may tick is as dead as one that does not tick.
-                subscribe_deadline: self.canary_deadline.max(Duration::from_secs(5)),
-                canary_deadline: self.canary_deadline,
-                max_lag,
-                // Hosted nodes close connections that are idle for 60 s.
-                keepalive: Duration::from_secs(30),
-                audit_every: self.audit_every,
-                audit_batch: BATCH,
-                settled_after: if finalized { FINALIZED_SETTLES } else { 0 },
-                // Longer than it takes a subscribe that is never answered to cost the connection.
-                healthy_after: Duration::from_secs(8),
-                backoff: Backoff::new(Duration::from_millis(250).min(self.reconnect_cap), self.reconnect_cap),
-                in_flight: 64,
-            },
+        let policy = Policy { canary_deadline: self.canary_deadline, verify_every: self.verify_every };
+        let session = SessionSettings {
+            connect_timeout: self.connect_timeout,
+            // A server that acknowledges later than it may tick is as dead as one that does not tick.
+            subscribe_deadline: self.canary_deadline.max(Duration::from_secs(5)),
+            canary_deadline: self.canary_deadline,
             max_lag,
+            // Hosted nodes close connections that are idle for 60 s.
+            keepalive: Duration::from_secs(30),
+            audit_every: self.audit_every,
+            audit_batch: BATCH,
+            settled_after: if finalized { FINALIZED_SETTLES } else { 0 },
+            // Longer than it takes a subscribe that is never answered to cost the connection.
+            healthy_after: Duration::from_secs(8),
+            backoff: Backoff::new(Duration::from_millis(250).min(self.reconnect_cap), self.reconnect_cap),
+            in_flight: 64,
+            subscribe_rate: self.subscribe_rate,
+            profile: Profile::default(),
+        };
+        let profiles = nodes.iter().map(|node| node.profile).collect();
+        let endpoints = nodes.into_iter().map(|node| Ok((node.endpoint()?, node.rpc_client)));
+        Ok(Settings {
+            endpoints: endpoints.collect::<Result<_, ConfigError>>()?,
+            commitment: self.commitment,
+            engine: EngineSettings {
+                session,
+                rules: Rules { absence_twice: finalized, verify_every: self.verify_every },
+                policy,
+                endpoints: profiles,
+                mode: self.mode,
+                max_links: self.max_connections,
+                max_per_link: self.max_per_connection,
+                max_accounts: self.max_accounts,
+                // Room for the links' own asks, which come in batches, beside one of each caller that may wait.
+                max_asks: self.max_pending_reads + 4 * self.max_accounts + 1_024,
+                max_lag,
+                refresh_every: self.refresh_every,
+                patience: self.rpc_timeout,
+                processed: self.processed,
+            },
             selling_age: self.selling_age,
             general_age: self.general_age,
             rpc_timeout: self.rpc_timeout,
             read_deadline: self.read_deadline,
             health_interval: self.health_interval,
-            max_accounts: self.max_accounts,
             max_pending_reads: self.max_pending_reads,
             update_buffer: self.update_buffer,
         })
@@ -325,7 +421,7 @@ mod tests {
         let settings = builder().validate().expect("defaults");
         assert_eq!((settings.selling_age.as_secs(), settings.general_age.as_secs()), (30, 300));
         let finalized = builder().commitment(CommitmentLevel::Finalized).validate().expect("finalized");
-        assert!(finalized.max_lag > settings.max_lag);
+        assert!(finalized.engine.max_lag > settings.engine.max_lag);
     }
 
     #[test]

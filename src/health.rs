@@ -2,14 +2,18 @@
 
 use std::{sync::Arc, time::Duration};
 
-use arc_swap::ArcSwap;
 use tokio::sync::watch;
 use tracing::info;
 
 use crate::{
-    book::Book,
-    core::{observation::Slot, session::LinkPhase, time::Tick},
-    link::LinkStatus,
+    book::{Book, Publisher, Shared},
+    core::{
+        engine::Role,
+        observation::{EndpointId, LinkId, Slot},
+        session::{Capabilities, LinkPhase},
+        time::Tick,
+    },
+    report::LinkReport,
 };
 
 /// A snapshot of how the mirror is.
@@ -17,7 +21,7 @@ use crate::{
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Health {
-    /// Where the link stands. It is what the session decided, not what a connect once promised.
+    /// Where the best node in use stands. It is what the sessions decided, not what a connect once promised.
     #[cfg_attr(feature = "serde", serde(serialize_with = "phase_name"))]
     pub phase: LinkPhase,
     /// For how long, in milliseconds.
@@ -63,6 +67,48 @@ pub struct Health {
     pub missed: u64,
     /// Subscriptions that the server refused.
     pub refused: u64,
+    /// Accounts invalidated by the bot.
+    pub invalidations: u64,
+    /// Nodes not believed for a while, for slots ahead of what time allows or for another chain.
+    pub quarantines: u64,
+    /// How often the chain began anew.
+    pub resets: u64,
+    /// Each node by itself, in the order given.
+    pub nodes: Vec<NodeHealth>,
+}
+
+/// How one node is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct NodeHealth {
+    /// Its WebSocket URL, without what may be a key.
+    pub url: String,
+    /// Whether it is in use.
+    pub enabled: bool,
+    /// Whether it is not believed for now: in quarantine, or on another chain.
+    pub paused: bool,
+    /// Where the worst of its connections in use stands.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "phase_name"))]
+    pub phase: LinkPhase,
+    /// For how long, in milliseconds.
+    pub phase_ms: u64,
+    /// Connections open.
+    pub connections: usize,
+    /// Accounts whose subscription it acknowledged.
+    pub acknowledged: usize,
+    /// Accounts that its links prove.
+    pub live: usize,
+    /// The slot of its newest canary.
+    pub slot: Option<Slot>,
+    /// Wall time less the chain's own at that canary, in milliseconds.
+    pub chain_lag_ms: Option<i64>,
+    /// Whether its canary ticks; `None` where that is not known yet.
+    pub canary: Option<bool>,
+    /// Whether it tells subscriptions of different slices apart; `None` where that is not known yet.
+    pub slices: Option<bool>,
+    /// What failed last on its connections. Without credentials.
+    pub last_error: Option<String>,
 }
 
 #[cfg(feature = "serde")]
@@ -70,25 +116,88 @@ fn phase_name<S: serde::Serializer>(phase: &LinkPhase, serializer: S) -> Result<
     serializer.serialize_str(phase.name())
 }
 
+/// From the worst to the best.
+fn rank(phase: LinkPhase) -> u8 {
+    match phase {
+        LinkPhase::Stopped => 0,
+        LinkPhase::Parked => 1,
+        LinkPhase::Waiting => 2,
+        LinkPhase::Connecting => 3,
+        LinkPhase::Lagging => 4,
+        LinkPhase::Probing => 5,
+        LinkPhase::Unproven => 6,
+        LinkPhase::Live => 7,
+    }
+}
+
+impl NodeHealth {
+    fn of(id: EndpointId, publisher: &Publisher, now: Tick) -> Self {
+        let (engine, reports) = (publisher.engine(), &publisher.reports);
+        let (enabled, paused) = engine.endpoints();
+        let mine = |(_, report): &(LinkId, &LinkReport)| report.endpoint == id && report.role == Role::Mirror;
+        let links: Vec<(LinkId, &LinkReport)> = (0..).map(LinkId).zip(&reports.links).filter(mine).collect();
+        let parked = |report: &LinkReport| report.phase == LinkPhase::Parked;
+        let used = links.iter().filter(|(_, report)| !parked(report));
+        let worst = used.clone().map(|(_, report)| *report).min_by_key(|report| rank(report.phase));
+        let newest = links.iter().filter_map(|(_, report)| report.canary).max_by_key(|(slot, _)| *slot);
+        let mut health = Self {
+            url: reports.url(id).to_owned(),
+            enabled: enabled.contains(&id),
+            paused: paused.contains(&id),
+            phase: worst.map_or(LinkPhase::Parked, |report| report.phase),
+            phase_ms: worst.map_or(0, |report| millis(now.since(report.since))),
+            connections: 0,
+            acknowledged: 0,
+            live: 0,
+            slot: newest.map(|(slot, _)| slot),
+            chain_lag_ms: newest.map(|(_, lag)| lag),
+            canary: None,
+            slices: None,
+            last_error: links.iter().find_map(|(_, report)| report.last_error.clone()),
+        };
+        for (link, report) in used {
+            let Some((phase, (acknowledged, live), Capabilities { canary, slices, .. })) = engine.link(*link)
+            else {
+                continue;
+            };
+            health.connections += usize::from(rank(phase) >= rank(LinkPhase::Lagging));
+            health.acknowledged += acknowledged;
+            health.live += live;
+            health.canary = health.canary.or(canary);
+            health.slices = health.slices.or(slices);
+            if health.last_error.is_none() {
+                health.last_error.clone_from(&report.last_error);
+            }
+        }
+        health
+    }
+}
+
 impl Health {
-    pub(crate) fn of(book: &Book, status: &LinkStatus) -> Self {
+    pub(crate) fn of(book: &Book, publisher: &Publisher) -> Self {
         let now = book.clock.now();
-        let evidence = book.evidence();
         let stats = &book.stats;
         let (hits, misses) = book.served();
+        let nodes: Vec<NodeHealth> = (0..publisher.reports.urls.len())
+            .filter_map(|place| Some(NodeHealth::of(EndpointId(u8::try_from(place).ok()?), publisher, now)))
+            .collect();
+        let mut in_use = nodes.iter().filter(|node| node.enabled);
+        // The first of the best.
+        let best = in_use.clone().rev().max_by_key(|node| rank(node.phase)).or_else(|| nodes.first());
+        let arrived = publisher.engine().evidence().links.iter().map(|link| link.arrived).max();
         Self {
-            phase: status.phase,
-            phase_ms: millis(now.since(status.since)),
-            canary_age_ms: (evidence.arrived != Tick::NEVER).then(|| millis(now.since(evidence.arrived))),
-            chain_lag_ms: status.canary.map(|(_, lag)| lag),
-            slot: status.canary.map(|(slot, _)| slot),
+            phase: best.map_or(LinkPhase::Stopped, |node| node.phase),
+            phase_ms: best.map_or(0, |node| node.phase_ms),
+            canary_age_ms: arrived.filter(|tick| *tick != Tick::NEVER).map(|tick| millis(now.since(tick))),
+            chain_lag_ms: best.and_then(|node| node.chain_lag_ms),
+            slot: best.and_then(|node| node.slot),
             wanted: book.cells().len(),
-            acknowledged: status.acknowledged,
-            live: status.live,
+            acknowledged: in_use.clone().map(|node| node.acknowledged).max().unwrap_or(0),
+            live: in_use.by_ref().map(|node| node.live).max().unwrap_or(0),
             connects: stats.connects.get(),
             reconnects: stats.connects.get().saturating_sub(1),
             losses: stats.losses.get(),
-            last_error: status.last_error.clone(),
+            last_error: publisher.reports.last_error.clone(),
             hits,
             misses,
             fallbacks: stats.fallbacks.get(),
@@ -99,6 +208,10 @@ impl Health {
             disputes: stats.disputes.get(),
             missed: stats.missed.get(),
             refused: stats.refused.get(),
+            invalidations: stats.invalidations.get(),
+            quarantines: stats.quarantines.get(),
+            resets: stats.resets.get(),
+            nodes,
         }
     }
 
@@ -129,7 +242,7 @@ fn millis(duration: Duration) -> u64 {
 /// Logs a line at each interval until told to stop.
 pub(crate) async fn run(
     book: Arc<Book>,
-    status: Arc<ArcSwap<LinkStatus>>,
+    shared: Arc<Shared>,
     interval: Duration,
     mut stop: watch::Receiver<()>,
 ) {
@@ -139,7 +252,10 @@ pub(crate) async fn run(
     loop {
         tokio::select! {
             _ = stop.changed() => return,
-            _ = interval.tick() => Health::of(&book, &status.load()).log(),
+            _ = interval.tick() => {
+                let health = Health::of(&book, &shared.lock());
+                health.log();
+            }
         }
     }
 }

@@ -6,33 +6,36 @@ mod config;
 mod core;
 mod endpoint;
 mod error;
-mod fallback;
 mod health;
 mod link;
 mod mirror;
+mod node;
 mod reader;
-mod reading;
+mod report;
 mod source;
 mod stats;
+mod supervisor;
 mod target;
 mod updates;
 mod wire;
 
 pub use config::Builder;
 pub use core::{
+    engine::Mode,
     freshness::{Freshness, StaleReason},
     mint::{Mint, UiScale},
     observation::{Origin, Slot},
-    session::LinkPhase,
+    reading::{Floor, Query, Reading},
+    session::{LinkPhase, Profile},
     state::AccountState,
     token::{Delegate, Extensions, NotToken, TokenAccount, TokenProgram},
 };
 pub use error::{ConfigError, ReadError, RpcFailure, Stale, WaitError, WatchError};
-pub use health::Health;
+pub use health::{Health, NodeHealth};
 pub use mirror::Mirror;
+pub use node::Node;
 pub use reader::{Balance, Reader, ServedFrom};
-pub use reading::{Floor, Query, Reading};
 pub use solana_commitment_config::CommitmentLevel;
 pub use solana_pubkey::Pubkey;
 pub use target::Target;
-pub use updates::{AccountUpdate, Update, Updates};
+pub use updates::{AccountUpdate, ProcessedUpdate, Update, Updates};

@@ -8,34 +8,48 @@ use std::{
     time::Duration,
 };
 
-use arc_swap::ArcSwap;
 use futures::FutureExt;
 use solana_commitment_config::CommitmentLevel;
 use solana_pubkey::Pubkey;
-use tokio::{
-    runtime::Handle,
-    sync::{oneshot, watch},
-    task::JoinHandle,
-};
+use tokio::{runtime::Handle, sync::watch, task::JoinHandle};
 
 use crate::{
     book::{self, Book, Cell, Shared},
     clock::Clock,
     config::Builder,
-    core::{freshness::StaleReason, mint::Mint, session::Session, time::Tick},
+    core::{
+        desk::{Ask, AskId},
+        engine::Role,
+        freshness::StaleReason,
+        mint::Mint,
+        reading::{Floor, Query, Reading},
+        time::Tick,
+    },
+    endpoint::Redacted,
     error::{ConfigError, ReadError, RpcFailure, WatchError},
-    fallback::{self, Ask, Fallback, Untaken},
     health::{self, Health},
-    link::{Link, LinkStatus},
+    link::Link,
     reader::{Balance, Reader, ServedFrom},
-    reading::{Query, Reading},
     source::rpc::RpcSource,
+    supervisor,
     target::Target,
     updates::Updates,
 };
 
 /// How long shutting down may take before it is left to itself.
 const GOODBYE: Duration = Duration::from_secs(2);
+
+/// A caller's ask, given up when dropped.
+struct Asked<'a> {
+    shared: &'a Shared,
+    id: AskId,
+}
+
+impl Drop for Asked<'_> {
+    fn drop(&mut self) {
+        self.shared.lock().cancel(self.id);
+    }
+}
 
 /// How soon RPC is asked again where its answer did not do: a quarter of a slot.
 const ASK_AGAIN: Duration = Duration::from_millis(100);
@@ -50,8 +64,6 @@ pub struct Mirror {
 struct Inner {
     shared: Arc<Shared>,
     book: Arc<Book>,
-    fallback: Fallback,
-    status: Arc<ArcSwap<LinkStatus>>,
     stop: watch::Sender<()>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
     commitment: CommitmentLevel,
@@ -105,6 +117,13 @@ impl Mirror {
     /// The reader of a watched account.
     pub fn reader(&self, address: &Pubkey) -> Option<Reader> {
         self.inner.book.cell(address).map(|cell| self.reader_of(cell))
+    }
+
+    /// Doubts what is known of an account: a sell failed, a verification did not match. The next read of it needs an RPC
+    /// answer to a request sent after this call, not older than what was known, and of `floor` or later if given
+    /// (the failed transaction's slot); no notification and no canary does. `false` if it is not watched.
+    pub fn invalidate(&self, address: &Pubkey, floor: Option<Floor>) -> bool {
+        self.inner.shared.lock().invalidate(address, floor.map_or(0, Floor::slot))
     }
 
     /// What memory holds of a watched account: one hash lookup more than a [`Reader`].
@@ -163,19 +182,21 @@ impl Mirror {
         };
         let mut met = pin!(met);
         loop {
-            let (reply, answer) = oneshot::channel();
-            let ask = Ask {
+            let ask = |reply| Ask {
                 address: reader.address(),
                 min_slot: query.floor.map_or(0, |floor| floor.slot()),
                 not_before: asked.minus(query.max_age),
                 urgent: true,
-                reply: Some(reply),
+                reply,
                 patience: inner.book.clock.now().plus(inner.rpc_timeout),
+                avoid: None,
             };
-            inner.fallback.ask(vec![ask]).map_err(|untaken| match untaken {
-                Untaken::Full => ReadError::Busy { limit: inner.max_pending },
-                Untaken::Stopped => ReadError::Stopped,
-            })?;
+            let asked_rpc = inner.shared.lock().ask(ask);
+            let Ok((id, answer)) = asked_rpc else {
+                return Err(ReadError::Busy { limit: inner.max_pending });
+            };
+            // A caller that goes away waits for nothing any more, and keeps no place.
+            let _asked = Asked { shared: &inner.shared, id };
             let failure: Option<RpcFailure> = tokio::select! {
                 biased;
                 balance = &mut met => return balance,
@@ -235,7 +256,7 @@ impl Mirror {
 
     /// How the mirror is.
     pub fn health(&self) -> Health {
-        Health::of(&self.inner.book, &self.inner.status.load())
+        Health::of(&self.inner.book, &self.inner.shared.lock())
     }
 
     /// Closes the connection and ends every task; within two seconds also where the server is deaf. Every
@@ -272,38 +293,36 @@ impl Builder {
         let settings = self.validate()?;
         let runtime = Handle::try_current().map_err(|_| ConfigError::NoRuntime)?;
         let clock = Clock::new();
-        let rpc = Arc::new(RpcSource::new(&settings, clock.clone())?);
-        let finalized = settings.commitment == CommitmentLevel::Finalized;
-        let now = clock.now();
-        let (shared, book) =
-            book::open(clock, settings.policy, settings.max_accounts, settings.update_buffer, finalized);
+        let mut rpcs = Vec::new();
+        for (endpoint, client) in &settings.endpoints {
+            rpcs.push(Arc::new(RpcSource::new(endpoint, client.clone(), &settings, clock.clone())?));
+        }
+        let urls =
+            settings.endpoints.iter().map(|(endpoint, _)| Redacted(&endpoint.ws).to_string()).collect();
+        let (shared, book) = book::open(clock, settings.engine.clone(), seed(), settings.update_buffer, urls);
         let shared = Arc::new(shared);
-        let status = Arc::new(ArcSwap::from_pointee(LinkStatus::new(now)));
-        // Room for the link's own asks, which come in batches, beside one of each caller that may wait.
-        let (fallback, queue) = Fallback::new(settings.max_pending_reads + 1_024);
         let (stop, stopped) = watch::channel(());
-        let link = Link::new(
-            &settings,
-            Session::new(settings.session.clone(), seed(), now),
-            shared.clone(),
-            book.clone(),
-            fallback.clone(),
-            status.clone(),
-        );
-        let reads =
-            fallback::run(rpc, shared.clone(), book.clone(), settings.max_lag, queue, stopped.clone());
-        let report = health::run(book.clone(), status.clone(), settings.health_interval, stopped.clone());
-        let tasks = vec![
-            runtime.spawn(guarded("link", shared.clone(), link.run(stopped))),
-            runtime.spawn(guarded("fallback", shared.clone(), reads)),
-            runtime.spawn(guarded("health", shared.clone(), report)),
-        ];
+        let mut tasks = Vec::new();
+        let places: Vec<_> =
+            shared.lock().engine().links().map(|(id, endpoint, role, _)| (id, endpoint, role)).collect();
+        for (id, endpoint, role) in places {
+            let place = usize::from(endpoint.0);
+            let commitment = match role {
+                Role::Mirror => settings.commitment,
+                Role::Processed => CommitmentLevel::Processed,
+            };
+            let (endpoint, rpc) = (settings.endpoints[place].0.clone(), rpcs[place].clone());
+            let link = Link::new(id, shared.clone(), book.clone(), rpc, endpoint, commitment);
+            tasks.push(runtime.spawn(guarded("link", shared.clone(), link.run(stopped.clone()))));
+        }
+        let supervisor = supervisor::run(rpcs, shared.clone(), book.clone(), stopped.clone());
+        let report = health::run(book.clone(), shared.clone(), settings.health_interval, stopped);
+        tasks.push(runtime.spawn(guarded("supervisor", shared.clone(), supervisor)));
+        tasks.push(runtime.spawn(guarded("health", shared.clone(), report)));
         Ok(Mirror {
             inner: Arc::new(Inner {
                 shared,
                 book,
-                fallback,
-                status,
                 stop,
                 tasks: Mutex::new(tasks),
                 commitment: settings.commitment,

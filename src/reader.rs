@@ -6,9 +6,13 @@ use solana_pubkey::Pubkey;
 
 use crate::{
     book::{Book, Cell},
-    core::{observation::Slot, state::AccountState, time::Tick},
-    error::{Stale, WaitError},
-    reading::{Query, Reading},
+    core::{
+        observation::Slot,
+        reading::{Query, Reading, Stale},
+        state::AccountState,
+        time::Tick,
+    },
+    error::WaitError,
 };
 
 /// From where a balance was served.

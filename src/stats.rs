@@ -27,6 +27,9 @@ pub(crate) struct Stats {
     pub(crate) missed: Counter,
     pub(crate) refused: Counter,
     pub(crate) fallbacks: Counter,
+    pub(crate) invalidations: Counter,
+    pub(crate) quarantines: Counter,
+    pub(crate) resets: Counter,
     pub(crate) rpc_calls: Counter,
     pub(crate) rpc_failures: Counter,
     /// Hits and misses of accounts no longer watched.

@@ -17,7 +17,7 @@ use solana_pubsub_client::nonblocking::pubsub_client::PubsubClient;
 use tokio::sync::oneshot;
 
 use crate::{
-    core::session::Subject,
+    core::session::{Subject, order_turn},
     source::pubsub::{self, Event},
 };
 
@@ -31,6 +31,9 @@ pub(crate) enum Turn {
     Events(Vec<(Subject, Event)>),
     /// A subscription ended that nobody had stopped: so the connection has.
     Ended,
+    /// The canary ended alone, when a barrier was acknowledged: the server gave both one id, and the client keeps
+    /// only the later subscription of an id.
+    CanaryReplaced,
     /// More than can be drained.
     Flooded,
 }
@@ -84,6 +87,20 @@ struct Streams {
     others: Vec<Subscription>,
     /// A subscription ended unasked; told once all that came before is.
     ended: bool,
+    /// The same of the canary, with what it may mean.
+    canary_end: Option<CanaryEnd>,
+    /// A barrier was acknowledged in the last turn.
+    barrier_taken: bool,
+}
+
+#[derive(Clone, Copy)]
+enum CanaryEnd {
+    /// The connection's.
+    Lost,
+    /// A barrier came in its place, unless other streams turn out to have ended with it.
+    Suspected,
+    /// No other has.
+    Replaced,
 }
 
 impl Streams {
@@ -113,29 +130,49 @@ impl Streams {
     }
 
     fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<Turn> {
-        let mut canaries = Vec::new();
         let mut events = Vec::new();
+        let mut canary_ended = false;
         if let Some(canary) = &mut self.canary {
-            self.ended |= canary.drain(cx, &mut canaries);
+            canary_ended = canary.drain(cx, &mut events);
         }
         for subscription in &mut self.others {
             self.ended |= subscription.drain(cx, &mut events);
         }
-        if canaries.len() + events.len() > MAX_TURN {
+        if events.len() > MAX_TURN {
             return Poll::Ready(Turn::Flooded);
         }
         self.others.retain(|subscription| !subscription.over);
-        // Answers last: what they start must not take a canary from before them for one from behind.
-        let (mut told, mut answers): (Vec<_>, Vec<_>) =
-            events.into_iter().partition(|(_, event)| matches!(event, Event::Notified(_)));
-        told.append(&mut canaries);
-        told.append(&mut answers);
-        if !told.is_empty() {
-            Poll::Ready(Turn::Events(told))
+        let barrier_taken =
+            events.iter().any(|event| matches!(event, (Subject::Barrier { .. }, Event::Acknowledged)));
+        if canary_ended {
+            let by_barrier = barrier_taken || self.barrier_taken;
+            self.canary_end = Some(if by_barrier { CanaryEnd::Suspected } else { CanaryEnd::Lost });
+        }
+        if !events.is_empty() {
+            self.barrier_taken = barrier_taken;
+            order_turn(&mut events, Event::is_answer);
+            Poll::Ready(Turn::Events(events))
         } else if self.ended {
             Poll::Ready(Turn::Ended)
         } else {
-            Poll::Pending
+            self.poll_canary_end(cx)
+        }
+    }
+}
+
+impl Streams {
+    /// Where a barrier may have taken the canary's place, a second look: when the connection is lost, all
+    /// streams end, and not all at once.
+    fn poll_canary_end(&mut self, cx: &mut Context<'_>) -> Poll<Turn> {
+        match self.canary_end {
+            None => Poll::Pending,
+            Some(CanaryEnd::Lost) => Poll::Ready(Turn::Ended),
+            Some(CanaryEnd::Replaced) => Poll::Ready(Turn::CanaryReplaced),
+            Some(CanaryEnd::Suspected) => {
+                self.canary_end = Some(CanaryEnd::Replaced);
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
         }
     }
 }
@@ -259,6 +296,44 @@ mod tests {
         living.try_send(notified(2)).expect("room");
         drop(living);
         assert_eq!(slots(streams.turn().await), [(account(2), 2)], "what came before the end is told");
+        assert!(matches!(streams.turn().await, Turn::Ended));
+    }
+
+    #[tokio::test]
+    async fn a_canary_that_ends_alone_beside_a_new_barrier_was_replaced_by_it() {
+        let barrier = Subject::Barrier { length: 99 };
+        // Whether the canary's end shows in the turn of the barrier's answer, in the next one, or after that.
+        for (turns, replaced) in [(0, true), (1, true), (2, false)] {
+            let mut streams = Streams::default();
+            let (canary, _stop) = subscribe(&mut streams, Subject::Canary);
+            let (other, _stop) = subscribe(&mut streams, account(1));
+            let (taken, _stop) = subscribe(&mut streams, barrier);
+            let mut canary = Some(canary);
+            taken.try_send(Event::Acknowledged).expect("room");
+            for turn in 0..=turns {
+                if turn == turns {
+                    canary.take();
+                }
+                other.try_send(notified(turn)).expect("room");
+                let Turn::Events(_) = streams.turn().await else { panic!("what came before it is told") };
+            }
+            let end = streams.turn().await;
+            assert_eq!(matches!(end, Turn::CanaryReplaced), replaced, "{turns}: {end:?}");
+            assert_eq!(matches!(end, Turn::Ended), !replaced, "{turns}: {end:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_connection_lost_beside_a_new_barrier_is_lost_whichever_stream_shows_it_first() {
+        let mut streams = Streams::default();
+        let (canary, _stop) = subscribe(&mut streams, Subject::Canary);
+        let (other, _stop) = subscribe(&mut streams, account(1));
+        let (taken, _stop) = subscribe(&mut streams, Subject::Barrier { length: 99 });
+        taken.try_send(Event::Acknowledged).expect("room");
+        drop(canary);
+        assert!(matches!(streams.turn().await, Turn::Events(_)));
+        assert!(streams.turn().now_or_never().is_none(), "a second look is due");
+        drop(other);
         assert!(matches!(streams.turn().await, Turn::Ended));
     }
 

@@ -1,68 +1,68 @@
-//! The writer: the wanted set, every account's ledger, and what the link and the fallback have to hear of.
+//! The writer: the one engine behind one lock, and what of it readers, callers and listeners get to see.
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet},
-    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicU8},
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use arc_swap::{ArcSwap, ArcSwapOption};
+use arc_swap::ArcSwap;
 use solana_pubkey::Pubkey;
-use tokio::sync::{Notify, broadcast};
+use tokio::sync::{Notify, broadcast, oneshot};
 
 use super::{Book, Cell, STOPPED, UNWATCHED};
 use crate::{
-    clock::Clock,
+    clock::{Clock, JumpDetector, wall_ms},
     core::{
-        evidence::LinkEvidence,
-        freshness::Policy,
-        ledger::{Ledger, Rules, Verdict},
-        mint::Mint,
-        observation::{Generation, Observation, Slot},
-        session::WatchId,
+        accounts::{Note, WatchError},
+        desk::{Ask, AskId, Call, Crowded, Reply},
+        engine::{Answer, Engine, EngineSettings, LinkEvent, Order},
+        failure::RpcFailure,
+        observation::{LinkId, Slot},
+        session::LinkPhase,
         state::Expected,
+        time::Tick,
     },
-    error::WatchError,
-    stats::{Counter, Stats},
-    updates::AccountUpdate,
+    report::Reports,
+    stats::Stats,
+    updates::Update,
 };
-
-/// Mints kept before those of accounts no longer watched are dropped.
-const MAX_MINTS: usize = 4_096;
-
-struct Watched {
-    ledger: Ledger,
-    cell: Arc<Cell>,
-    watch: WatchId,
-}
-
-/// What the link has to hear of.
-#[derive(Debug, Default)]
-pub(crate) struct Orders {
-    /// Accounts whose place in the wanted set changed, with the watch that wants them now.
-    pub(crate) watches: Vec<(Pubkey, Option<WatchId>)>,
-    /// Accounts whose subscription cannot be trusted.
-    pub(crate) accused: Vec<Pubkey>,
-}
 
 /// The only writer. Not `Clone`: whoever holds the lock on it writes.
 pub(crate) struct Publisher {
     book: Arc<Book>,
-    watched: HashMap<Pubkey, Watched>,
-    evidence: LinkEvidence,
-    last_watch: WatchId,
-    max_accounts: usize,
-    rules: Rules,
+    engine: Engine,
+    jumps: JumpDetector,
+    cells: HashMap<Pubkey, Arc<Cell>>,
     stopped: bool,
-    changed: BTreeSet<Pubkey>,
-    accused: BTreeSet<Pubkey>,
-    /// Accounts whose notification should be under way.
-    awaiting: BTreeSet<Pubkey>,
-    mints_wanted: BTreeSet<Pubkey>,
-    /// The smallest chain lag of the RPC answers since the link last asked.
-    chain_lag: Option<i64>,
-    updates: Option<broadcast::Sender<AccountUpdate>>,
-    orders_given: Arc<Notify>,
-    mint_wanted: Arc<Notify>,
+    callers: BTreeMap<AskId, oneshot::Sender<Result<Slot, RpcFailure>>>,
+    last_ask: u64,
+    updates: Option<broadcast::Sender<Update>>,
+    pub(crate) reports: Reports,
+    drivers: Vec<Waker>,
+    supervisor: Waker,
+}
+
+/// Wakes a loop that sleeps until the engine has something for it.
+#[derive(Debug, Default)]
+struct Waker {
+    wake: Arc<Notify>,
+    /// The deadline that it has heard of.
+    armed: Option<Tick>,
+}
+
+impl Waker {
+    /// Wakes the loop if there is work, or its deadline has moved forward.
+    fn tell(&mut self, work: bool, due: Option<Tick>) {
+        let sooner = match (due, self.armed) {
+            (Some(due), Some(armed)) => due < armed,
+            (Some(_), None) => true,
+            (None, _) => false,
+        };
+        if work || sooner {
+            self.wake.notify_one();
+        }
+        self.armed = due;
+    }
 }
 
 /// The lock on the writer. It is held for a few instructions and never across an await.
@@ -77,290 +77,246 @@ impl Shared {
 /// Makes the writer and its readers' side.
 pub(crate) fn open(
     clock: Clock,
-    policy: Policy,
-    max_accounts: usize,
+    settings: EngineSettings,
+    seed: u64,
     update_buffer: usize,
-    absence_twice: bool,
+    urls: Vec<String>,
 ) -> (Shared, Arc<Book>) {
+    let now = clock.now();
+    let engine = Engine::new(settings.clone(), seed, now);
     let book = Arc::new(Book {
         accounts: ArcSwap::default(),
-        evidence: ArcSwap::default(),
+        evidence: ArcSwap::from_pointee(engine.evidence().clone()),
         proved: Notify::new(),
         mints: ArcSwap::default(),
         clock,
-        policy,
+        policy: settings.policy,
         stats: Stats::default(),
     });
-    let publisher = Publisher {
+    let reports = Reports::new(&engine, urls, now);
+    let mut publisher = Publisher {
         book: book.clone(),
-        watched: HashMap::new(),
-        evidence: LinkEvidence::default(),
-        last_watch: WatchId::default(),
-        max_accounts,
-        rules: Rules { absence_twice, verify_every: policy.verify_every },
+        jumps: JumpDetector::new(now, wall_ms()),
+        cells: HashMap::new(),
         stopped: false,
-        changed: BTreeSet::new(),
-        accused: BTreeSet::new(),
-        awaiting: BTreeSet::new(),
-        mints_wanted: BTreeSet::new(),
-        chain_lag: None,
+        callers: BTreeMap::new(),
+        last_ask: 0,
         updates: Some(broadcast::Sender::new(update_buffer)),
-        orders_given: Arc::default(),
-        mint_wanted: Arc::default(),
+        drivers: engine.links().map(|_| Waker::default()).collect(),
+        supervisor: Waker::default(),
+        reports,
+        engine,
     };
+    publisher.publish(now);
     (Shared(Mutex::new(publisher)), book)
 }
 
 impl Publisher {
-    /// Woken when there are orders to take.
-    pub(crate) fn orders_given(&self) -> Arc<Notify> {
-        self.orders_given.clone()
+    /// Lets the engine take a step, and publishes what comes of it. A jump of the host's clocks is noticed before
+    /// anything that came after it is believed.
+    fn step<T>(&mut self, step: impl FnOnce(&mut Engine, Tick) -> T) -> T {
+        let now = self.book.clock.now();
+        if self.jumps.jumped(now, wall_ms()) {
+            tracing::warn!("the host's clocks jumped: every proof is void");
+            self.engine.clock_jumped(now);
+        }
+        let outcome = step(&mut self.engine, now);
+        self.publish(now);
+        outcome
     }
 
-    /// Woken when there are mints to read.
-    pub(crate) fn mint_wanted(&self) -> Arc<Notify> {
-        self.mint_wanted.clone()
+    /// Changed records first, the links' evidence second; then whoever waits is woken.
+    fn publish(&mut self, now: Tick) {
+        let touched = self.engine.take_touched();
+        for address in &touched {
+            if let Some(cell) = self.cells.get(address) {
+                cell.record.store(self.engine.record(address).copied().map(Arc::new));
+                cell.overlay.store(self.engine.overlay(address).copied().map(Arc::new));
+            }
+        }
+        let proved = **self.book.evidence.load() != *self.engine.evidence();
+        if proved {
+            self.book.evidence.store(Arc::new(self.engine.evidence().clone()));
+        }
+        let mints = self.engine.take_mints();
+        let new_mints = mints.is_some();
+        if let Some(mints) = mints {
+            let mints = mints.iter().map(|(address, mint)| (*address, *mint)).collect();
+            self.book.mints.store(Arc::new(mints));
+        }
+        while let Some(note) = self.engine.next_note() {
+            self.take_note(note);
+        }
+        for cell in touched.iter().filter_map(|address| self.cells.get(address)) {
+            cell.changed.notify_waiters();
+        }
+        if proved || new_mints {
+            self.book.proved.notify_waiters();
+        }
+        while let Some((id, answer)) = self.engine.next_reply() {
+            if let Some(caller) = self.callers.remove(&id) {
+                // Whoever asked may be gone; the answer is in the ledger all the same.
+                let _ = caller.send(answer);
+            }
+        }
+        self.reports.look(&self.engine, now);
+        for (id, driver) in (0..).map(LinkId).zip(&mut self.drivers) {
+            driver.tell(self.engine.has_orders(id), self.engine.link_deadline(id));
+        }
+        self.supervisor.tell(false, self.engine.next_deadline());
+    }
+
+    fn take_note(&mut self, note: Note) {
+        let stats = &self.book.stats;
+        match &note {
+            Note::Changed { .. } | Note::Overlaid { .. } | Note::Reverted { .. } | Note::Enabled { .. } => {}
+            Note::Superseded => stats.superseded.add(1),
+            Note::Disputed { .. } => stats.disputes.add(1),
+            Note::Missed { .. } => stats.missed.add(1),
+            Note::Quarantined { .. } | Note::Foreign { .. } => stats.quarantines.add(1),
+            Note::Reset { .. } => stats.resets.add(1),
+        }
+        self.reports.log(&note, &self.engine);
+        if let Some(update) = Update::of(&note)
+            && let Some(updates) = &self.updates
+        {
+            // Nobody listening is nobody missing anything.
+            let _ = updates.send(update);
+        }
     }
 
     /// `None` once stopped.
-    pub(crate) fn updates(&self) -> Option<broadcast::Receiver<AccountUpdate>> {
+    pub(crate) fn updates(&self) -> Option<broadcast::Receiver<Update>> {
         self.updates.as_ref().map(broadcast::Sender::subscribe)
     }
 
-    // The wanted set.
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    // Callers.
 
     /// Watches all of them, or none.
     pub(crate) fn watch(&mut self, targets: &[(Pubkey, Expected)]) -> Result<Vec<Arc<Cell>>, WatchError> {
-        if self.stopped {
-            return Err(WatchError::Stopped);
-        }
-        let mut fresh: HashMap<Pubkey, Expected> = HashMap::new();
-        let mut known: HashMap<Pubkey, Expected> = HashMap::new();
-        for (address, expected) in targets {
-            let before = match self.watched.get(address) {
-                Some(watched) => known.entry(*address).or_insert(watched.ledger.expected()),
-                None => fresh.entry(*address).or_default(),
-            };
-            *before = before.merge(*expected).ok_or(WatchError::Contradiction { address: *address })?;
-        }
-        if self.watched.len() + fresh.len() > self.max_accounts {
-            return Err(WatchError::TooMany { limit: self.max_accounts });
-        }
-        for (address, expected) in known {
-            if let Some(watched) = self.watched.get_mut(&address) {
-                // Merged above without a contradiction.
-                let _ = watched.ledger.expect(expected);
-            }
-        }
-        self.insert(fresh);
-        Ok(targets
+        // The cells first: a record is published into its cell.
+        let fresh: Vec<Pubkey> = targets
             .iter()
-            .filter_map(|(address, _)| self.watched.get(address))
-            .map(|w| w.cell.clone())
-            .collect())
-    }
-
-    fn insert(&mut self, fresh: HashMap<Pubkey, Expected>) {
-        if fresh.is_empty() {
-            return;
+            .map(|(address, _)| *address)
+            .filter(|address| !self.cells.contains_key(address))
+            .collect();
+        for address in &fresh {
+            self.cells.insert(*address, Arc::new(Cell::new(*address)));
         }
-        let mut accounts = HashMap::clone(&self.book.accounts.load());
-        for (address, expected) in fresh {
-            self.last_watch.0 += 1;
-            let cell = Arc::new(Cell {
-                address,
-                record: ArcSwapOption::empty(),
-                ended: AtomicU8::new(0),
-                changed: Notify::new(),
-                hits: Counter::default(),
-                misses: Counter::default(),
-            });
-            accounts.insert(address, cell.clone());
-            let ledger = Ledger::new(expected, self.rules);
-            self.watched.insert(address, Watched { ledger, cell, watch: self.last_watch });
-            self.changed.insert(address);
-            if let Some(mint) = expected.mint {
-                self.want_mint(mint);
+        if let Err(refused) = self.step(|engine, now| engine.watch(now, targets)) {
+            for address in &fresh {
+                self.cells.remove(address);
             }
+            return Err(refused);
         }
-        self.book.accounts.store(Arc::new(accounts));
-        self.orders_given.notify_one();
+        if !fresh.is_empty() {
+            self.book.accounts.store(Arc::new(self.cells.clone()));
+        }
+        Ok(targets.iter().filter_map(|(address, _)| self.cells.get(address).cloned()).collect())
     }
 
     pub(crate) fn unwatch(&mut self, address: &Pubkey) -> bool {
-        let Some(watched) = self.watched.remove(address) else { return false };
-        let mut accounts = HashMap::clone(&self.book.accounts.load());
-        accounts.remove(address);
-        self.book.accounts.store(Arc::new(accounts));
-        self.book.stats.hits.add(watched.cell.hits.get());
-        self.book.stats.misses.add(watched.cell.misses.get());
-        watched.cell.end(UNWATCHED);
-        self.awaiting.remove(address);
-        self.accused.remove(address);
-        self.changed.insert(*address);
-        self.orders_given.notify_one();
+        let Some(cell) = self.cells.remove(address) else { return false };
+        self.book.accounts.store(Arc::new(self.cells.clone()));
+        self.book.stats.hits.add(cell.hits.get());
+        self.book.stats.misses.add(cell.misses.get());
+        cell.end(UNWATCHED);
+        self.step(|engine, now| engine.unwatch(now, address));
         true
     }
 
-    pub(crate) fn take_orders(&mut self) -> Orders {
-        let changed = std::mem::take(&mut self.changed);
-        Orders {
-            watches: changed
-                .into_iter()
-                .map(|address| (address, self.watched.get(&address).map(|watched| watched.watch)))
-                .collect(),
-            accused: std::mem::take(&mut self.accused).into_iter().collect(),
+    /// What is known of the account is in doubt until RPC has confirmed it, at `min_slot` or later.
+    pub(crate) fn invalidate(&mut self, address: &Pubkey, min_slot: Slot) -> bool {
+        let known = self.step(|engine, now| engine.invalidate(now, address, min_slot));
+        self.book.stats.invalidations.add(u64::from(known));
+        known
+    }
+
+    /// Has an account read by RPC for a caller; the answer's slot, which is in the ledger by then, or what failed.
+    pub(crate) fn ask(
+        &mut self,
+        ask: impl FnOnce(Reply) -> Ask,
+    ) -> Result<(AskId, oneshot::Receiver<Result<Slot, RpcFailure>>), Crowded> {
+        let (caller, answer) = oneshot::channel();
+        self.last_ask += 1;
+        let id = AskId(self.last_ask);
+        self.callers.insert(id, caller);
+        let taken = self.step(|engine, now| engine.ask(now, ask(Reply::Caller(id))));
+        if taken.is_err() {
+            self.callers.remove(&id);
+        }
+        taken.map(|()| (id, answer))
+    }
+
+    /// Whoever asked has gone.
+    pub(crate) fn cancel(&mut self, id: AskId) {
+        if self.callers.remove(&id).is_some() {
+            self.engine.cancel(id);
         }
     }
 
-    // Records.
+    // The loops.
 
-    /// Takes in an observation of a watched account; one of any other address is nobody's business.
-    pub(crate) fn apply(&mut self, address: &Pubkey, seen: &Observation) -> Option<Verdict> {
-        let watched = self.watched.get_mut(address)?;
-        let before = watched.ledger.record().copied();
-        let verdict = watched.ledger.apply(seen, &self.evidence);
-        let stats = &self.book.stats;
-        match verdict {
-            Verdict::Superseded => stats.superseded.add(1),
-            Verdict::Disputed => stats.disputes.add(1),
-            Verdict::Changed | Verdict::Renewed | Verdict::Deferred => {}
-        }
-        let was_covered = before.is_some_and(|before| before.cover.is_some());
-        if verdict == Verdict::Disputed || verdict == Verdict::Deferred && was_covered {
-            self.accused.insert(*address);
-            self.orders_given.notify_one();
-        }
-        if watched.ledger.is_awaiting() {
-            self.awaiting.insert(*address);
-        } else {
-            self.awaiting.remove(address);
-        }
-        let record = watched.ledger.record().copied();
-        if record != before {
-            self.publish(address);
-        }
-        if let Some(record) = record
-            && before.is_none_or(|before| before.revision != record.revision)
-        {
-            if let Some(updates) = &self.updates {
-                // Nobody listening is nobody missing anything.
-                let _ = updates.send(AccountUpdate::new(*address, &record));
-            }
-            if let Some(token) = record.state.token() {
-                self.want_mint(token.mint);
-            }
-        }
-        Some(verdict)
+    /// Woken when a link has orders, or a deadline that it has not heard of.
+    pub(crate) fn driver_wake(&self, link: LinkId) -> Arc<Notify> {
+        self.drivers.get(usize::from(link.0)).map(|driver| driver.wake.clone()).unwrap_or_default()
     }
 
-    /// The slot from which an RPC answer about the account is worth having.
-    pub(crate) fn wanted_slot(&self, address: &Pubkey) -> Slot {
-        self.watched.get(address).map_or(0, |watched| watched.ledger.wanted_slot())
+    /// Woken when there is an RPC call to make, or a deadline that the supervisor has not heard of.
+    pub(crate) fn supervisor_wake(&self) -> Arc<Notify> {
+        self.supervisor.wake.clone()
     }
 
-    fn publish(&self, address: &Pubkey) {
-        if let Some(watched) = self.watched.get(address) {
-            watched.cell.record.store(watched.ledger.record().copied().map(Arc::new));
-            watched.cell.changed.notify_waiters();
-        }
+    pub(crate) fn handle(&mut self, link: LinkId, events: impl IntoIterator<Item = LinkEvent>) {
+        self.step(|engine, now| events.into_iter().for_each(|event| engine.handle(now, link, event)));
     }
 
-    /// Notes by how much wall time was ahead of the chain's Clock in an RPC answer.
-    pub(crate) fn note_chain_lag(&mut self, lag_ms: i64) {
-        self.chain_lag = Some(self.chain_lag.map_or(lag_ms, |smallest| smallest.min(lag_ms)));
+    pub(crate) fn next_order(&mut self, link: LinkId) -> Option<Order> {
+        self.engine.next_order(link)
     }
 
-    /// The smallest such lag since the last call.
-    pub(crate) fn take_chain_lag(&mut self) -> Option<i64> {
-        self.chain_lag.take()
+    /// Acts on the link's deadlines that have passed; when the next one is.
+    pub(crate) fn expire_link(&mut self, link: LinkId) -> Option<Tick> {
+        self.step(|engine, now| engine.expire_link(now, link));
+        self.engine.link_deadline(link)
     }
 
-    // What the link proves.
-
-    /// Puts an account under the link's canaries; `false` where its record is disputed or missing.
-    pub(crate) fn cover(&mut self, address: &Pubkey, watch: WatchId, generation: Generation) -> bool {
-        // Unwatched, or watched anew: the link is about to hear of it.
-        let Some(watched) = self.watched.get_mut(address).filter(|watched| watched.watch == watch) else {
-            return true;
-        };
-        let covered = watched.ledger.cover(generation);
-        self.publish(address);
-        covered
+    pub(crate) fn phase(&self, link: LinkId) -> LinkPhase {
+        self.engine.link(link).map_or(LinkPhase::Stopped, |(phase, ..)| phase)
     }
 
-    pub(crate) fn uncover(&mut self, address: &Pubkey) {
-        let uncovered =
-            self.watched.get_mut(address).is_some_and(|watched| watched.ledger.uncover(&self.evidence));
-        self.awaiting.remove(address);
-        if uncovered {
-            self.publish(address);
-        }
+    /// Acts on the deadlines that are no link's; the calls to make, and when to come again.
+    pub(crate) fn expire(&mut self) -> (Vec<Call>, Option<Tick>) {
+        let calls = self.step(|engine, now| {
+            engine.expire(now);
+            std::iter::from_fn(|| engine.next_call(now)).collect::<Vec<_>>()
+        });
+        let due = self.engine.next_deadline();
+        self.supervisor.armed = due;
+        (calls, due)
     }
 
-    pub(crate) fn uncover_all(&mut self) {
-        let addresses: Vec<Pubkey> = self.watched.keys().copied().collect();
-        for address in addresses {
-            self.uncover(&address);
-        }
-    }
-
-    /// Publishes the link's proof; every record it speaks for has been published.
-    pub(crate) fn prove(&mut self, evidence: LinkEvidence) {
-        let missed: Vec<Pubkey> = self
-            .awaiting
-            .iter()
-            .filter(|address| {
-                self.watched.get(*address).is_some_and(|watched| watched.ledger.missed(&evidence))
-            })
-            .copied()
-            .collect();
-        for address in missed {
-            tracing::warn!(account = %address, "a change that RPC showed was never notified: subscribing anew");
-            self.book.stats.missed.add(1);
-            self.uncover(&address);
-            self.accused.insert(address);
-            self.orders_given.notify_one();
-        }
-        self.evidence = evidence;
-        self.book.evidence.store(Arc::new(evidence));
-        self.book.proved.notify_waiters();
-    }
-
-    // Mints.
-
-    fn want_mint(&mut self, mint: Pubkey) {
-        if !self.book.mints.load().contains_key(&mint) && self.mints_wanted.insert(mint) {
-            self.mint_wanted.notify_one();
-        }
-    }
-
-    /// Mints whose configuration is wanted and not yet asked for.
-    pub(crate) fn take_mints(&mut self) -> BTreeSet<Pubkey> {
-        std::mem::take(&mut self.mints_wanted)
-    }
-
-    pub(crate) fn set_mint(&mut self, address: Pubkey, mint: Mint) {
-        let mut mints = HashMap::clone(&self.book.mints.load());
-        if mints.len() >= MAX_MINTS {
-            // Those of accounts no longer watched have served.
-            let watched: HashSet<Pubkey> =
-                self.watched.values().filter_map(|watched| watched.ledger.expected().mint).collect();
-            mints.retain(|mint, _| watched.contains(mint));
-        }
-        mints.insert(address, mint);
-        self.book.mints.store(Arc::new(mints));
-        self.book.proved.notify_waiters();
+    pub(crate) fn answered(&mut self, number: u64, answer: Result<Answer, RpcFailure>) {
+        self.step(|engine, now| engine.answered(now, number, answer));
     }
 
     /// Ends everything: every reader is stale from here on.
     pub(crate) fn stop(&mut self) {
-        self.stopped = true;
-        for watched in self.watched.values() {
-            watched.cell.end(STOPPED);
+        if std::mem::replace(&mut self.stopped, true) {
+            return;
         }
+        for cell in self.cells.values() {
+            cell.end(STOPPED);
+        }
+        self.step(|engine, now| engine.stop(now));
         self.updates = None;
+        self.callers.clear();
         self.book.proved.notify_waiters();
+        self.supervisor.wake.notify_one();
     }
 }
 
@@ -372,13 +328,15 @@ mod tests {
     };
 
     use super::*;
-    use crate::core::{
-        observation::Source,
-        time::Tick,
-        token::{Presence, TokenProgram, tests::account_bytes},
+    use crate::{
+        config::Builder,
+        core::{
+            engine::Answer,
+            token::{Presence, TokenProgram, tests::account_bytes},
+        },
     };
 
-    const LINK: Generation = Generation(1);
+    const LINK: LinkId = LinkId(0);
 
     fn holding(amount: u64) -> Presence {
         let (mint, owner) = (Pubkey::new_from_array([1; 32]), Pubkey::new_from_array([2; 32]));
@@ -386,46 +344,87 @@ mod tests {
     }
 
     fn opened() -> (Shared, Arc<Book>) {
-        let policy =
-            Policy { canary_deadline: Duration::from_secs(5), verify_every: Duration::from_secs(300) };
-        open(Clock::new(), policy, 3, 16, false)
+        let builder = Builder::new("http://127.0.0.1:8899".to_owned()).max_accounts(3);
+        let settings = builder.validate().expect("settings");
+        open(Clock::new(), settings.engine, 1, 16, vec![String::new()])
     }
 
     fn target(byte: u8) -> (Pubkey, Expected) {
         (Pubkey::new_from_array([byte; 32]), Expected::default())
     }
 
+    /// Answers every RPC call that is wanted with this slot and amount, until none is.
+    fn answer_calls(publisher: &mut Publisher, slot: Slot, amount: u64, deadline: &mut u32) {
+        loop {
+            let (calls, _) = publisher.expire();
+            for call in calls {
+                let sent = publisher.book.clock.now();
+                let accounts = call.accounts.iter().map(|_| Ok(holding(amount))).collect();
+                let mints = call.mints.iter().map(|_| None).collect();
+                publisher.answered(call.number, Ok(Answer { slot, sent, lag_ms: 0, accounts, mints }));
+                return;
+            }
+            *deadline -= 1;
+            assert!(*deadline > 0, "no call was wanted");
+            std::thread::yield_now();
+        }
+    }
+
+    /// Brings one account live on the first link: subscribed, behind its barrier, rechecked, two canaries.
+    fn live(shared: &Shared) -> Arc<Cell> {
+        let mut publisher = shared.lock();
+        let cell = publisher.watch(&[target(9)]).expect("room").remove(0);
+        publisher.handle(LINK, [LinkEvent::Connected { genesis: None }]);
+        let mut barrier = None;
+        for slot in 1..4 {
+            while let Some(order) = publisher.next_order(LINK) {
+                if let Order::Subscribe(subject) = order {
+                    barrier = match subject {
+                        crate::core::session::Subject::Barrier { length } => Some(length),
+                        _ => barrier,
+                    };
+                    publisher.handle(LINK, [LinkEvent::Acknowledged(subject)]);
+                }
+            }
+            publisher.handle(LINK, [LinkEvent::Canary { slot, lag_ms: 0 }]);
+        }
+        let length = barrier.expect("a barrier behind the account");
+        publisher.handle(LINK, [LinkEvent::Barrier { length, slot: 4 }]);
+        let mut patience = 10_000_000;
+        while !publisher.book.read(&cell).is_live() {
+            answer_calls(&mut publisher, 4, 4, &mut patience);
+        }
+        cell
+    }
+
     #[test]
     fn a_reader_never_joins_a_proof_with_a_record_it_does_not_cover() {
-        const SLOTS: u64 = 40_000;
+        const SLOTS: u64 = 20_000;
         let (shared, book) = opened();
-        let cell = shared.lock().watch(&[target(9)]).expect("room").remove(0);
+        let cell = live(&shared);
         let over = AtomicBool::new(false);
-        // Each slot writes its own number into the account, then proves itself.
-        let write = |slot: u64| {
-            let now = book.clock.now();
-            let seen =
-                Observation { presence: holding(slot), slot, source: Source::Subscription(LINK), proof: now };
-            let mut publisher = shared.lock();
-            publisher.apply(&cell.address, &seen);
-            publisher.cover(&cell.address, WatchId(1), LINK);
-            let ticking = true;
-            publisher.prove(LinkEvidence {
-                generation: LINK,
-                ticking,
-                slot,
-                proof: now,
-                arrived: now,
-                valid_from: Tick::NEVER,
-            });
+        let subject = crate::core::session::Subject::Account {
+            address: cell.address,
+            attempt: 0,
+            own_parameters: false,
         };
-        write(1);
+        // Each slot writes its own number into the account, then ticks.
+        let write = |slot: u64| {
+            let presence = Some(holding(slot));
+            let mut publisher = shared.lock();
+            publisher.handle(
+                LINK,
+                [LinkEvent::Account { subject, slot, presence }, LinkEvent::Canary { slot, lag_ms: 0 }],
+            );
+        };
         let read = || {
             let mut last = (0, 0);
             let mut reads = 0u64;
             while !over.load(Ordering::Relaxed) {
                 let reading = book.read(&cell);
                 let (slot, as_of) = (reading.slot().expect("seen"), reading.as_of().expect("seen"));
+                let held = reading.last_known().and_then(crate::AccountState::held).expect("tokens");
+                assert!(held >= as_of.min(slot), "slot {as_of} is proved of a record of slot {held}");
                 assert!(slot >= as_of, "slot {as_of} is proved of a record of slot {slot}");
                 assert!((slot, as_of) >= last, "back from {last:?} to {:?}", (slot, as_of));
                 last = (slot, as_of);
@@ -435,12 +434,13 @@ mod tests {
         };
         std::thread::scope(|scope| {
             let readers = [scope.spawn(read), scope.spawn(read)];
-            (2..=SLOTS).for_each(write);
+            (5..=SLOTS).for_each(write);
             over.store(true, Ordering::Relaxed);
             for reader in readers {
                 assert!(reader.join().expect("no violation") > 0);
             }
         });
+        assert!(book.read(&cell).is_live());
     }
 
     #[test]
@@ -459,15 +459,25 @@ mod tests {
     }
 
     #[test]
-    fn orders_tell_the_last_word_on_each_account() {
+    fn a_caller_is_answered_and_one_that_has_gone_is_forgotten() {
         let (shared, _book) = opened();
         let mut publisher = shared.lock();
-        publisher.watch(&[target(1), target(2)]).expect("room");
-        publisher.unwatch(&target(1).0);
-        let orders = publisher.take_orders().watches;
-        assert!(matches!(orders[..], [(_, None), (second, Some(_))] if second == target(2).0), "{orders:?}");
         publisher.watch(&[target(1)]).expect("room");
-        assert_eq!(publisher.take_orders().watches, [(target(1).0, Some(WatchId(3)))]);
-        assert!(publisher.take_orders().watches.is_empty());
+        let now = publisher.book.clock.now();
+        let ask = |reply| Ask {
+            address: target(1).0,
+            min_slot: 0,
+            not_before: now,
+            urgent: true,
+            reply,
+            patience: now.plus(Duration::from_secs(9)),
+            avoid: None,
+        };
+        let (_, mut answer) = publisher.ask(ask).expect("room");
+        let (gone, _) = publisher.ask(ask).expect("room");
+        publisher.cancel(gone);
+        answer_calls(&mut publisher, 7, 1, &mut 1_000_000);
+        assert_eq!(answer.try_recv(), Ok(Ok(7)));
+        assert!(publisher.callers.is_empty());
     }
 }

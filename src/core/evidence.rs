@@ -42,8 +42,27 @@ pub(crate) struct LinkEvidence {
     pub(crate) proof: Tick,
     /// When the newest canary arrived: what the canary deadline is counted from.
     pub(crate) arrived: Tick,
-    /// Proofs from before this moment are void: the host's clocks jumped since.
+}
+
+/// What all links prove, as published.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Evidence {
+    /// By the links' ids.
+    pub(crate) links: Vec<LinkEvidence>,
+    /// Proofs from before this moment are void: the host's clocks jumped since, or the chain began anew.
     pub(crate) valid_from: Tick,
+}
+
+impl Evidence {
+    pub(crate) fn new(links: usize) -> Self {
+        Self { links: vec![LinkEvidence::default(); links], valid_from: Tick::NEVER }
+    }
+
+    /// What a connection proves, while it is the one that its link last had.
+    pub(crate) fn of(&self, generation: Generation) -> Option<&LinkEvidence> {
+        let link = self.links.get(usize::from(generation.link.0))?;
+        (link.generation == generation).then_some(link)
+    }
 }
 
 /// The delay of a node's chain clock against wall time, and how much of it is more than usual.

@@ -2,7 +2,7 @@
 
 use std::{fmt, time::Duration};
 
-use super::{evidence::LinkEvidence, ledger::Record, observation::Slot, time::Tick};
+use super::{evidence::Evidence, ledger::Record, observation::Slot, time::Tick};
 
 /// The ages that decide on which proof a state is served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -48,6 +48,8 @@ pub enum StaleReason {
     BelowFloor,
     /// Two sources contradict each other; an RPC answer of a later slot is awaited.
     Disputed,
+    /// A caller invalidated it; an RPC answer to a request sent after that is awaited.
+    Invalidated,
     /// The account is no longer watched.
     Unwatched,
     /// The mirror has shut down.
@@ -61,6 +63,7 @@ impl fmt::Display for StaleReason {
             Self::Expired => "the newest proof is older than the age asked for",
             Self::BelowFloor => "what is known is older than the slot asked for",
             Self::Disputed => "two sources contradict each other",
+            Self::Invalidated => "it was invalidated, and RPC has not confirmed it since",
             Self::Unwatched => "the account is no longer watched",
             Self::Stopped => "the mirror has shut down",
         })
@@ -79,18 +82,30 @@ pub(crate) struct Standing {
 }
 
 /// Judges a record. The reader's own clock decides, so a starved runtime cannot make anything younger.
-pub(crate) fn standing(record: &Record, link: &LinkEvidence, now: Tick, policy: &Policy) -> Standing {
-    let speaks = record.covered_by(link) && now.since(record.verified) <= policy.verify_every;
-    let proof = if speaks { record.proof.max(link.proof) } else { record.proof };
-    let proof = if record.disputed || proof < link.valid_from { Tick::NEVER } else { proof };
-    Standing {
-        as_of: if speaks { record.as_of(link) } else { record.as_of },
-        proof,
-        live: speaks
-            && link.ticking
-            && proof != Tick::NEVER
-            && now.since(link.arrived) <= policy.canary_deadline,
+pub(crate) fn standing(record: &Record, evidence: &Evidence, now: Tick, policy: &Policy) -> Standing {
+    let mut standing = Standing { as_of: record.as_of, proof: record.proof, live: false };
+    for link in record.covers.iter().filter_map(|generation| evidence.of(generation)) {
+        // A state of a later slot is at least as fresh as a proof of an earlier one, so each link's counts.
+        if link.proof.since(record.verified) <= policy.verify_every {
+            standing.as_of = standing.as_of.max(link.slot);
+            standing.proof = standing.proof.max(link.proof);
+            let ticks = link.ticking && now.since(link.arrived) <= policy.canary_deadline;
+            standing.live |= ticks && link.proof >= evidence.valid_from && link.proof != Tick::NEVER;
+        }
     }
+    if record.disputed || record.invalidated.is_some() || standing.proof < evidence.valid_from {
+        standing.proof = Tick::NEVER;
+    }
+    standing.live &= standing.proof != Tick::NEVER;
+    standing
+}
+
+/// Loads what is published in the one order in which a proof is never joined with a record that it does not
+/// cover: evidence first, record second. Whoever publishes goes the other way.
+pub(crate) fn look<E, R>(evidence: impl FnOnce() -> E, record: impl FnOnce() -> R) -> (E, R) {
+    let evidence = evidence();
+    let record = record();
+    (evidence, record)
 }
 
 impl Standing {
@@ -118,8 +133,11 @@ impl Standing {
 mod tests {
     use super::*;
     use crate::core::{
-        observation::{Generation, Source},
-        state::AccountState,
+        evidence::LinkEvidence,
+        ledger::{Ledger, Rules},
+        observation::{EndpointId, Generation, LinkId, Observation, Source},
+        state::Expected,
+        token::Presence,
     };
 
     const SECOND: Duration = Duration::from_secs(1);
@@ -131,32 +149,31 @@ mod tests {
         Tick::from_nanos(seconds * 1_000_000_000)
     }
 
+    const LINK: Generation = Generation { link: LinkId(0), life: 1 };
+
+    /// A record seen by RPC at `proof`, and covered by a link.
     fn record(proof: u64) -> Record {
-        Record {
-            state: AccountState::Absent,
-            slot: 10,
-            source: Source::Rpc,
-            as_of: 10,
-            proof: at(proof),
-            verified: at(proof),
-            cover: Some(Generation(1)),
-            disputed: false,
-            revision: 1,
-        }
+        let rules = Rules { absence_twice: false, verify_every: POLICY.verify_every };
+        let mut ledger = Ledger::new(Expected::default(), rules, 0);
+        let source = Source::Rpc(EndpointId(0));
+        let seen = Observation { presence: Presence::Absent, slot: 10, source, proof: at(proof) };
+        ledger.apply(&seen, &Evidence::default());
+        ledger.cover(EndpointId(0), LINK);
+        *ledger.record().expect("seen")
     }
 
-    fn link(arrived: u64) -> LinkEvidence {
-        LinkEvidence {
-            generation: Generation(1),
-            ticking: true,
-            slot: 500,
-            proof: at(arrived),
-            arrived: at(arrived),
-            valid_from: Tick::NEVER,
-        }
+    fn link(arrived: u64) -> Evidence {
+        let (proof, arrived) = (at(arrived), at(arrived));
+        let link = LinkEvidence { generation: LINK, ticking: true, slot: 500, proof, arrived };
+        Evidence { links: vec![link], valid_from: Tick::NEVER }
     }
 
-    fn judge(record: &Record, link: &LinkEvidence, now: u64) -> Freshness {
+    fn with(mut evidence: Evidence, change: impl FnOnce(&mut LinkEvidence)) -> Evidence {
+        change(&mut evidence.links[0]);
+        evidence
+    }
+
+    fn judge(record: &Record, link: &Evidence, now: u64) -> Freshness {
         standing(record, link, at(now), &POLICY).freshness(at(now), TTL)
     }
 
@@ -168,11 +185,11 @@ mod tests {
 
     #[test]
     fn without_its_link_an_account_ages_from_the_last_proof() {
-        let uncovered = Record { cover: None, ..record(100) };
+        let uncovered = Record { covers: Default::default(), ..record(100) };
         assert_eq!(judge(&uncovered, &link(130), 130), Freshness::Aging);
         assert_eq!(judge(&uncovered, &link(131), 131), Freshness::Stale);
         assert_eq!(standing(&uncovered, &link(131), at(131), &POLICY).as_of, 10);
-        let other = LinkEvidence { generation: Generation(2), ..link(131) };
+        let other = with(link(131), |link| link.generation.life = 2);
         assert_eq!(judge(&record(100), &other, 131), Freshness::Stale);
     }
 
@@ -181,7 +198,7 @@ mod tests {
         assert_eq!(judge(&record(100), &link(150), 155), Freshness::Live);
         assert_eq!(judge(&record(100), &link(150), 156), Freshness::Aging);
         assert_eq!(judge(&record(100), &link(150), 181), Freshness::Stale);
-        let down = LinkEvidence { ticking: false, ..link(150) };
+        let down = with(link(150), |link| link.ticking = false);
         assert_eq!(judge(&record(100), &down, 151), Freshness::Aging);
     }
 
@@ -195,7 +212,7 @@ mod tests {
     fn a_dispute_and_a_clock_jump_void_every_proof() {
         let disputed = Record { disputed: true, ..record(100) };
         assert_eq!(judge(&disputed, &link(100), 100), Freshness::Stale);
-        let jumped = LinkEvidence { valid_from: at(101), ..link(100) };
+        let jumped = Evidence { valid_from: at(101), ..link(100) };
         assert_eq!(judge(&record(100), &jumped, 101), Freshness::Stale);
         assert_eq!(standing(&record(100), &jumped, at(101), &POLICY).age(at(101)), None);
     }

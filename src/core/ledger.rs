@@ -6,18 +6,48 @@
 //!    one, so proofs only move forward; and an answer older than `as_of` proves nothing, unless a link
 //!    covers the account and the answer repeats its state.
 //! 4. On one connection the later arrival wins at the same slot. Between sources, the same slot with other
-//!    content is a dispute, and so is a change at a slot which the link had already passed in silence:
+//!    content is a dispute, and so is a change at a slot which a link had already passed in silence:
 //!    a disputed record is served to nobody until RPC settles it at a later slot.
+//! 5. What an invalidation put in doubt is served to nobody until an RPC answer sent after it confirms it, at the
+//!    slot known then or later. No canary and no notification does.
 
 use std::time::Duration;
 
 use super::{
-    evidence::LinkEvidence,
-    observation::{Generation, Observation, Slot, Source},
+    evidence::Evidence,
+    observation::{EndpointId, Generation, MAX_ENDPOINTS, Observation, Slot, Source},
     state::{AccountState, Expected, Identity},
     time::Tick,
     token::Presence,
 };
+
+/// The connections whose canaries speak for an account: at most one of each endpoint.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Covers([Option<Generation>; MAX_ENDPOINTS]);
+
+impl Covers {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Generation> + '_ {
+        self.0.iter().flatten().copied()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.iter().all(Option::is_none)
+    }
+
+    /// Whether one of them is the connection that its link has.
+    fn speak(&self, evidence: &Evidence) -> bool {
+        self.iter().any(|generation| evidence.of(generation).is_some())
+    }
+}
+
+/// A caller's doubt about a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Invalidation {
+    /// Only an RPC answer to a request sent at this moment or later ends it,
+    pub(crate) at: Tick,
+    /// and only one of this slot or later.
+    pub(crate) min_slot: Slot,
+}
 
 /// An account's state with its evidence, as published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -26,28 +56,26 @@ pub(crate) struct Record {
     /// The context slot of the observation that `state` came from, or that last repeated it.
     pub(crate) slot: Slot,
     pub(crate) source: Source,
-    /// The newest slot as of which `state` is known, the covering link's own proof not counted.
+    /// The newest slot as of which `state` is known, the covering links' own proofs not counted.
     pub(crate) as_of: Slot,
-    /// When the state was surely so, the covering link's own proof not counted.
+    /// When the state was surely so, the covering links' own proofs not counted.
     pub(crate) proof: Tick,
-    /// When the account itself, not merely its link, was last heard of.
+    /// When the account itself, not merely a link, was last heard of.
     pub(crate) verified: Tick,
-    /// The connection whose canaries speak for this account.
-    pub(crate) cover: Option<Generation>,
+    pub(crate) covers: Covers,
     pub(crate) disputed: bool,
+    pub(crate) invalidated: Option<Invalidation>,
     /// Counts the changes of `state`.
     pub(crate) revision: u64,
+    /// Counts the chain's new beginnings: slots compare only within one.
+    pub(crate) epoch: u32,
 }
 
 impl Record {
-    /// Whether `link` is the connection whose canaries speak for this account.
-    pub(crate) fn covered_by(&self, link: &LinkEvidence) -> bool {
-        self.cover == Some(link.generation)
-    }
-
     /// The newest slot as of which the state is known.
-    pub(crate) fn as_of(&self, link: &LinkEvidence) -> Slot {
-        if self.covered_by(link) { self.as_of.max(link.slot) } else { self.as_of }
+    pub(crate) fn as_of(&self, evidence: &Evidence) -> Slot {
+        let links = self.covers.iter().filter_map(|generation| evidence.of(generation));
+        links.fold(self.as_of, |newest, link| newest.max(link.slot))
     }
 }
 
@@ -82,18 +110,27 @@ pub(crate) struct Ledger {
     record: Option<Record>,
     rules: Rules,
     absence_reported: Option<Slot>,
-    /// An RPC answer changed a covered account at this slot: its notification should be under way.
-    awaiting: Option<Slot>,
+    /// For each covering link, the slot of a change that another source showed: its notification should be
+    /// under way.
+    awaiting: [Option<Slot>; MAX_ENDPOINTS],
+    /// Invalidated before anything was seen.
+    invalidated: Option<Invalidation>,
+    /// Revisions of records that a reset of the chain took away.
+    revisions_before: u64,
+    epoch: u32,
 }
 
 impl Ledger {
-    pub(crate) fn new(expected: Expected, rules: Rules) -> Self {
+    pub(crate) fn new(expected: Expected, rules: Rules, epoch: u32) -> Self {
         Self {
             identity: Identity::new(expected),
             record: None,
             rules,
             absence_reported: None,
-            awaiting: None,
+            awaiting: [None; MAX_ENDPOINTS],
+            invalidated: None,
+            revisions_before: 0,
+            epoch,
         }
     }
 
@@ -111,8 +148,8 @@ impl Ledger {
         Some(())
     }
 
-    /// Takes in one observation; `link` is the evidence of the link as it stands.
-    pub(crate) fn apply(&mut self, seen: &Observation, link: &LinkEvidence) -> Verdict {
+    /// Takes in one observation; `evidence` is what the links prove as it stands.
+    pub(crate) fn apply(&mut self, seen: &Observation, evidence: &Evidence) -> Verdict {
         let state = self.identity.classify(&seen.presence);
         let Some(record) = self.record else {
             if self.defer_absence(seen) {
@@ -121,14 +158,9 @@ impl Ledger {
             self.adopt(seen, state, None);
             return Verdict::Changed;
         };
-        let known = record.as_of(link);
+        let known = record.as_of(evidence);
         let same = state == record.state;
-        let from_link = matches!(seen.source, Source::Subscription(_));
-        // Also where it is superseded: an answer's slot is the bank's, a notification's that of the first bank
-        // checked after the write, and this may be the earlier one.
-        if from_link && (same || self.awaiting.is_some_and(|slot| seen.slot >= slot)) {
-            self.awaiting = None;
-        }
+        self.hear(&record, seen, same);
         if seen.slot < record.slot {
             return Verdict::Superseded;
         }
@@ -136,80 +168,164 @@ impl Ledger {
             self.absence_reported = None;
             // A covered state has not changed from its slot to the link's: where the answer is from between the
             // two, its node held just this state when it was asked.
-            let known = if record.covered_by(link) { seen.slot } else { known };
+            let known = if record.covers.speak(evidence) { seen.slot } else { known };
             self.adopt(seen, state, Some((record, known)));
             return Verdict::Renewed;
         }
+        let from_link = seen.source.generation().is_some();
         let later_arrival = seen.slot == record.slot && from_link && seen.source == record.source;
         if seen.slot <= known && !later_arrival {
-            self.dispute(link);
+            self.dispute(evidence);
             return Verdict::Disputed;
         }
         if self.defer_absence(seen) {
-            // The link was silent about what may be a close: it speaks for the account no more.
-            self.uncover(link);
+            // The links were silent about what may be a close: they speak for the account no more.
+            self.uncover_all(evidence);
             return Verdict::Deferred;
         }
-        if !from_link && record.covered_by(link) {
-            self.awaiting = Some(seen.slot);
-        }
+        self.await_others(&record, seen, evidence);
         self.adopt(seen, state, Some((record, known)));
         Verdict::Changed
     }
 
+    /// Notes that a covering link has spoken of the account: of the change that was awaited, or of another one.
+    fn hear(&mut self, record: &Record, seen: &Observation, same: bool) {
+        let Some(teller) = seen.source.generation() else { return };
+        for (awaited, cover) in self.awaiting.iter_mut().zip(record.covers.0) {
+            // Also where it is superseded: an answer's slot is the bank's, a notification's that of the first bank
+            // checked after the write, and this may be the earlier one.
+            if cover == Some(teller) && (same || awaited.is_some_and(|slot| seen.slot >= slot)) {
+                // A later change than the one awaited may still have to come.
+                *awaited = if same || seen.slot >= record.slot { None } else { Some(record.slot) };
+            }
+        }
+    }
+
+    /// Every other link that speaks for the account has this change to tell as well.
+    fn await_others(&mut self, record: &Record, seen: &Observation, evidence: &Evidence) {
+        for (awaited, cover) in self.awaiting.iter_mut().zip(record.covers.0) {
+            if let Some(generation) = cover
+                && evidence.of(generation).is_some()
+                && seen.source != Source::Subscription(generation)
+            {
+                awaited.get_or_insert(seen.slot);
+            }
+        }
+    }
+
     /// Puts the account under a connection's canaries: it is subscribed, past its barrier, and rechecked.
     /// Without effect while there is no record, it is disputed, or its absence was reported once of twice.
-    pub(crate) fn cover(&mut self, generation: Generation) -> bool {
+    pub(crate) fn cover(&mut self, endpoint: EndpointId, generation: Generation) -> bool {
+        let place = usize::from(endpoint.0);
         match &mut self.record {
-            Some(record) if !record.disputed && self.absence_reported.is_none() => {
-                record.cover = Some(generation);
-                self.awaiting = None;
+            Some(record) if !record.disputed && self.absence_reported.is_none() && place < MAX_ENDPOINTS => {
+                record.covers.0[place] = Some(generation);
+                self.awaiting[place] = None;
                 true
             }
             _ => false,
         }
     }
 
-    /// Takes the account from under its link, and keeps what the link had proved of it.
-    pub(crate) fn uncover(&mut self, link: &LinkEvidence) -> bool {
-        self.awaiting = None;
-        let Some(record) = self.record.as_mut().filter(|record| record.cover.is_some()) else {
+    /// Takes the account from under a link, whichever connection of it speaks, and keeps what that had proved.
+    pub(crate) fn uncover(&mut self, endpoint: EndpointId, evidence: &Evidence) -> bool {
+        let place = usize::from(endpoint.0);
+        if place >= MAX_ENDPOINTS {
             return false;
-        };
-        if record.covered_by(link) && link.proof.since(record.verified) <= self.rules.verify_every {
-            record.as_of = record.as_of.max(link.slot);
-            record.proof = record.proof.max(link.proof);
         }
-        record.cover = None;
-        true
+        self.awaiting[place] = None;
+        self.keep(evidence);
+        self.record.as_mut().and_then(|record| record.covers.0[place].take()).is_some()
     }
 
-    /// Whether a notification should be under way for a change that RPC showed.
+    /// Writes what the covering links prove into the record itself, where it stays; whether that changed it.
+    fn keep(&mut self, evidence: &Evidence) -> bool {
+        let Some(record) = &mut self.record else { return false };
+        let before = (record.as_of, record.proof);
+        for link in record.covers.iter().filter_map(|generation| evidence.of(generation)) {
+            if link.proof.since(record.verified) <= self.rules.verify_every {
+                record.as_of = record.as_of.max(link.slot);
+                record.proof = record.proof.max(link.proof);
+            }
+        }
+        (record.as_of, record.proof) != before
+    }
+
+    /// Keeps what a link has proved of the account where its next proof, of the moment `next`, says nothing of it
+    /// any more: the account was not heard of for too long. Without that, what was known as of a slot would be
+    /// known no longer a moment later. Whether the record changed; and when it is over, if it is not.
+    pub(crate) fn outlive(&mut self, next: Tick, evidence: &Evidence) -> (bool, Option<Tick>) {
+        let Some(record) = self.record.filter(|record| !record.covers.is_empty()) else {
+            return (false, None);
+        };
+        let over = record.verified.plus(self.rules.verify_every);
+        if next <= over { (false, Some(over)) } else { (self.keep(evidence), None) }
+    }
+
+    pub(crate) fn uncover_all(&mut self, evidence: &Evidence) -> bool {
+        let places = 0..MAX_ENDPOINTS as u8;
+        places.fold(false, |uncovered, place| self.uncover(EndpointId(place), evidence) || uncovered)
+    }
+
+    /// Whether a notification should be under way for a change that another source showed.
     pub(crate) fn is_awaiting(&self) -> bool {
-        self.awaiting.is_some()
+        self.awaiting.iter().any(Option::is_some)
     }
 
-    /// Whether the link has passed, in silence, a change that RPC showed: its subscription is dead.
-    pub(crate) fn missed(&self, link: &LinkEvidence) -> bool {
-        let covered = self.record.is_some_and(|record| record.covered_by(link));
-        covered && self.awaiting.is_some_and(|slot| slot <= link.slot)
+    /// The endpoints whose link has passed, in silence, a change that another source showed: either that
+    /// subscription is dead, or that source lied.
+    pub(crate) fn missed(&self, evidence: &Evidence) -> impl Iterator<Item = EndpointId> {
+        let covers = self.record.map(|record| record.covers).unwrap_or_default().0;
+        let places = covers.into_iter().zip(self.awaiting).zip(0u8..);
+        let passed = places.filter_map(|((cover, awaited), place)| {
+            let link = evidence.of(cover?)?;
+            (awaited? <= link.slot).then_some(EndpointId(place))
+        });
+        passed.collect::<Vec<_>>().into_iter()
     }
 
-    /// The slot from which an RPC answer is worth having. The covering link's does not count: an answer from
-    /// between the record and the link still tells whether they are right.
+    /// A caller doubts the record, however it was proved; see the module's invariant 5.
+    pub(crate) fn invalidate(&mut self, at: Tick, min_slot: Slot, evidence: &Evidence) {
+        let known = self.record.map_or(0, |record| record.as_of(evidence));
+        let before = self.invalidated.take().or(self.record.and_then(|record| record.invalidated));
+        let min_slot = min_slot.max(known).max(before.map_or(0, |before| before.min_slot));
+        let invalidation = Some(Invalidation { at, min_slot });
+        match &mut self.record {
+            Some(record) => record.invalidated = invalidation,
+            None => self.invalidated = invalidation,
+        }
+    }
+
+    /// What a presence at the address is to the watcher.
+    pub(crate) fn classify(&self, presence: &Presence) -> AccountState {
+        self.identity.classify(presence)
+    }
+
+    /// The chain began anew: nothing that is known has an order with what comes.
+    pub(crate) fn begin(&mut self, epoch: u32) {
+        let revisions_before = self.record.map_or(self.revisions_before, |record| record.revision);
+        *self = Self { revisions_before, ..Self::new(self.identity.expected, self.rules, epoch) };
+    }
+
+    /// The slot from which an RPC answer is worth having. The covering links' do not count: an answer from
+    /// between the record and a link still tells whether they are right.
     pub(crate) fn wanted_slot(&self) -> Slot {
-        self.record.map_or(0, |record| record.as_of.saturating_add(u64::from(record.disputed)))
+        let doubted = self.invalidated.or(self.record.and_then(|record| record.invalidated));
+        let known = self.record.map_or(0, |record| record.as_of.saturating_add(u64::from(record.disputed)));
+        known.max(doubted.map_or(0, |doubted| doubted.min_slot))
     }
 
-    fn dispute(&mut self, link: &LinkEvidence) {
-        self.uncover(link);
+    /// Two sources contradict each other: nobody's word is taken before RPC has settled it.
+    pub(crate) fn dispute(&mut self, evidence: &Evidence) {
+        self.uncover_all(evidence);
         if let Some(record) = &mut self.record {
             record.disputed = true;
         }
     }
 
     fn defer_absence(&mut self, seen: &Observation) -> bool {
-        if !self.rules.absence_twice || seen.presence != Presence::Absent || seen.source != Source::Rpc {
+        let from_rpc = seen.source.generation().is_none();
+        if !self.rules.absence_twice || seen.presence != Presence::Absent || !from_rpc {
             self.absence_reported = None;
             return false;
         }
@@ -225,6 +341,10 @@ impl Ledger {
     /// Writes an observation that is not older than the record; `before` is the record and its as-of.
     fn adopt(&mut self, seen: &Observation, state: AccountState, before: Option<(Record, Slot)>) {
         self.identity.learn(&seen.presence);
+        let doubted = self.invalidated.take().or(before.and_then(|(before, _)| before.invalidated));
+        let from_rpc = seen.source.generation().is_none();
+        let invalidated = doubted
+            .filter(|doubted| !(from_rpc && seen.proof >= doubted.at && seen.slot >= doubted.min_slot));
         let Some((before, known)) = before else {
             self.record = Some(Record {
                 state,
@@ -233,9 +353,11 @@ impl Ledger {
                 as_of: seen.slot,
                 proof: seen.proof,
                 verified: seen.proof,
-                cover: None,
+                covers: Covers::default(),
                 disputed: false,
-                revision: 1,
+                invalidated,
+                revision: self.revisions_before + 1,
+                epoch: self.epoch,
             });
             return;
         };
@@ -249,9 +371,11 @@ impl Ledger {
             as_of: before.as_of.max(seen.slot),
             proof,
             verified: before.verified.max(seen.proof),
-            cover: before.cover,
-            disputed: before.disputed && seen.slot <= known,
+            covers: before.covers,
+            disputed: before.disputed && !(from_rpc && seen.slot > known),
+            invalidated,
             revision: before.revision + u64::from(changed),
+            epoch: self.epoch,
         });
     }
 }
@@ -261,9 +385,14 @@ mod tests {
     use solana_pubkey::Pubkey;
 
     use super::*;
-    use crate::core::token::{TokenProgram, tests::account_bytes};
+    use crate::core::{
+        evidence::LinkEvidence,
+        observation::LinkId,
+        token::{TokenProgram, tests::account_bytes},
+    };
 
-    const LINK: Generation = Generation(3);
+    const LINK: Generation = Generation { link: LinkId(0), life: 3 };
+    const NODE: EndpointId = EndpointId(0);
 
     fn tokens(amount: u64) -> Presence {
         let (mint, owner) = (Pubkey::new_from_array([1; 32]), Pubkey::new_from_array([2; 32]));
@@ -279,35 +408,39 @@ mod tests {
     }
 
     fn asked(slot: Slot, presence: Presence, sent: u64) -> Observation {
-        Observation { presence, slot, source: Source::Rpc, proof: at(sent) }
+        Observation { presence, slot, source: Source::Rpc(NODE), proof: at(sent) }
     }
 
-    fn proved(slot: Slot, tick: u64) -> LinkEvidence {
-        LinkEvidence {
-            generation: LINK,
-            ticking: true,
-            slot,
-            proof: at(tick),
-            arrived: at(tick),
-            ..Default::default()
-        }
+    fn proved_by(generation: Generation, slot: Slot, tick: u64) -> Evidence {
+        let link = LinkEvidence { generation, ticking: true, slot, proof: at(tick), arrived: at(tick) };
+        let mut evidence = Evidence::new(2);
+        evidence.links[usize::from(generation.link.0)] = link;
+        evidence
     }
 
-    fn none() -> LinkEvidence {
-        LinkEvidence::default()
+    fn proved(slot: Slot, tick: u64) -> Evidence {
+        proved_by(LINK, slot, tick)
+    }
+
+    fn none() -> Evidence {
+        Evidence::default()
+    }
+
+    fn missed(ledger: &Ledger, evidence: &Evidence) -> bool {
+        ledger.missed(evidence).next().is_some()
     }
 
     const VERIFY_EVERY: Duration = Duration::from_nanos(500);
 
     fn ledger() -> Ledger {
-        Ledger::new(Expected::default(), Rules { absence_twice: false, verify_every: VERIFY_EVERY })
+        Ledger::new(Expected::default(), Rules { absence_twice: false, verify_every: VERIFY_EVERY }, 0)
     }
 
     /// A ledger that holds `amount` at slot 10, covered by [`LINK`].
     fn covered(amount: u64) -> Ledger {
         let mut ledger = ledger();
         ledger.apply(&asked(10, tokens(amount), 5), &none());
-        assert!(ledger.cover(LINK));
+        assert!(ledger.cover(NODE, LINK));
         ledger
     }
 
@@ -341,10 +474,10 @@ mod tests {
         let mut ledger = covered(1);
         assert_eq!(ledger.apply(&told(10, tokens(2)), &none()), Verdict::Disputed);
         let record = *ledger.record().expect("a record");
-        assert!(record.disputed && record.cover.is_none());
+        assert!(record.disputed && record.covers.is_empty());
         assert_eq!(held(&ledger), Some(1));
         assert_eq!(ledger.wanted_slot(), 11);
-        assert!(!ledger.cover(LINK), "no canary speaks for a disputed record");
+        assert!(!ledger.cover(NODE, LINK), "no canary speaks for a disputed record");
         assert_eq!(ledger.apply(&asked(10, tokens(1), 70), &none()), Verdict::Renewed);
         assert!(ledger.record().is_some_and(|record| record.disputed), "the same slot settles nothing");
         assert_eq!(ledger.apply(&asked(11, tokens(2), 80), &none()), Verdict::Changed);
@@ -362,11 +495,11 @@ mod tests {
 
         let mut ledger = covered(1);
         assert_eq!(ledger.apply(&asked(21, tokens(2), 90), &link), Verdict::Changed);
-        assert!(!ledger.missed(&link), "the notification may be on its way");
-        assert!(!ledger.missed(&proved(20, 110)));
-        assert!(ledger.missed(&proved(21, 120)), "the canary passed, and nothing came");
+        assert!(!missed(&ledger, &link), "the notification may be on its way");
+        assert!(!missed(&ledger, &proved(20, 110)));
+        assert!(missed(&ledger, &proved(21, 120)), "the canary passed, and nothing came");
         ledger.apply(&told(21, tokens(2)), &link);
-        assert!(!ledger.missed(&proved(21, 120)));
+        assert!(!missed(&ledger, &proved(21, 120)));
     }
 
     #[test]
@@ -375,7 +508,7 @@ mod tests {
         let mut ledger = covered(1);
         ledger.apply(&asked(25, tokens(3), 90), &link);
         assert_eq!(ledger.apply(&told(22, tokens(2)), &link), Verdict::Superseded);
-        assert!(ledger.missed(&proved(25, 120)));
+        assert!(missed(&ledger, &proved(25, 120)));
     }
 
     #[test]
@@ -388,14 +521,14 @@ mod tests {
             Verdict::Superseded,
             "written at 22, read at 25"
         );
-        assert!(!ledger.missed(&proved(25, 120)));
+        assert!(!missed(&ledger, &proved(25, 120)));
     }
 
     #[test]
     fn nothing_becomes_fresher_by_losing_a_link() {
         let mut ledger = covered(1);
         // Verified at 5, by a link that went on for longer than it may without.
-        ledger.uncover(&proved(900, 5 + 501));
+        ledger.uncover(NODE, &proved(900, 5 + 501));
         assert_eq!(ledger.record().map(|record| (record.as_of, record.proof)), Some((10, at(5))));
     }
 
@@ -413,7 +546,7 @@ mod tests {
         // Written at slot 23, seen by RPC in the bank of 25 before the link comes to 23.
         ledger.apply(&asked(25, tokens(2), 90), &link);
         assert_eq!(ledger.apply(&told(23, tokens(2)), &proved(22, 110)), Verdict::Superseded);
-        assert!(!ledger.missed(&proved(25, 120)));
+        assert!(!missed(&ledger, &proved(25, 120)));
     }
 
     #[test]
@@ -421,9 +554,9 @@ mod tests {
         let mut ledger = covered(1);
         let link = proved(20, 100);
         assert_eq!(ledger.record().map(|record| record.as_of(&link)), Some(20));
-        assert!(ledger.uncover(&link));
+        assert!(ledger.uncover(NODE, &link));
         let record = *ledger.record().expect("a record");
-        assert_eq!((record.as_of, record.proof, record.cover), (20, at(100), None));
+        assert_eq!((record.as_of, record.proof, record.covers), (20, at(100), Covers::default()));
         assert_eq!(ledger.wanted_slot(), 20);
         // A node behind that slot repeats the state: heard of, but no younger.
         assert_eq!(ledger.apply(&asked(15, tokens(1), 200), &none()), Verdict::Renewed);
@@ -438,9 +571,9 @@ mod tests {
     #[test]
     fn another_connections_canary_speaks_for_nobody_here() {
         let mut ledger = covered(1);
-        let other = LinkEvidence { generation: Generation(4), ..proved(99, 999) };
+        let other = proved_by(Generation { life: 4, ..LINK }, 99, 999);
         assert_eq!(ledger.record().map(|record| record.as_of(&other)), Some(10));
-        ledger.uncover(&other);
+        ledger.uncover(NODE, &other);
         assert_eq!(ledger.record().map(|record| (record.as_of, record.proof)), Some((10, at(5))));
     }
 
@@ -457,18 +590,22 @@ mod tests {
     #[test]
     fn absence_at_finalized_takes_two_answers_of_different_slots() {
         let rules = Rules { absence_twice: true, verify_every: VERIFY_EVERY };
-        let mut ledger = Ledger::new(Expected::default(), rules);
+        let mut ledger = Ledger::new(Expected::default(), rules, 0);
         assert_eq!(ledger.apply(&asked(10, Presence::Absent, 1), &none()), Verdict::Deferred);
         assert_eq!(ledger.apply(&asked(10, Presence::Absent, 2), &none()), Verdict::Deferred);
         assert!(ledger.record().is_none());
         assert_eq!(ledger.apply(&asked(11, Presence::Absent, 3), &none()), Verdict::Changed);
 
         ledger.apply(&asked(12, tokens(5), 4), &none());
-        assert!(ledger.cover(LINK));
+        assert!(ledger.cover(NODE, LINK));
         assert_eq!(ledger.apply(&asked(13, Presence::Absent, 5), &none()), Verdict::Deferred);
         assert_eq!(held(&ledger), Some(5));
-        assert_eq!(ledger.record().map(|record| record.cover), Some(None), "the link said nothing of it");
-        assert!(!ledger.cover(LINK), "no canary speaks for what may be closed");
+        assert_eq!(
+            ledger.record().map(|record| record.covers.is_empty()),
+            Some(true),
+            "the link said nothing of it"
+        );
+        assert!(!ledger.cover(NODE, LINK), "no canary speaks for what may be closed");
         assert_eq!(ledger.apply(&asked(14, tokens(5), 6), &none()), Verdict::Renewed);
         assert_eq!(ledger.apply(&asked(15, Presence::Absent, 7), &none()), Verdict::Deferred, "counted anew");
         assert_eq!(ledger.apply(&asked(16, Presence::Absent, 8), &none()), Verdict::Changed);

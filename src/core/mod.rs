@@ -3,13 +3,22 @@
 //! Time comes in as a [`time::Tick`], what happened comes in as a value, what should be done goes out as
 //! a value. So every race is a unit test. Rooms import only rooms above them in this list.
 
+pub(crate) mod accounts;
 pub(crate) mod audit;
 pub(crate) mod backoff;
+pub(crate) mod desk;
+pub(crate) mod engine;
 pub(crate) mod evidence;
+pub(crate) mod failure;
 pub(crate) mod freshness;
+pub(crate) mod gate;
 pub(crate) mod ledger;
 pub(crate) mod mint;
 pub(crate) mod observation;
+pub(crate) mod overlay;
+pub(crate) mod placement;
+pub(crate) mod reading;
+pub(crate) mod refresh;
 pub(crate) mod session;
 pub(crate) mod state;
 pub(crate) mod time;

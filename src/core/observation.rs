@@ -5,16 +5,41 @@ use super::{time::Tick, token::Presence};
 /// A slot of the chain. Slots compare only within one commitment, and a mirror has one.
 pub type Slot = u64;
 
+/// Endpoints a mirror can have.
+pub(crate) const MAX_ENDPOINTS: usize = 4;
+
+/// A node that the mirror was given, in the order given.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct EndpointId(pub(crate) u8);
+
+/// A place for a connection in the mirror, fixed when it starts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct LinkId(pub(crate) u16);
+
 /// One life of one connection. Never used twice within a mirror, so whatever carries the generation of
 /// a dead connection can match nothing that lives.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Generation(pub(crate) u64);
+pub(crate) struct Generation {
+    pub(crate) link: LinkId,
+    /// 0 before the first connect.
+    pub(crate) life: u32,
+}
 
 /// Who says so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Source {
     Subscription(Generation),
-    Rpc,
+    Rpc(EndpointId),
+}
+
+impl Source {
+    /// The connection that says so, if one does.
+    pub(crate) fn generation(self) -> Option<Generation> {
+        match self {
+            Self::Subscription(generation) => Some(generation),
+            Self::Rpc(_) => None,
+        }
+    }
 }
 
 /// Where a served state came from.
@@ -41,7 +66,7 @@ impl From<Source> for Origin {
     fn from(source: Source) -> Self {
         match source {
             Source::Subscription(_) => Self::Subscription,
-            Source::Rpc => Self::Rpc,
+            Source::Rpc(_) => Self::Rpc,
         }
     }
 }

@@ -6,13 +6,19 @@
 //!    twice under one [`Subject`], and what is acknowledged but no longer wanted is unsubscribed at once.
 //! 2. An account is live only when subscribed, past a barrier, and rechecked by RPC as of that barrier.
 //! 3. The link proves something only between two canaries in order, neither lagging.
+//!    Where the canary does not tick, a connection is unproven: it notifies, and covers nobody.
 //! 4. Losing the connection ends every proof before anything else happens.
 
+mod accounts;
 mod barriers;
+mod canaries;
+mod pace;
 mod protocol;
 mod roster;
+mod trial;
+mod turn;
 
-use std::{collections::VecDeque, time::Duration};
+use std::collections::VecDeque;
 
 use solana_pubkey::Pubkey;
 
@@ -20,18 +26,27 @@ use super::{
     audit::Audit,
     backoff::{Backoff, next_random},
     evidence::{LagGauge, LinkEvidence, MAX_EXCESS},
-    observation::{Generation, Slot},
+    observation::{Generation, LinkId, Slot},
     time::Tick,
     timers::{Timer, Timers},
 };
 use barriers::Barriers;
+use canaries::Canaries;
+use pace::Pace;
 pub use protocol::LinkPhase;
 pub(crate) use protocol::{Action, Fetch, Input, SessionSettings, Subject};
 pub(crate) use roster::WatchId;
 use roster::{Attempt, Roster, Stage};
+use trial::Trial;
+pub use trial::{Capabilities, Profile};
+pub(crate) use turn::order_turn;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Link {
+    /// It may be started at any time, and connects then, but not before this.
+    Parked {
+        not_before: Tick,
+    },
     Waiting,
     Connecting,
     Open(Open),
@@ -41,24 +56,15 @@ enum Link {
 /// What is known of the connection that is open.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 struct Open {
-    /// The canaries in order, with when each was true: from the last that proves to the newest.
-    canaries: VecDeque<(Slot, Tick)>,
-    lagging: bool,
-    live_since: Option<Tick>,
+    canaries: Canaries,
     barriers: Barriers,
-}
-
-impl Open {
-    /// The newest canary that is not the newest of all and settled. (Invariant 3)
-    fn proved(&mut self, settled_after: Slot) -> Option<(Slot, Tick)> {
-        let (newest, _) = *self.canaries.back()?;
-        let settled =
-            |(slot, _): &(Slot, Tick)| *slot < newest && slot.saturating_add(settled_after) <= newest;
-        while self.canaries.get(1).is_some_and(settled) {
-            self.canaries.pop_front();
-        }
-        self.canaries.front().copied().filter(settled)
-    }
+    /// Something was answered: it is not deaf.
+    answered: bool,
+    /// It is made do without a canary.
+    unproven: bool,
+    /// It refused a slice.
+    refuses_slices: bool,
+    keepalives: u32,
 }
 
 /// See the module's invariants.
@@ -70,6 +76,8 @@ pub(crate) struct Session {
     evidence: LinkEvidence,
     gauge: LagGauge,
     roster: Roster,
+    trial: Trial,
+    pace: Pace,
     audit: Audit,
     backoff: Backoff,
     timers: Timers,
@@ -79,22 +87,29 @@ pub(crate) struct Session {
 
 impl Session {
     /// A session that connects at once. `seed` spreads its backoff and its barrier lengths.
-    pub(crate) fn new(settings: SessionSettings, seed: u64, now: Tick) -> Self {
-        let mut session = Self {
+    pub(crate) fn new(settings: SessionSettings, link: LinkId, seed: u64, now: Tick) -> Self {
+        let mut session = Self::parked(settings, link, seed);
+        session.connect(now);
+        session
+    }
+
+    /// A session that waits for [`Input::Start`].
+    pub(crate) fn parked(settings: SessionSettings, link: LinkId, seed: u64) -> Self {
+        Self {
             audit: Audit::new(settings.audit_every, settings.audit_batch),
             backoff: settings.backoff.clone(),
+            trial: Trial::new(settings.profile),
+            pace: Pace::new(settings.in_flight, settings.subscribe_rate),
             settings,
-            link: Link::Waiting,
-            generation: Generation(0),
+            link: Link::Parked { not_before: Tick::NEVER },
+            generation: Generation { link, life: 0 },
             evidence: LinkEvidence::default(),
             gauge: LagGauge::default(),
             roster: Roster::default(),
             timers: Timers::default(),
             random: seed,
             actions: VecDeque::new(),
-        };
-        session.connect(now);
-        session
+        }
     }
 
     pub(crate) fn next_action(&mut self) -> Option<Action> {
@@ -118,13 +133,20 @@ impl Session {
 
     pub(crate) fn phase(&self) -> LinkPhase {
         match &self.link {
+            Link::Parked { .. } => LinkPhase::Parked,
             Link::Waiting => LinkPhase::Waiting,
             Link::Connecting => LinkPhase::Connecting,
             Link::Stopped => LinkPhase::Stopped,
-            Link::Open(open) if open.lagging => LinkPhase::Lagging,
-            Link::Open(open) if open.live_since.is_some() => LinkPhase::Live,
+            Link::Open(open) if open.unproven => LinkPhase::Unproven,
+            Link::Open(open) if open.canaries.lagging() => LinkPhase::Lagging,
+            Link::Open(open) if open.canaries.live_since().is_some() => LinkPhase::Live,
             Link::Open(_) => LinkPhase::Probing,
         }
+    }
+
+    /// What the provider was last seen to do.
+    pub(crate) fn capabilities(&self) -> Capabilities {
+        self.trial.found
     }
 
     /// How many accounts are acknowledged by the server, and live, which none is before the link is.
@@ -139,7 +161,7 @@ impl Session {
             Subject::Account { address, attempt, .. } => {
                 self.roster.is_current(&address, attempt).then_some(address)
             }
-            Subject::Canary | Subject::Barrier { .. } => None,
+            Subject::Canary | Subject::Barrier { .. } | Subject::Keepalive { .. } => None,
         }
     }
 
@@ -151,16 +173,36 @@ impl Session {
             Input::Watch { address, watch } => self.watch(address, watch),
             Input::Unwatch { address } => self.release(address),
             Input::Connected => self.connected(now),
-            Input::Lost => self.lost(now, None),
+            Input::Lost => {
+                if matches!(self.link, Link::Connecting | Link::Open(_)) {
+                    self.lost(now, None);
+                }
+            }
+            Input::CanaryReplaced => {
+                if matches!(self.link, Link::Open(_)) {
+                    self.trial.found_to_ignore_slices();
+                    self.lost(now, None);
+                }
+            }
             Input::Acknowledged(subject) => self.acknowledged(now, subject),
             Input::Refused(subject) => self.refused(now, subject),
+            Input::Unsubscribed(subject) => {
+                if let Subject::Account { address, .. } = subject {
+                    self.roster.ended(&address);
+                }
+            }
             Input::Canary { slot, lag_ms } => self.canary(now, slot, lag_ms),
             Input::ChainLag { lag_ms } => {
                 if !self.is_beyond_max_lag(lag_ms) {
                     self.gauge.note(now, lag_ms);
                 }
             }
-            Input::Barrier { length, slot } => self.pass_barrier(length, slot),
+            Input::Barrier { length, slot } => {
+                if self.open().is_some() {
+                    self.trial.found.slices = Some(true);
+                }
+                self.pass_barrier(length, slot);
+            }
             Input::Rechecked { generation, address, attempt, slot } => {
                 if generation == self.generation {
                     self.rechecked(now, address, attempt, slot);
@@ -169,10 +211,11 @@ impl Session {
             Input::NotCovered { address } => self.recheck_later(now, address),
             Input::Accused { address } => self.accused(now, address),
             Input::ClockJumped => self.clock_jumped(now),
+            Input::Start => self.start(now),
+            Input::Park => self.park(now),
             Input::Stop => {
                 self.end_connection(now, None);
                 self.link = Link::Stopped;
-                self.timers.stop_all();
             }
         }
         self.pump(now);
@@ -183,16 +226,24 @@ impl Session {
         while let Some(timer) = self.timers.expire(now) {
             match timer {
                 Timer::Reconnect => self.connect(now),
-                Timer::Connect | Timer::Subscribe | Timer::Canary => self.lost(now, Some(timer)),
+                Timer::Connect | Timer::Subscribe => self.lost(now, Some(timer)),
+                Timer::Canary => self.no_canary(now, Some(timer)),
+                Timer::Probe => {
+                    // It has held for long: no loss to be wary of.
+                    self.backoff.reset();
+                    self.lost(now, Some(timer));
+                }
                 Timer::Barrier => {
                     if let Some(open) = self.open() {
                         open.barriers.overdue(now);
                     }
                 }
                 Timer::Keepalive => {
-                    self.raise_barrier(now, Vec::new());
+                    self.keep_alive(now);
                     self.timers.set(Timer::Keepalive, now.plus(self.settings.keepalive));
                 }
+                // What there is room for again is sent by the pump.
+                Timer::Pace => {}
                 Timer::Retry => self.retry(now),
                 Timer::Audit => self.audit(now),
             }
@@ -213,9 +264,35 @@ impl Session {
 
     // The connection.
 
+    fn start(&mut self, now: Tick) {
+        match self.link {
+            Link::Parked { not_before } if now < not_before => {
+                self.link = Link::Waiting;
+                self.timers.set(Timer::Reconnect, not_before);
+            }
+            Link::Parked { .. } => self.connect(now),
+            _ => {}
+        }
+    }
+
+    /// The wait that a loss began goes on while parked: a park and a start in a row win no connect.
+    fn park(&mut self, now: Tick) {
+        let not_before = match self.link {
+            Link::Parked { .. } | Link::Stopped => return,
+            Link::Waiting => self.timers.due(Timer::Reconnect).unwrap_or(now),
+            Link::Connecting | Link::Open(_) => {
+                self.credit_health(now);
+                self.end_connection(now, None);
+                now.plus(self.backoff.next(&mut self.random))
+            }
+        };
+        self.timers.stop_all();
+        self.link = Link::Parked { not_before };
+    }
+
     fn connect(&mut self, now: Tick) {
         self.link = Link::Connecting;
-        self.generation.0 += 1;
+        self.generation.life += 1;
         self.timers.set(Timer::Connect, now.plus(self.settings.connect_timeout));
         self.act(Action::Connect);
     }
@@ -235,14 +312,18 @@ impl Session {
     }
 
     fn lost(&mut self, now: Tick, overdue: Option<Timer>) {
-        let live_since = self.open().and_then(|open| open.live_since);
-        if live_since.is_some_and(|since| now.since(since) >= self.settings.healthy_after) {
-            self.backoff.reset();
-        }
+        self.credit_health(now);
         self.end_connection(now, overdue);
         self.link = Link::Waiting;
         let wait = self.backoff.next(&mut self.random);
         self.timers.set(Timer::Reconnect, now.plus(wait));
+    }
+
+    fn credit_health(&mut self, now: Tick) {
+        let live_since = self.open().and_then(|open| open.canaries.live_since());
+        if live_since.is_some_and(|since| now.since(since) >= self.settings.healthy_after) {
+            self.backoff.reset();
+        }
     }
 
     /// Ends every proof of the connection, then the connection. (Invariant 4)
@@ -256,43 +337,30 @@ impl Session {
         self.act(Action::Disconnect { overdue });
     }
 
-    /// Every proof is void, what is usual is unknown, and what is under way on the connection may be old.
+    /// What lag is usual is unknown, and what is under way on the connection may be old.
     fn clock_jumped(&mut self, now: Tick) {
-        self.evidence.valid_from = now;
         self.gauge = LagGauge::default();
-        match self.link {
-            Link::Open(_) => self.lost(now, None),
-            _ => self.act(Action::Prove(self.evidence)),
+        if matches!(self.link, Link::Open(_)) {
+            self.lost(now, None);
         }
     }
 
     // Canary and barrier.
 
     fn canary(&mut self, now: Tick, slot: Slot, lag_ms: i64) {
-        let beyond = self.is_beyond_max_lag(lag_ms);
-        let excess = if beyond { Duration::ZERO } else { self.gauge.excess(now, lag_ms) };
-        let lagging = beyond || excess > MAX_EXCESS;
-        let (generation, deadline) = (self.generation, now.plus(self.settings.canary_deadline));
-        let settled_after = self.settings.settled_after;
+        let held = self.held(now, lag_ms);
+        let (generation, settled_after) = (self.generation, self.settings.settled_after);
         let Some(open) = self.open() else { return };
-        if open.canaries.back().is_some_and(|(newest, _)| slot <= *newest) {
+        if !open.canaries.tick(slot, held) {
             return;
         }
-        open.lagging = lagging;
-        if lagging {
-            open.canaries.clear();
-            open.live_since = None;
-        } else {
-            open.canaries.push_back((slot, now.minus(excess)));
-        }
-        let proved = open.proved(settled_after);
-        if proved.is_some() {
-            open.live_since.get_or_insert(now);
-        }
-        self.timers.set(Timer::Canary, deadline);
+        open.unproven = false;
+        self.trial.ticked();
+        self.timers.stop(Timer::Probe);
+        let proved = self.open().and_then(|open| open.canaries.proved(now, settled_after));
+        self.timers.set(Timer::Canary, now.plus(self.settings.canary_deadline));
         if let Some((slot, proof)) = proved {
-            let valid_from = self.evidence.valid_from;
-            self.evidence = LinkEvidence { generation, ticking: true, slot, proof, arrived: now, valid_from };
+            self.evidence = LinkEvidence { generation, ticking: true, slot, proof, arrived: now };
             self.act(Action::Prove(self.evidence));
         } else if self.evidence.ticking {
             self.evidence.ticking = false;
@@ -301,6 +369,49 @@ impl Session {
         self.canary_for_barriers(slot);
         // No gathering for longer than a canary: one subscribe that is never answered must not hold up the rest.
         self.raise_barrier_behind_acknowledged(now);
+    }
+
+    /// Gives the connection up, unless as many as the provider is granted have answered and never ticked: then
+    /// this one is made do with.
+    fn no_canary(&mut self, now: Tick, overdue: Option<Timer>) {
+        let makes_do = self.trial.makes_do();
+        let Some(open) = self.open() else { return };
+        if !open.answered || open.canaries.ticked() {
+            return self.lost(now, overdue);
+        }
+        if !makes_do {
+            self.trial.was_mute();
+            return self.lost(now, overdue);
+        }
+        open.unproven = true;
+        self.trial.found.canary = Some(false);
+        self.timers.stop(Timer::Canary);
+        self.timers.set(Timer::Probe, now.plus(self.trial.profile.unproven_for()));
+        // Its answer is not waited for any more: keepalives tell from here on whether the server is deaf.
+        self.roster.forget(Subject::Canary);
+    }
+
+    /// Subscribes an account that never changes, which must be answered like any other subscribe. That is
+    /// what finds a half-open connection where no canary ticks, and what keeps an idle one from being closed. No
+    /// slice is needed for it, as a second look at the Clock would.
+    fn keep_alive(&mut self, now: Tick) {
+        // The last one is unanswered still: its deadline speaks.
+        if self.roster.awaits_keepalive() {
+            return;
+        }
+        let Some(open) = self.open() else { return };
+        open.keepalives += 1;
+        let round = open.keepalives;
+        self.subscribe(now, Subject::Keepalive { round });
+    }
+
+    /// When the node held what its canary tells, unless the canary comes too late to prove anything.
+    fn held(&mut self, now: Tick, lag_ms: i64) -> Option<Tick> {
+        if self.is_beyond_max_lag(lag_ms) {
+            return None;
+        }
+        let excess = self.gauge.excess(now, lag_ms);
+        (excess <= MAX_EXCESS).then(|| now.minus(excess))
     }
 
     /// A chain clock far ahead of wall time tells as little as one far behind: the host's own clock is wrong.
@@ -315,13 +426,28 @@ impl Session {
         for (address, _) in &accounts {
             self.roster.set(address, Stage::Behind);
         }
-        if let Some(open) = self.open() {
-            open.barriers.raise(length, accounts);
+        let slices = self.slices();
+        let Some(open) = self.open() else { return };
+        open.barriers.raise(length, accounts);
+        if slices {
             self.subscribe(now, Subject::Barrier { length });
+        } else {
+            open.barriers.refused(length);
         }
     }
 
+    /// Whether another slice makes another subscription, as far as is known.
+    fn slices(&self) -> bool {
+        let refused = matches!(&self.link, Link::Open(open) if open.refuses_slices);
+        !refused && !self.trial.ignores_slices()
+    }
+
     fn raise_barrier_behind_acknowledged(&mut self, now: Tick) {
+        // Where no tick is to be expected, nobody is brought under canaries before there is one.
+        let makes_do = self.trial.makes_do();
+        if self.open().is_none_or(|open| makes_do && !open.canaries.ticked()) {
+            return;
+        }
         let accounts = self.roster.take_acknowledged();
         if !accounts.is_empty() {
             self.raise_barrier(now, accounts);
@@ -330,8 +456,10 @@ impl Session {
 
     fn pass_barrier(&mut self, length: u64, slot: Slot) {
         let Some(open) = self.open() else { return };
-        let Some(mut accounts) = open.barriers.pass(length) else { return };
-        self.act(Action::Unsubscribe(Subject::Barrier { length }));
+        let Some((mut accounts, subscribed)) = open.barriers.pass(length) else { return };
+        if subscribed {
+            self.act(Action::Unsubscribe(Subject::Barrier { length }));
+        }
         accounts.retain(|(address, attempt)| self.roster.is_current(address, *attempt));
         self.recheck(accounts, slot);
     }
@@ -343,44 +471,21 @@ impl Session {
         }
     }
 
-    // Accounts.
-
-    fn watch(&mut self, address: Pubkey, watch: WatchId) {
-        match self.roster.watch_of(&address) {
-            Some(known) if known == watch => {}
-            Some(_) => {
-                // Watched anew: the record is a new one, so everything is done again.
-                self.release(address);
-                self.roster.want(address, watch, self.settings.backoff.clone());
-            }
-            None => self.roster.want(address, watch, self.settings.backoff.clone()),
-        }
-    }
-
-    fn release(&mut self, address: Pubkey) {
-        if let Some(subject) = self.roster.release(&address) {
-            self.act(Action::Unsubscribe(subject));
-        }
-    }
-
-    fn accused(&mut self, now: Tick, address: Pubkey) {
-        self.act(Action::Uncover { address });
-        let until = self.roster.retry_at(&address, now, &mut self.random);
-        if let Some(old) = self.roster.again(&address, until) {
-            self.act(Action::Unsubscribe(old));
-            self.timers.set_by(Timer::Retry, until);
-        }
-    }
+    // Subscriptions.
 
     /// Sends what there is room for: subscribes first, then a barrier behind them.
     fn pump(&mut self, now: Tick) {
         if !matches!(self.link, Link::Open(_)) {
             return;
         }
-        while self.roster.in_flight() < self.settings.in_flight {
-            let Some(subject) = self.roster.next_waiting() else { break };
+        let slices = self.slices();
+        let room = |session: &Self| session.roster.in_flight() < session.settings.in_flight;
+        while room(self) && self.pace.next() <= now {
+            let Some(subject) = self.roster.next_waiting(slices) else { break };
             self.subscribe(now, subject);
         }
+        let paced = room(self) && self.roster.anybody_waits();
+        self.timers.set_or_stop(Timer::Pace, paced.then(|| self.pace.next()));
         if !self.roster.gathers(self.settings.in_flight) {
             self.raise_barrier_behind_acknowledged(now);
         }
@@ -391,6 +496,7 @@ impl Session {
     }
 
     fn subscribe(&mut self, now: Tick, subject: Subject) {
+        self.pace.sent(now);
         self.roster.sent(subject, now);
         self.act(Action::Subscribe(subject));
     }
@@ -398,6 +504,9 @@ impl Session {
     fn acknowledged(&mut self, now: Tick, subject: Subject) {
         if !self.roster.answered(subject, now) {
             return;
+        }
+        if let Some(open) = self.open() {
+            open.answered = true;
         }
         match subject {
             Subject::Canary => {}
@@ -407,12 +516,13 @@ impl Session {
                     self.act(Action::Unsubscribe(subject));
                 }
             }
+            Subject::Keepalive { .. } => self.act(Action::Unsubscribe(subject)),
             Subject::Account { address, attempt, .. } => {
+                self.roster.remember(address);
                 if self.roster.is_current(&address, attempt) {
                     self.roster.set(&address, Stage::Acknowledged);
                     self.act(Action::Fetch(Fetch::Baseline(address)));
                 } else {
-                    self.roster.remember(address);
                     self.act(Action::Unsubscribe(subject));
                 }
             }
@@ -423,14 +533,22 @@ impl Session {
         if !self.roster.answered(subject, now) {
             return;
         }
+        if let Some(open) = self.open() {
+            open.answered = true;
+        }
         match subject {
             // No canary, no proof: another connection, or another node behind the same name, may do better.
-            Subject::Canary => self.lost(now, None),
+            Subject::Canary => self.no_canary(now, None),
             Subject::Barrier { length } => {
+                self.trial.found.slices = Some(false);
                 if let Some(open) = self.open() {
+                    // Nor is the next batch taken, so it is not asked about.
+                    open.refuses_slices = true;
                     open.barriers.refused(length);
                 }
             }
+            // An answer is all that was wanted.
+            Subject::Keepalive { .. } => {}
             Subject::Account { address, attempt, .. } => {
                 if self.roster.is_current(&address, attempt) {
                     let until = self.roster.retry_at(&address, now, &mut self.random);
@@ -439,56 +557,6 @@ impl Session {
                 }
             }
         }
-    }
-
-    fn recheck(&mut self, accounts: Vec<Attempt>, min_slot: Slot) {
-        if accounts.is_empty() {
-            return;
-        }
-        for (address, _) in &accounts {
-            self.roster.set(address, Stage::Rechecking { slot: min_slot });
-        }
-        self.act(Action::Fetch(Fetch::Recheck { generation: self.generation, accounts, min_slot }));
-    }
-
-    fn rechecked(&mut self, now: Tick, address: Pubkey, attempt: u32, answer: Option<Slot>) {
-        let Some(Stage::Rechecking { slot }) = self.roster.stage(&address, attempt) else { return };
-        if answer.is_some_and(|answer| answer >= slot) {
-            self.roster.set(&address, Stage::Live { slot });
-            if let Some(watch) = self.roster.watch_of(&address) {
-                self.act(Action::Cover { address, watch, generation: self.generation });
-            }
-        } else {
-            self.recheck_later(now, address);
-        }
-    }
-
-    fn recheck_later(&mut self, now: Tick, address: Pubkey) {
-        let Some(Stage::Rechecking { slot } | Stage::Live { slot }) = self.roster.current_stage(&address)
-        else {
-            return;
-        };
-        let until = self.roster.retry_at(&address, now, &mut self.random);
-        self.roster.set(&address, Stage::RecheckDue { slot, until });
-        self.timers.set_by(Timer::Retry, until);
-    }
-
-    fn retry(&mut self, now: Tick) {
-        let (rechecks, next) = self.roster.retry(now);
-        for (slot, accounts) in rechecks {
-            self.recheck(accounts, slot);
-        }
-        if let Some(next) = next {
-            self.timers.set_by(Timer::Retry, next);
-        }
-    }
-
-    fn audit(&mut self, now: Tick) {
-        let due = self.roster.next_audit(&mut self.audit);
-        if !due.is_empty() {
-            self.act(Action::Fetch(Fetch::Audit(due)));
-        }
-        self.timers.set(Timer::Audit, now.plus(self.audit.interval(self.roster.len())));
     }
 }
 

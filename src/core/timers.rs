@@ -13,10 +13,14 @@ pub(crate) enum Timer {
     Subscribe,
     /// No canary within its deadline.
     Canary,
+    /// A connection has been unproven for long: another may tick.
+    Probe,
     /// A barrier's first notification is overdue.
     Barrier,
     /// Something should be said to the server, lest it takes the connection for idle.
     Keepalive,
+    /// The next subscribe may be sent.
+    Pace,
     /// A refused subscription, or a recheck that failed, may be tried again.
     Retry,
     /// The next batch of accounts is to be compared with RPC.
@@ -24,13 +28,15 @@ pub(crate) enum Timer {
 }
 
 impl Timer {
-    const ALL: [Timer; 8] = [
+    const ALL: [Timer; 10] = [
         Timer::Reconnect,
         Timer::Connect,
         Timer::Subscribe,
         Timer::Canary,
+        Timer::Probe,
         Timer::Barrier,
         Timer::Keepalive,
+        Timer::Pace,
         Timer::Retry,
         Timer::Audit,
     ];
@@ -63,6 +69,11 @@ impl Timers {
 
     pub(crate) fn stop_all(&mut self) {
         *self = Self::default();
+    }
+
+    /// When one timer is due, if it is set.
+    pub(crate) fn due(&self, timer: Timer) -> Option<Tick> {
+        self.due[timer as usize]
     }
 
     /// The next moment at which something is due.

@@ -13,6 +13,9 @@ use crate::core::token::Presence;
 /// The Clock sysvar: it changes in every bank, and carries the chain's own time.
 pub(crate) const CLOCK: Pubkey = pubkey!("SysvarC1ock11111111111111111111111111111111");
 
+/// The Rent sysvar, which does not change.
+pub(crate) const RENT: Pubkey = pubkey!("SysvarRent111111111111111111111111111111111");
+
 /// An account as sources report it, decoded from JSON.
 #[derive(Debug)]
 pub(crate) struct RawAccount {

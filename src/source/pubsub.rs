@@ -19,7 +19,7 @@ use solana_rpc_client_api::{
 use tokio::sync::oneshot;
 use tungstenite::client::IntoClientRequest;
 
-use super::CLOCK;
+use super::{CLOCK, RENT};
 use crate::{core::session::Subject, endpoint::Endpoint};
 
 /// Longer than any account: a slice of that length changes the parameters, and would change no data on a
@@ -33,8 +33,19 @@ const UNSUBSCRIBE_PATIENCE: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(crate) enum Event {
     Acknowledged,
-    Refused { reason: String },
+    Refused {
+        reason: String,
+    },
     Notified(Response<UiAccount>),
+    /// The server has confirmed the unsubscribe.
+    Unsubscribed,
+}
+
+impl Event {
+    /// Whether it answers a request.
+    pub(crate) fn is_answer(&self) -> bool {
+        !matches!(self, Self::Notified(_))
+    }
 }
 
 /// Opens a connection; the error's text holds no secret.
@@ -80,6 +91,7 @@ pub(crate) fn subscription(
         Subject::Account { address, own_parameters: false, .. } => (address, None),
         Subject::Account { address, attempt, .. } => (address, Some(WHOLE + u64::from(attempt))),
         Subject::Barrier { length } => (CLOCK, Some(length)),
+        Subject::Keepalive { .. } => (RENT, None),
     };
     let config = RpcAccountInfoConfig {
         encoding: Some(UiAccountEncoding::Base64),
@@ -106,7 +118,9 @@ pub(crate) fn subscription(
                 notification = notifications.next() => notification,
                 _ = stop => {
                     // A server that never answers keeps nothing here; to give the wait up harms nothing.
-                    let _ = tokio::time::timeout(UNSUBSCRIBE_PATIENCE, unsubscribe()).await;
+                    if tokio::time::timeout(UNSUBSCRIBE_PATIENCE, unsubscribe()).await.is_ok() {
+                        yield Event::Unsubscribed;
+                    }
                     return;
                 }
             };

@@ -51,19 +51,30 @@ pub(crate) struct Answer {
 }
 
 impl RpcSource {
-    pub(crate) fn new(settings: &Settings, clock: Clock) -> Result<Self, ConfigError> {
-        let mut endpoint = settings.endpoint.clone();
-        let client = match &settings.rpc_client {
-            Some(client) => {
-                endpoint.own_client = client.url().parse().ok();
-                client.clone()
-            }
+    /// The RPC of an endpoint; `client` is the bot's own, if it gave one.
+    pub(crate) fn new(
+        endpoint: &Endpoint,
+        client: Option<Arc<RpcClient>>,
+        settings: &Settings,
+        clock: Clock,
+    ) -> Result<Self, ConfigError> {
+        let client = match client {
+            Some(client) => client,
             None => {
-                let sender = HttpSender::new(&settings.endpoint, settings.rpc_timeout)?;
+                let sender = HttpSender::new(endpoint, settings.rpc_timeout)?;
                 Arc::new(RpcClient::new_sender(sender, RpcClientConfig::default()))
             }
         };
-        Ok(Self { client, commitment: settings.commitment, timeout: settings.rpc_timeout, endpoint, clock })
+        let (commitment, timeout) = (settings.commitment, settings.rpc_timeout);
+        Ok(Self { client, commitment, timeout, endpoint: endpoint.clone(), clock })
+    }
+
+    /// The genesis hash of the node's chain; `None` where it does not tell within a second or so.
+    pub(crate) async fn genesis(&self) -> Option<[u8; 32]> {
+        /// A connect waits for it, and goes on without it.
+        const PATIENCE: Duration = Duration::from_secs(1);
+        let hash = tokio::time::timeout(PATIENCE.min(self.timeout), self.client.get_genesis_hash()).await;
+        Some(hash.ok()?.ok()?.to_bytes())
     }
 
     /// Reads up to 99 accounts in one bank, at `min_slot` or later.

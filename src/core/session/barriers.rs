@@ -11,6 +11,8 @@ pub(super) struct Barriers(BTreeMap<u64, Barrier>);
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Barrier {
     accounts: Vec<Attempt>,
+    /// The server holds a subscription for it, or may come to.
+    subscribed: bool,
     /// Until when its notification should have come, once it is acknowledged.
     due: Option<Tick>,
     /// Where the server gives no answer, the canaries until one stands in.
@@ -19,7 +21,7 @@ struct Barrier {
 
 impl Barriers {
     pub(super) fn raise(&mut self, length: u64, accounts: Vec<Attempt>) {
-        self.0.insert(length, Barrier { accounts, due: None, canaries_left: None });
+        self.0.insert(length, Barrier { accounts, subscribed: true, due: None, canaries_left: None });
     }
 
     /// Notes that the server has taken a barrier; `false` if there is no such barrier.
@@ -34,14 +36,16 @@ impl Barriers {
         self.0.values().filter_map(|barrier| barrier.due).min()
     }
 
-    /// The accounts behind a barrier that is passed; `None` if there is no such barrier.
-    pub(super) fn pass(&mut self, length: u64) -> Option<Vec<Attempt>> {
-        self.0.remove(&length).map(|barrier| barrier.accounts)
+    /// The accounts behind a barrier that is passed, and whether it is to be unsubscribed; `None` if there is no
+    /// such barrier.
+    pub(super) fn pass(&mut self, length: u64) -> Option<(Vec<Attempt>, bool)> {
+        self.0.remove(&length).map(|barrier| (barrier.accounts, barrier.subscribed))
     }
 
-    /// The server refuses the barrier: the second canary from here stands in.
+    /// The server refuses the barrier, or is not asked: the second canary from here stands in.
     pub(super) fn refused(&mut self, length: u64) {
         if let Some(barrier) = self.0.get_mut(&length) {
+            barrier.subscribed = false;
             barrier.canaries_left = Some(2);
         }
     }

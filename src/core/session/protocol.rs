@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use solana_pubkey::Pubkey;
 
-use super::roster::{Attempt, WatchId};
+use super::{
+    roster::{Attempt, WatchId},
+    trial::Profile,
+};
 use crate::core::{
     backoff::Backoff,
     evidence::LinkEvidence,
@@ -18,10 +21,13 @@ pub(crate) enum Subject {
     /// The Clock sysvar, for as long as the connection lives.
     Canary,
     /// A watched account. Where an earlier attempt was acknowledged on this connection, a later one asks with
-    /// parameters of its own, so that it neither shares nor is ended with what is left of the earlier one.
+    /// parameters of its own until that one's unsubscribe is confirmed, so that it neither shares nor is ended with
+    /// what is left of it.
     Account { address: Pubkey, attempt: u32, own_parameters: bool },
     /// The Clock sysvar once more, with a slice length that makes it a new entry in the server's queue.
     Barrier { length: u64 },
+    /// An account that never changes, for its answer's sake.
+    Keepalive { round: u32 },
 }
 
 /// What happened.
@@ -40,6 +46,11 @@ pub(crate) enum Input {
     Lost,
     Acknowledged(Subject),
     Refused(Subject),
+    /// The server has confirmed an unsubscribe: it holds nothing of that subscription any more.
+    Unsubscribed(Subject),
+    /// The canary's subscription ended when a barrier was acknowledged: the server gave both one id, since slices
+    /// are no part of its keys.
+    CanaryReplaced,
     /// A canary, after everything that arrived before it has been applied. The lag is wall time at its
     /// arrival less the chain's Clock.
     Canary {
@@ -72,6 +83,11 @@ pub(crate) enum Input {
     },
     /// The host's clocks jumped against each other.
     ClockJumped,
+    /// Connect, after having been parked.
+    Start,
+    /// End the connection and wait for [`Input::Start`]. What is wanted stays wanted.
+    Park,
+    /// The end: nothing happens any more.
     Stop,
 }
 
@@ -118,12 +134,17 @@ pub(crate) enum Fetch {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum LinkPhase {
+    /// Not needed now: no connection, and none is tried.
+    Parked,
     /// Waiting to connect again.
     Waiting,
     /// Connecting.
     Connecting,
     /// Connected; the canary has not ticked twice yet.
     Probing,
+    /// Connected to a node whose canary does not tick: its notifications are taken and prove nothing, so that
+    /// reads are served within their age, and by RPC.
+    Unproven,
     /// The canary ticks: live accounts are fresh without RPC.
     Live,
     /// The canary ticks, too far behind wall time to prove anything.
@@ -136,9 +157,11 @@ impl LinkPhase {
     /// The phase in lower case, as in logs.
     pub fn name(self) -> &'static str {
         match self {
+            Self::Parked => "parked",
             Self::Waiting => "waiting",
             Self::Connecting => "connecting",
             Self::Probing => "probing",
+            Self::Unproven => "unproven",
             Self::Live => "live",
             Self::Lagging => "lagging",
             Self::Stopped => "stopped",
@@ -149,6 +172,7 @@ impl LinkPhase {
 /// The deadlines and bounds of a connection.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct SessionSettings {
+    pub(crate) profile: Profile,
     pub(crate) connect_timeout: Duration,
     pub(crate) subscribe_deadline: Duration,
     pub(crate) canary_deadline: Duration,
@@ -162,6 +186,8 @@ pub(crate) struct SessionSettings {
     /// The link must have been live for so long before a loss counts as the first one again.
     pub(crate) healthy_after: Duration,
     pub(crate) backoff: Backoff,
-    /// Subscribes sent and unanswered, at most.
+    /// Subscribes sent and unanswered, at most; and as many may be sent at once.
     pub(crate) in_flight: usize,
+    /// Subscribes a second, once the first burst is sent. Barriers and the canary do not wait, and count.
+    pub(crate) subscribe_rate: u32,
 }

@@ -37,6 +37,9 @@ pub(super) enum Stage {
     RecheckDue { slot: Slot, until: Tick },
     /// Subscribed, past its barrier, rechecked.
     Live { slot: Slot },
+    /// An earlier subscription of its address is not confirmed to be gone, and the server would not tell a new
+    /// one from it.
+    Held,
     /// Its subscribe was refused; to be tried again.
     Refused { until: Tick },
 }
@@ -67,8 +70,9 @@ pub(super) struct Roster {
     in_flight: BTreeMap<Subject, Tick>,
     subscribed: usize,
     live: usize,
-    /// Addresses acknowledged on this connection, at some time.
-    known: BTreeSet<Pubkey>,
+    /// How many subscriptions of each address the server may hold on this connection: acknowledged, and not
+    /// confirmed to be gone.
+    known: BTreeMap<Pubkey, u32>,
     /// When the last answer to a subscribe came.
     last_answer: Tick,
     /// Attempts of accounts wanted from now on start here: past all that were released on this connection.
@@ -151,7 +155,20 @@ impl Roster {
 
     /// Remembers that a subscription of this address was acknowledged on this connection.
     pub(super) fn remember(&mut self, address: Pubkey) {
-        self.known.insert(address);
+        *self.known.entry(address).or_default() += 1;
+    }
+
+    /// A subscription of this address is gone; whoever waited for the last of them may be subscribed.
+    pub(super) fn ended(&mut self, address: &Pubkey) {
+        let Some(held) = self.known.get_mut(address) else { return };
+        *held = held.saturating_sub(1);
+        if *held > 0 {
+            return;
+        }
+        self.known.remove(address);
+        if self.current_stage(address) == Some(Stage::Held) {
+            self.set(address, Stage::Waiting);
+        }
     }
 
     pub(super) fn is_current(&self, address: &Pubkey, attempt: u32) -> bool {
@@ -179,7 +196,6 @@ impl Roster {
             }
             Stage::Acknowledged => {
                 self.acknowledged.insert(*address);
-                self.known.insert(*address);
             }
             _ => {}
         }
@@ -190,17 +206,30 @@ impl Roster {
         self.acknowledged.remove(address);
     }
 
-    pub(super) fn next_waiting(&mut self) -> Option<Subject> {
-        let address = self.waiting.pop_first()?;
-        let want = self.wanted.get_mut(&address)?;
-        want.stage = Stage::Subscribing;
-        want.own_parameters = self.known.len() >= MAX_KNOWN || self.known.contains(&address);
-        Some(want.subject(address))
+    /// The next to subscribe. Without `slices` there are no own parameters: who needs them is held back.
+    pub(super) fn next_waiting(&mut self, slices: bool) -> Option<Subject> {
+        loop {
+            let address = self.waiting.pop_first()?;
+            let want = self.wanted.get_mut(&address)?;
+            want.own_parameters = self.known.len() >= MAX_KNOWN || self.known.contains_key(&address);
+            if want.own_parameters && !slices {
+                want.stage = Stage::Held;
+                continue;
+            }
+            want.stage = Stage::Subscribing;
+            return Some(want.subject(address));
+        }
+    }
+
+    /// Whether anybody is to be subscribed when there is room.
+    pub(super) fn anybody_waits(&self) -> bool {
+        !self.waiting.is_empty()
     }
 
     /// Whether more accounts may be acknowledged soon, and those that are should wait for them.
     pub(super) fn gathers(&self, enough: usize) -> bool {
-        let more_coming = self.in_flight.keys().any(|subject| matches!(subject, Subject::Account { .. }));
+        let more_coming = self.anybody_waits()
+            || self.in_flight.keys().any(|subject| matches!(subject, Subject::Account { .. }));
         more_coming && self.acknowledged.len() < enough
     }
 
@@ -215,6 +244,15 @@ impl Roster {
 
     pub(super) fn in_flight(&self) -> usize {
         self.in_flight.len()
+    }
+
+    pub(super) fn awaits_keepalive(&self) -> bool {
+        self.in_flight.keys().any(|subject| matches!(subject, Subject::Keepalive { .. }))
+    }
+
+    /// Waits for an answer no longer.
+    pub(super) fn forget(&mut self, subject: Subject) {
+        self.in_flight.remove(&subject);
     }
 
     pub(super) fn sent(&mut self, subject: Subject, now: Tick) {
@@ -281,7 +319,7 @@ impl Roster {
 impl Stage {
     /// Whether the server holds a subscription for the account.
     fn subscribed(self) -> bool {
-        !matches!(self, Self::Waiting | Self::Subscribing | Self::Refused { .. })
+        !matches!(self, Self::Waiting | Self::Subscribing | Self::Held | Self::Refused { .. })
     }
 
     fn live(self) -> bool {

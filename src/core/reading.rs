@@ -4,15 +4,14 @@ use std::time::Duration;
 
 use solana_pubkey::Pubkey;
 
-use crate::{
-    core::{
-        freshness::{Freshness, StaleReason, Standing},
-        ledger::Record,
-        observation::{Origin, Slot},
-        state::AccountState,
-        time::Tick,
-    },
-    error::Stale,
+use super::{
+    evidence::Evidence,
+    freshness::{Freshness, Policy, StaleReason, Standing, standing},
+    ledger::Record,
+    observation::{Origin, Slot},
+    overlay::Shown,
+    state::AccountState,
+    time::Tick,
 };
 
 /// A slot that the answer must have seen: "as of this slot or later".
@@ -77,6 +76,19 @@ impl From<Duration> for Query {
     }
 }
 
+/// Memory holds no answer that is fresh enough.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("account {address} has no fresh state in memory: {why}{}", age.map(|age| format!(" ({age:.1?} old)")).unwrap_or_default())]
+#[non_exhaustive]
+pub struct Stale {
+    /// The account.
+    pub address: Pubkey,
+    /// What it lacks.
+    pub why: StaleReason,
+    /// How old the newest proof is, where there is one.
+    pub age: Option<Duration>,
+}
+
 /// What memory holds of an account at one moment, with the evidence for it.
 ///
 /// There is no plain amount in it: say how fresh it must be with [`fresh`](Reading::fresh), or that you do
@@ -86,11 +98,25 @@ pub struct Reading {
     pub(crate) address: Pubkey,
     pub(crate) record: Option<Record>,
     pub(crate) standing: Option<Standing>,
+    pub(crate) overlay: Option<Shown>,
     pub(crate) taken: Tick,
     pub(crate) ended: Option<StaleReason>,
 }
 
 impl Reading {
+    /// Joins what was loaded, in the order of [`look`](super::freshness::look), at the moment `taken`.
+    pub(crate) fn join(
+        address: Pubkey,
+        evidence: &Evidence,
+        record: Option<Record>,
+        overlay: Option<Shown>,
+        taken: Tick,
+        policy: &Policy,
+    ) -> Self {
+        let standing = record.map(|record| standing(&record, evidence, taken, policy));
+        Self { address, record, standing, overlay, taken, ended: None }
+    }
+
     /// The account's address.
     pub fn address(&self) -> Pubkey {
         self.address
@@ -135,6 +161,19 @@ impl Reading {
         self.standing.map(|standing| standing.as_of)
     }
 
+    /// The state at the processed commitment, with its slot, where the mirror has a dual view and the node has shown
+    /// one past what is proved. It may lie on a fork that is abandoned: a hint, never a balance to trade on.
+    pub fn processed(&self) -> Option<(&AccountState, Slot)> {
+        let overlay = self.overlay.as_ref().filter(|_| self.ended.is_none())?;
+        let passed = self.standing.is_some_and(|standing| standing.as_of >= overlay.slot);
+        (!passed).then_some((&overlay.state, overlay.slot))
+    }
+
+    /// How often the chain began anew since the mirror started: slots compare only within one of its orders.
+    pub fn epoch(&self) -> u32 {
+        self.record.map_or(0, |record| record.epoch)
+    }
+
     /// Where the state came from.
     pub fn origin(&self) -> Option<Origin> {
         self.record.map(|record| record.source.into())
@@ -156,6 +195,9 @@ impl Reading {
         };
         if record.disputed {
             return Err(stale(StaleReason::Disputed));
+        }
+        if record.invalidated.is_some() {
+            return Err(stale(StaleReason::Invalidated));
         }
         if standing.freshness(asked, query.max_age) == Freshness::Stale {
             return Err(stale(StaleReason::Expired));

@@ -1,0 +1,667 @@
+//! Everything that decides, in one: the accounts, a session for each connection, the RPC desk, and which endpoints
+//! and connections are used.
+//!
+//! The skin tells it what happened and carries out what it wants: a link's [`Order`]s, RPC [`Call`]s, replies to
+//! callers. It publishes what readers see after each step, changed records first and the links' evidence second.
+//!
+//! 1. A session's actions are carried out before its next input: a canary's proof comes after the records that it
+//!    speaks for.
+//! 2. Nothing of an endpoint in quarantine, or on another chain, reaches a record.
+
+mod supervision;
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    time::Duration,
+};
+
+use solana_pubkey::Pubkey;
+
+use super::{
+    accounts::{Accounts, Note, Suspects, WatchError},
+    desk::{Ask, AskId, Call, Crowded, Desk, Reply},
+    evidence::Evidence,
+    failure::RpcFailure,
+    freshness::Policy,
+    gate::Gate,
+    ledger::{Record, Rules},
+    mint::Mint,
+    observation::{EndpointId, LinkId, Observation, Slot, Source},
+    overlay::Shown,
+    placement::Placement,
+    refresh::{Refresh, RefreshSettings},
+    session::{Action, Capabilities, Fetch, Input, LinkPhase, Profile, Session, SessionSettings, Subject},
+    state::Expected,
+    time::Tick,
+    timers::Timer,
+    token::Presence,
+};
+pub use supervision::Mode;
+use supervision::Supervision;
+
+/// What is the same for the life of a mirror.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct EngineSettings {
+    pub(crate) session: SessionSettings,
+    pub(crate) rules: Rules,
+    pub(crate) policy: Policy,
+    /// In the order of preference.
+    pub(crate) endpoints: Vec<Profile>,
+    pub(crate) mode: Mode,
+    /// Connections of one endpoint, at most.
+    pub(crate) max_links: usize,
+    /// Accounts on one connection, at most.
+    pub(crate) max_per_link: usize,
+    pub(crate) max_accounts: usize,
+    /// RPC reads that wait, at most.
+    pub(crate) max_asks: usize,
+    pub(crate) max_lag: Duration,
+    /// How often an account that no live link proves is read by RPC.
+    pub(crate) refresh_every: Duration,
+    /// How long a node that is behind is asked again for.
+    pub(crate) patience: Duration,
+    /// Whether each connection has a twin at processed.
+    pub(crate) processed: bool,
+}
+
+/// What a call came back with, from one bank.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Answer {
+    pub(crate) slot: Slot,
+    /// When the request was sent: what the answer says was true no earlier.
+    pub(crate) sent: Tick,
+    /// Wall time at its arrival less the chain's Clock.
+    pub(crate) lag_ms: i64,
+    /// In the order of the call; each for itself what is wrong with it.
+    pub(crate) accounts: Vec<Result<Presence, RpcFailure>>,
+    /// In the order of the call; `None` where there is no mint.
+    pub(crate) mints: Vec<Option<Mint>>,
+}
+
+/// What a connection is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Role {
+    /// It feeds the mirror at its own commitment.
+    Mirror,
+    /// It shows the processed bank: hints, and no proof of anything.
+    Processed,
+}
+
+/// What the driver of a connection should do.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Order {
+    Connect,
+    Disconnect { overdue: Option<Timer> },
+    Subscribe(Subject),
+    Unsubscribe(Subject),
+}
+
+/// What happened on a connection.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum LinkEvent {
+    /// It is open; with the genesis hash that the endpoint's RPC tells, if it does.
+    Connected {
+        genesis: Option<[u8; 32]>,
+    },
+    /// The connect failed, or the connection is gone.
+    Lost,
+    /// A barrier took the canary's place: the node ignores what should tell the two apart.
+    CanaryReplaced,
+    Acknowledged(Subject),
+    Refused(Subject),
+    /// The server has taken note that a subscription is ended.
+    Unsubscribed(Subject),
+    /// After everything that arrived before it. The lag is wall time at its arrival less the chain's Clock.
+    Canary {
+        slot: Slot,
+        lag_ms: i64,
+    },
+    Barrier {
+        length: u64,
+        slot: Slot,
+    },
+    /// An account's notification; without a presence where it cannot be read.
+    Account {
+        subject: Subject,
+        slot: Slot,
+        presence: Option<Presence>,
+    },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Link {
+    endpoint: EndpointId,
+    role: Role,
+    session: Session,
+    orders: VecDeque<Order>,
+}
+
+/// See the module.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Engine {
+    settings: EngineSettings,
+    accounts: Accounts,
+    links: Vec<Link>,
+    placements: Vec<Placement>,
+    desk: Desk,
+    gate: Gate,
+    refresh: Refresh,
+    supervision: Supervision,
+    mints: BTreeMap<Pubkey, Mint>,
+    mints_touched: bool,
+    /// The smallest chain lag that RPC answers of each endpoint showed since its link last asked.
+    chain_lag: Vec<Option<i64>>,
+    /// By how much each endpoint's Clock lagged last.
+    lag: Vec<Duration>,
+    replies: VecDeque<(AskId, Result<Slot, RpcFailure>)>,
+    stopped: bool,
+}
+
+/// Mints kept before those of accounts no longer watched are dropped.
+const MAX_MINTS: usize = 4_096;
+
+impl Engine {
+    pub(crate) fn new(settings: EngineSettings, seed: u64, now: Tick) -> Self {
+        let endpoints = settings.endpoints.len();
+        let mut links = Vec::new();
+        let mut placements = Vec::new();
+        for (endpoint, profile) in (0u8..).zip(&settings.endpoints) {
+            let first = links.len();
+            let roles =
+                if settings.processed { &[Role::Mirror, Role::Processed][..] } else { &[Role::Mirror] };
+            for role in roles {
+                for _ in 0..settings.max_links {
+                    let id = id_of(links.len());
+                    let session = SessionSettings { profile: *profile, ..settings.session.clone() };
+                    let session = Session::parked(session, id, seed.wrapping_add(u64::from(id.0)));
+                    let endpoint = EndpointId(endpoint);
+                    links.push(Link { endpoint, role: *role, session, orders: VecDeque::new() });
+                }
+            }
+            let ids = (first..first + settings.max_links).map(id_of);
+            placements.push(Placement::new(ids.collect(), settings.max_per_link));
+        }
+        let mut engine = Self {
+            accounts: Accounts::new(settings.rules, settings.max_accounts, links.len()),
+            links,
+            placements,
+            desk: Desk::new(endpoints, settings.max_asks),
+            gate: Gate::new(endpoints),
+            refresh: Refresh::new(RefreshSettings {
+                every: settings.refresh_every,
+                longest_wait: settings.refresh_every * 10,
+                ..RefreshSettings::default()
+            }),
+            supervision: Supervision::new(endpoints),
+            mints: BTreeMap::new(),
+            mints_touched: false,
+            chain_lag: vec![None; endpoints],
+            lag: vec![Duration::ZERO; endpoints],
+            replies: VecDeque::new(),
+            stopped: false,
+            settings,
+        };
+        engine.supervise(now);
+        engine
+    }
+
+    // Callers.
+
+    /// Watches all of them, or none.
+    pub(crate) fn watch(&mut self, now: Tick, targets: &[(Pubkey, Expected)]) -> Result<(), WatchError> {
+        if self.stopped {
+            return Err(WatchError::Stopped);
+        }
+        self.refresh_soon(now);
+        let fresh: Vec<Pubkey> =
+            self.accounts.watch(targets)?.into_iter().map(|(address, _)| address).collect();
+        for endpoint in self.supervision.enabled() {
+            for address in &fresh {
+                self.place(now, endpoint, *address);
+            }
+        }
+        self.follow(now);
+        Ok(())
+    }
+
+    pub(crate) fn unwatch(&mut self, now: Tick, address: &Pubkey) -> bool {
+        let known = self.accounts.unwatch(address);
+        for endpoint in self.supervision.enabled() {
+            self.displace(now, endpoint, address);
+        }
+        self.follow(now);
+        known
+    }
+
+    /// What is known of an account is in doubt: only an RPC answer from now on, of `min_slot` or later, counts.
+    pub(crate) fn invalidate(&mut self, now: Tick, address: &Pubkey, min_slot: Slot) -> bool {
+        self.accounts.invalidate(address, now, min_slot)
+    }
+
+    /// Wants an account read by RPC; refused where as many are wanted as the limit allows.
+    pub(crate) fn ask(&mut self, now: Tick, ask: Ask) -> Result<(), Crowded> {
+        self.desk.take(now, ask)?;
+        self.follow(now);
+        Ok(())
+    }
+
+    /// Whoever asked has gone.
+    pub(crate) fn cancel(&mut self, id: AskId) {
+        self.desk.cancel(id);
+    }
+
+    // Links.
+
+    pub(crate) fn handle(&mut self, now: Tick, link: LinkId, event: LinkEvent) {
+        self.take(now, link, event);
+        self.follow(now);
+    }
+
+    fn take(&mut self, now: Tick, id: LinkId, event: LinkEvent) {
+        let Some(link) = self.links.get(usize::from(id.0)) else { return };
+        let endpoint = link.endpoint;
+        match event {
+            LinkEvent::Connected { genesis } => {
+                if genesis.is_none_or(|genesis| self.is_ours(now, endpoint, genesis)) {
+                    self.tell(now, id, Input::Connected);
+                } else {
+                    self.tell(now, id, Input::Lost);
+                }
+            }
+            LinkEvent::Lost => self.tell(now, id, Input::Lost),
+            LinkEvent::CanaryReplaced => self.tell(now, id, Input::CanaryReplaced),
+            LinkEvent::Acknowledged(subject) => self.tell(now, id, Input::Acknowledged(subject)),
+            LinkEvent::Refused(subject) => self.tell(now, id, Input::Refused(subject)),
+            LinkEvent::Unsubscribed(subject) => self.tell(now, id, Input::Unsubscribed(subject)),
+            LinkEvent::Canary { slot, lag_ms } => self.canary(now, id, slot, lag_ms),
+            LinkEvent::Barrier { length, slot } => {
+                if self.is_plausible(now, endpoint, slot) {
+                    self.tell(now, id, Input::Barrier { length, slot });
+                }
+            }
+            LinkEvent::Account { subject, slot, presence } => self.account(now, id, subject, slot, presence),
+        }
+    }
+
+    fn canary(&mut self, now: Tick, id: LinkId, slot: Slot, lag_ms: i64) {
+        let Some(link) = self.links.get(usize::from(id.0)) else { return };
+        let (endpoint, role) = (link.endpoint, link.role);
+        self.note_lag(endpoint, lag_ms);
+        if role == Role::Mirror && !self.is_plausible(now, endpoint, slot) {
+            return;
+        }
+        if let Some(lag_ms) = self.chain_lag[usize::from(endpoint.0)].take() {
+            self.tell(now, id, Input::ChainLag { lag_ms });
+        }
+        self.tell(now, id, Input::Canary { slot, lag_ms });
+    }
+
+    fn note_lag(&mut self, endpoint: EndpointId, lag_ms: i64) {
+        self.lag[usize::from(endpoint.0)] = Duration::from_millis(u64::try_from(lag_ms).unwrap_or(0));
+    }
+
+    fn account(&mut self, now: Tick, id: LinkId, subject: Subject, slot: Slot, presence: Option<Presence>) {
+        let Some(link) = self.links.get(usize::from(id.0)) else { return };
+        let Some(address) = link.session.account(subject) else { return };
+        let (endpoint, role, generation) = (link.endpoint, link.role, link.session.generation());
+        let proof = link.session.proof();
+        let Some(presence) = presence else {
+            return self.tell(now, id, Input::Accused { address });
+        };
+        match role {
+            Role::Mirror => {
+                if self.is_plausible(now, endpoint, slot) {
+                    let source = Source::Subscription(generation);
+                    self.accounts.apply(&address, &Observation { presence, slot, source, proof });
+                }
+            }
+            Role::Processed => self.accounts.apply_processed(&address, generation, slot, &presence),
+        }
+    }
+
+    pub(crate) fn next_order(&mut self, link: LinkId) -> Option<Order> {
+        self.links.get_mut(usize::from(link.0))?.orders.pop_front()
+    }
+
+    /// Whether a link has orders waiting.
+    pub(crate) fn has_orders(&self, link: LinkId) -> bool {
+        self.links.get(usize::from(link.0)).is_some_and(|link| !link.orders.is_empty())
+    }
+
+    /// Tells a session something, and carries out what it decides. (Invariant 1)
+    fn tell(&mut self, now: Tick, id: LinkId, input: Input) {
+        if let Some(link) = self.links.get_mut(usize::from(id.0)) {
+            link.session.handle(now, input);
+            self.carry_out(now, id);
+        }
+    }
+
+    fn carry_out(&mut self, now: Tick, id: LinkId) {
+        let place = usize::from(id.0);
+        while let Some(link) = self.links.get_mut(place)
+            && let Some(action) = link.session.next_action()
+        {
+            let (endpoint, role) = (link.endpoint, link.role);
+            match (action, role) {
+                (Action::Connect, _) => link.orders.push_back(Order::Connect),
+                (Action::Disconnect { overdue }, _) => {
+                    // What was to be said on that connection is void.
+                    link.orders.clear();
+                    link.orders.push_back(Order::Disconnect { overdue });
+                }
+                (Action::Subscribe(subject), _) => link.orders.push_back(Order::Subscribe(subject)),
+                (Action::Unsubscribe(subject), _) => link.orders.push_back(Order::Unsubscribe(subject)),
+                (Action::UncoverAll, Role::Mirror) => {
+                    let generation = link.session.generation();
+                    self.accounts.uncover_all(endpoint, generation);
+                }
+                (Action::UncoverAll, Role::Processed) => {
+                    let generation = link.session.generation();
+                    self.accounts.drop_overlays(generation);
+                }
+                // What a bank that may be abandoned shows is no evidence.
+                (
+                    Action::Fetch(_) | Action::Cover { .. } | Action::Uncover { .. } | Action::Prove(_),
+                    Role::Processed,
+                ) => {}
+                (Action::Fetch(fetch), Role::Mirror) => self.fetch(now, id, endpoint, fetch),
+                (Action::Cover { address, watch, generation }, Role::Mirror) => {
+                    if !self.accounts.cover(&address, watch, endpoint, generation) {
+                        link.session.handle(now, Input::NotCovered { address });
+                    }
+                }
+                (Action::Uncover { address }, Role::Mirror) => {
+                    self.accounts.uncover(&address, endpoint);
+                    self.refresh_soon(now);
+                }
+                (Action::Prove(evidence), Role::Mirror) => {
+                    self.accounts.prove(evidence);
+                    if !evidence.ticking {
+                        self.refresh_soon(now);
+                    }
+                }
+            }
+        }
+    }
+
+    fn fetch(&mut self, now: Tick, link: LinkId, endpoint: EndpointId, fetch: Fetch) {
+        let patience = now.plus(self.settings.patience);
+        let ask = |address, min_slot, reply, avoid| Ask {
+            address,
+            min_slot,
+            not_before: now,
+            urgent: false,
+            reply,
+            patience,
+            avoid,
+        };
+        let asks: Vec<Ask> = match fetch {
+            Fetch::Baseline(address) => vec![ask(address, 0, Reply::Nobody, None)],
+            // Another node than the one that notifies tells also whether that one lies.
+            Fetch::Audit(addresses) => {
+                addresses.into_iter().map(|address| ask(address, 0, Reply::Nobody, Some(endpoint))).collect()
+            }
+            Fetch::Recheck { generation, accounts, min_slot } => accounts
+                .into_iter()
+                .map(|(address, attempt)| {
+                    ask(address, min_slot, Reply::Recheck { link, generation, address, attempt }, None)
+                })
+                .collect(),
+        };
+        for ask in asks {
+            self.take_ask(now, ask);
+        }
+    }
+
+    /// Takes an ask of the engine's own; a recheck that there is no room for has failed, and is due again later.
+    fn take_ask(&mut self, now: Tick, ask: Ask) {
+        if let Err(Crowded(ask)) = self.desk.take(now, ask)
+            && let Reply::Recheck { link, generation, address, attempt } = ask.reply
+            && let Some(link) = self.links.get_mut(usize::from(link.0))
+        {
+            link.session.handle(now, Input::Rechecked { generation, address, attempt, slot: None });
+        }
+    }
+
+    // RPC.
+
+    pub(crate) fn next_call(&mut self, now: Tick) -> Option<Call> {
+        let accounts = &self.accounts;
+        self.desk.depart(now, |address| accounts.wanted_slot(address))
+    }
+
+    /// Takes in what a call came back with.
+    pub(crate) fn answered(&mut self, now: Tick, number: u64, outcome: Result<Answer, RpcFailure>) {
+        self.land(now, number, outcome);
+        self.follow(now);
+    }
+
+    fn land(&mut self, now: Tick, number: u64, outcome: Result<Answer, RpcFailure>) {
+        let Some(flight) = self.desk.land(number) else { return };
+        let endpoint = flight.endpoint;
+        let outcome = outcome.and_then(|answer| {
+            let fits =
+                answer.accounts.len() == flight.accounts.len() && answer.mints.len() == flight.mints.len();
+            if !fits {
+                let reason = format!("{} accounts for {} keys", answer.accounts.len(), flight.accounts.len());
+                Err(RpcFailure::Malformed { reason })
+            } else if !self.is_believed(now, endpoint, &answer) {
+                Err(RpcFailure::Implausible { slot: answer.slot })
+            } else {
+                Ok(answer)
+            }
+        });
+        let answer = match outcome {
+            Ok(answer) => answer,
+            Err(failure) => {
+                self.refresh.refused(now);
+                return self.desk.fail(now, flight, &failure);
+            }
+        };
+        self.refresh.answered();
+        self.desk.succeeded(endpoint, answer.slot);
+        let lag = Duration::from_millis(answer.lag_ms.unsigned_abs());
+        let smallest = &mut self.chain_lag[usize::from(endpoint.0)];
+        *smallest = Some(smallest.map_or(answer.lag_ms, |smallest| smallest.min(answer.lag_ms)));
+        let (proof, told) = if lag > self.settings.max_lag {
+            (Tick::NEVER, Err(RpcFailure::Lagging { lag }))
+        } else {
+            (answer.sent, Ok(answer.slot))
+        };
+        for ((address, waiters), presence) in flight.accounts.into_iter().zip(answer.accounts) {
+            let told = presence.and_then(|presence| {
+                let seen = Observation { presence, slot: answer.slot, source: Source::Rpc(endpoint), proof };
+                self.accounts.apply(&address, &seen);
+                told.clone().map(|_| ())
+            });
+            match told {
+                Ok(()) => self.desk.tell(waiters, &Ok(answer.slot)),
+                Err(failure) => self.desk.fail_account(now, endpoint, waiters, &failure),
+            }
+        }
+        for ((address, wish), mint) in flight.mints.into_iter().zip(answer.mints) {
+            match mint {
+                Some(mint) => self.keep_mint(address, mint),
+                // Not there yet at this commitment, or no mint at all.
+                None => {
+                    self.desk.mint_unread(now, address, wish);
+                }
+            }
+        }
+    }
+
+    fn is_believed(&mut self, now: Tick, endpoint: EndpointId, answer: &Answer) -> bool {
+        self.note_lag(endpoint, answer.lag_ms);
+        self.is_plausible(now, endpoint, answer.slot)
+    }
+
+    fn keep_mint(&mut self, address: Pubkey, mint: Mint) {
+        if self.mints.len() >= MAX_MINTS {
+            // Those of accounts no longer watched have served.
+            let watched = self.accounts.mints();
+            self.mints.retain(|mint, _| watched.contains(mint));
+        }
+        self.mints.insert(address, mint);
+        self.mints_touched = true;
+    }
+
+    /// An answer for a caller.
+    pub(crate) fn next_reply(&mut self) -> Option<(AskId, Result<Slot, RpcFailure>)> {
+        self.replies.pop_front()
+    }
+
+    // Time.
+
+    /// When [`Engine::expire`] wants to be called next.
+    pub(crate) fn next_deadline(&self) -> Option<Tick> {
+        let others =
+            [self.desk.next_deadline(), self.refresh.next_deadline(), self.supervision.next_deadline()];
+        others.into_iter().flatten().min()
+    }
+
+    /// When [`Engine::expire_link`] wants to be called next.
+    pub(crate) fn link_deadline(&self, link: LinkId) -> Option<Tick> {
+        self.links.get(usize::from(link.0))?.session.next_deadline()
+    }
+
+    /// Acts on every deadline of a link that has passed: after what had arrived there before.
+    pub(crate) fn expire_link(&mut self, now: Tick, id: LinkId) {
+        if let Some(link) = self.links.get_mut(usize::from(id.0)) {
+            link.session.expire(now);
+            self.carry_out(now, id);
+            self.follow(now);
+        }
+    }
+
+    /// Acts on every deadline that has passed and is no link's.
+    pub(crate) fn expire(&mut self, now: Tick) {
+        if self.stopped {
+            return;
+        }
+        self.refresh(now);
+        if self.supervision.next_deadline().is_some_and(|due| due <= now) {
+            self.supervise(now);
+        }
+        self.follow(now);
+    }
+
+    /// The host's clocks jumped against each other: every proof is void, and what is under way may be old.
+    pub(crate) fn clock_jumped(&mut self, now: Tick) {
+        self.accounts.void_proofs(now);
+        for place in 0..self.links.len() {
+            self.tell(now, id_of(place), Input::ClockJumped);
+        }
+        self.follow(now);
+    }
+
+    /// Ends every connection, for good.
+    pub(crate) fn stop(&mut self, now: Tick) {
+        self.stopped = true;
+        for place in 0..self.links.len() {
+            self.tell(now, id_of(place), Input::Stop);
+        }
+    }
+
+    /// Reads by RPC what no live link proves, so that readers go on finding something fresh in memory.
+    fn refresh(&mut self, now: Tick) {
+        let patience = now.plus(self.settings.patience);
+        for address in self.accounts.to_refresh(&mut self.refresh, now, &self.settings.policy) {
+            let (min_slot, urgent, reply, avoid) = (0, false, Reply::Nobody, None);
+            self.take_ask(now, Ask { address, min_slot, not_before: now, urgent, reply, patience, avoid });
+        }
+    }
+
+    /// Some account may no longer be proved by a link. A link that comes soon leaves nothing to do.
+    fn refresh_soon(&mut self, now: Tick) {
+        self.refresh.start(now.plus(self.settings.refresh_every));
+    }
+
+    /// Lets what a step has brought about take effect: accusations, answers, mints.
+    fn follow(&mut self, now: Tick) {
+        loop {
+            let accused = self.accounts.take_accused();
+            let reply = self.desk.next_reply();
+            if accused.is_empty() && reply.is_none() {
+                break;
+            }
+            for (address, suspects) in accused {
+                self.accuse(now, address, suspects);
+            }
+            match reply {
+                Some((Reply::Caller(id), answer)) => self.replies.push_back((id, answer)),
+                Some((Reply::Recheck { link, generation, address, attempt }, answer)) => {
+                    let slot = answer.ok();
+                    self.tell(now, link, Input::Rechecked { generation, address, attempt, slot });
+                }
+                Some((Reply::Nobody, _)) | None => {}
+            }
+        }
+        for mint in self.accounts.take_mints() {
+            if !self.mints.contains_key(&mint) {
+                self.desk.want_mint(mint);
+            }
+        }
+    }
+
+    fn accuse(&mut self, now: Tick, address: Pubkey, suspects: Suspects) {
+        for endpoint in self.supervision.enabled() {
+            let suspected = suspects == Suspects::All || suspects == Suspects::One(endpoint);
+            if suspected && let Some(link) = self.placements[usize::from(endpoint.0)].link_of(&address) {
+                self.tell(now, link, Input::Accused { address });
+            }
+        }
+    }
+
+    // What others look at.
+
+    pub(crate) fn record(&self, address: &Pubkey) -> Option<&Record> {
+        self.accounts.record(address)
+    }
+
+    pub(crate) fn overlay(&self, address: &Pubkey) -> Option<&Shown> {
+        self.accounts.overlay(address)
+    }
+
+    pub(crate) fn evidence(&self) -> &Evidence {
+        self.accounts.evidence()
+    }
+
+    pub(crate) fn take_touched(&mut self) -> BTreeSet<Pubkey> {
+        self.accounts.take_touched()
+    }
+
+    /// The mints' configurations, if one was read since the last call.
+    pub(crate) fn take_mints(&mut self) -> Option<&BTreeMap<Pubkey, Mint>> {
+        std::mem::take(&mut self.mints_touched).then_some(&self.mints)
+    }
+
+    pub(crate) fn next_note(&mut self) -> Option<Note> {
+        self.accounts.next_note()
+    }
+
+    pub(crate) fn links(&self) -> impl Iterator<Item = (LinkId, EndpointId, Role, LinkPhase)> + '_ {
+        let places = (0..self.links.len()).map(id_of).zip(&self.links);
+        places.map(|(id, link)| (id, link.endpoint, link.role, link.session.phase()))
+    }
+
+    /// The endpoint that a link connects to.
+    pub(crate) fn endpoint_of(&self, link: LinkId) -> EndpointId {
+        self.links.get(usize::from(link.0)).map(|link| link.endpoint).unwrap_or_default()
+    }
+
+    /// The endpoints in use, and those that are left alone for now.
+    pub(crate) fn endpoints(&self) -> (Vec<EndpointId>, Vec<EndpointId>) {
+        (self.supervision.enabled(), self.supervision.paused())
+    }
+
+    /// Where a link stands: its phase, how many accounts are acknowledged and live, and what its node can do.
+    pub(crate) fn link(&self, id: LinkId) -> Option<(LinkPhase, (usize, usize), Capabilities)> {
+        let session = &self.links.get(usize::from(id.0))?.session;
+        Some((session.phase(), session.counts(), session.capabilities()))
+    }
+}
+
+/// The link at a place.
+fn id_of(place: usize) -> LinkId {
+    LinkId(u16::try_from(place).unwrap_or(u16::MAX))
+}

@@ -1,0 +1,136 @@
+//! Where each link stands, as it was last told: for [`Health`](crate::Health), and the log's lines on what changes.
+
+use tracing::{debug, error, info, warn};
+
+use crate::core::{
+    accounts::Note,
+    engine::{Engine, Role},
+    observation::{EndpointId, LinkId, Slot, Source},
+    session::LinkPhase,
+    time::Tick,
+};
+
+/// Where a link stands.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct LinkReport {
+    pub(crate) endpoint: EndpointId,
+    pub(crate) role: Role,
+    pub(crate) phase: LinkPhase,
+    pub(crate) since: Tick,
+    /// The newest canary's slot, and by how much its Clock lagged wall time.
+    pub(crate) canary: Option<(Slot, i64)>,
+    pub(crate) last_error: Option<String>,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Reports {
+    pub(crate) links: Vec<LinkReport>,
+    /// The endpoints' WebSocket URLs, redacted.
+    pub(crate) urls: Vec<String>,
+    /// What failed last, on whichever link.
+    pub(crate) last_error: Option<String>,
+}
+
+impl Reports {
+    pub(crate) fn new(engine: &Engine, urls: Vec<String>, now: Tick) -> Self {
+        let link = |(_, endpoint, role, phase)| LinkReport {
+            endpoint,
+            role,
+            phase,
+            since: now,
+            canary: None,
+            last_error: None,
+        };
+        Self { links: engine.links().map(link).collect(), urls, last_error: None }
+    }
+
+    pub(crate) fn url(&self, endpoint: EndpointId) -> &str {
+        self.urls.get(usize::from(endpoint.0)).map_or("", String::as_str)
+    }
+
+    pub(crate) fn canary(&mut self, link: LinkId, slot: Slot, lag_ms: i64) {
+        if let Some(report) = self.links.get_mut(usize::from(link.0)) {
+            report.canary = Some((slot, lag_ms));
+        }
+    }
+
+    pub(crate) fn failed(&mut self, link: LinkId, error: String) {
+        if let Some(report) = self.links.get_mut(usize::from(link.0)) {
+            report.last_error = Some(error.clone());
+        }
+        self.last_error = Some(error);
+    }
+
+    /// Logs the changes of phase.
+    pub(crate) fn look(&mut self, engine: &Engine, now: Tick) {
+        for ((_, _, _, phase), report) in engine.links().zip(&mut self.links) {
+            if phase == report.phase {
+                continue;
+            }
+            let (from, spent_ms) = (report.phase.name(), now.since(report.since).as_millis());
+            let url = self.urls.get(usize::from(report.endpoint.0)).map_or("", String::as_str);
+            let error = report.last_error.as_deref().unwrap_or_default();
+            match (phase, report.role) {
+                // Hints only: nothing that is served rests on it.
+                (_, Role::Processed) => debug!(url, from, spent_ms, "processed link {}", phase.name()),
+                (LinkPhase::Waiting, _) => {
+                    warn!(url, from, spent_ms, error, "link lost, connecting anew soon");
+                    report.canary = None;
+                }
+                (LinkPhase::Lagging, _) => warn!(url, from, spent_ms, "link lags: the node proves nothing"),
+                (LinkPhase::Unproven, _) => {
+                    warn!(url, from, spent_ms, "link without canaries: TTL and RPC carry its accounts");
+                }
+                // Each try of a node that is down would be a line.
+                (LinkPhase::Connecting, _) => debug!(url, from, spent_ms, "link connecting"),
+                _ => info!(url, from, spent_ms, "link {}", phase.name()),
+            }
+            report.phase = phase;
+            report.since = now;
+        }
+    }
+
+    /// Logs what an operator should know of.
+    pub(crate) fn log(&mut self, note: &Note, engine: &Engine) {
+        let who = |source: Source| match source {
+            Source::Subscription(generation) => engine.endpoint_of(generation.link),
+            Source::Rpc(endpoint) => endpoint,
+        };
+        match note {
+            Note::Changed { .. } | Note::Superseded | Note::Overlaid { .. } => {}
+            Note::Disputed { address, by, against } => {
+                let (by, against) = (self.url(who(*by)), self.url(who(*against)));
+                warn!(account = %address, by, against, "two sources contradict each other: RPC settles it");
+            }
+            Note::Missed { address, endpoint } => {
+                let url = self.url(*endpoint);
+                warn!(account = %address, url, "a change was never notified: subscribing anew");
+            }
+            Note::Reverted { address } => {
+                debug!(account = %address, "what the processed bank showed did not come to be");
+            }
+            Note::Quarantined { endpoint, slot } => {
+                let url = self.url(*endpoint);
+                warn!(url, slot, "slots ahead of what time allows: the node is not believed for a while");
+                self.last_error = Some(format!("slot {slot} is ahead of what time allows"));
+            }
+            Note::Foreign { endpoint } => {
+                let url = self.url(*endpoint);
+                error!(url, "the node is on another chain than the others: check its URL");
+                self.last_error = Some("a node is on another chain than the others".to_owned());
+            }
+            Note::Reset { epoch } => {
+                warn!(epoch, "the chain began anew: every account is read and subscribed anew");
+            }
+            Note::Enabled { endpoint, enabled } => {
+                let url = self.url(*endpoint);
+                if *enabled {
+                    info!(url, "using this node");
+                } else {
+                    info!(url, "using this node no more");
+                }
+            }
+        }
+    }
+}
