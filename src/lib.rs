@@ -7,11 +7,15 @@ mod core;
 mod endpoint;
 mod error;
 mod fallback;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod health;
 mod link;
 mod mirror;
 mod reader;
 mod reading;
+mod redact;
 mod source;
 mod stats;
 mod target;
