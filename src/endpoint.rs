@@ -1,6 +1,9 @@
 //! Where the node is: its URLs, the headers it wants, and how both are printed without their secrets.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+};
 
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use url::{ParseError, Url};
@@ -21,6 +24,8 @@ pub(crate) struct Endpoint {
     pub(crate) headers: HeaderMap,
     /// What may be a key, in every form in which it may be repeated, in lower case.
     secrets: Arc<[String]>,
+    /// The same of the bot's own RPC client, which every clone comes to know.
+    of_client: Arc<OnceLock<Arc<[String]>>>,
 }
 
 impl Endpoint {
@@ -50,22 +55,26 @@ impl Endpoint {
         for value in map.values() {
             secrets.header(&String::from_utf8_lossy(value.as_bytes()));
         }
-        Ok(Self { rpc, ws, headers: map, secrets: secrets.into() })
+        Ok(Self { rpc, ws, headers: map, secrets: secrets.into(), of_client: Arc::default() })
     }
 
-    /// The URL of the bot's own RPC client holds secrets as well.
-    pub(crate) fn knows_also(&mut self, url: &str) {
-        let mut secrets = Secrets(self.secrets.iter().cloned().collect());
+    /// Where the bot's own RPC client goes: a key that is sent there may come back on the link as well.
+    pub(crate) fn knows_also(&self, url: &str) {
+        let mut secrets = Secrets::default();
         match Url::parse(url) {
             Ok(url) => secrets.url(&url),
             Err(_) => secrets.pieces(url),
         }
-        self.secrets = secrets.into();
+        // Said once, when the mirror starts.
+        let _ = self.of_client.set(secrets.into());
     }
 
     /// The beginning of a text of a client or a server, without what is secret about this endpoint.
     pub(crate) fn scrub(&self, text: &str) -> String {
-        redact::scrub(text, &self.secrets)
+        redact::scrub(
+            text,
+            self.secrets.iter().chain(self.of_client.get().into_iter().flat_map(|it| it.iter())),
+        )
     }
 }
 
@@ -149,6 +158,14 @@ mod tests {
         };
         assert!(error("x-token", "\n").contains("x-token"));
         assert!(error("Bearer s3cr3t", "authorization").contains("number 1"));
+    }
+
+    #[test]
+    fn the_key_of_the_bots_own_client_is_known_to_every_clone() {
+        let endpoint = Endpoint::new("http://host", None, &[]).expect("a URL");
+        let of_the_link = endpoint.clone();
+        endpoint.knows_also("http://host/s3cr3t");
+        assert_eq!(of_the_link.scrub("no s3cr3t"), "no …");
     }
 
     #[test]

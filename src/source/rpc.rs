@@ -53,7 +53,7 @@ pub(crate) struct Answer {
 
 impl RpcSource {
     pub(crate) fn new(settings: &Settings, clock: Clock) -> Result<Self, ConfigError> {
-        let mut endpoint = settings.endpoint.clone();
+        let endpoint = settings.endpoint.clone();
         let client = match &settings.rpc_client {
             Some(client) => {
                 endpoint.knows_also(&client.url());
