@@ -572,7 +572,7 @@ async fn a_key_appears_in_nothing_that_is_said_of_a_living_node() {
 fn what_is_said_of_wrong_settings_repeats_none_of_them() {
     let key = "rqQry-5k";
     let urls = [
-        format!("{key}"),
+        key.to_owned(),
         format!("{key}.example/x"),
         format!("{key}:pass@host"),
         format!("user:{key}@host"),

@@ -97,7 +97,7 @@ fn judge(kind: Kind, input: &[u8]) -> Result<(bool, AllocationInfo), String> {
         }
         Kind::RpcAnswer => {
             let url = format!("http://127.0.0.1:8899/?api-key={SECRET}");
-            let status = if input.len() % 16 == 0 { 503 } else { 200 };
+            let status = if input.len().is_multiple_of(16) { 503 } else { 200 };
             let mut seen = None;
             let room = allocation_counter::measure(|| {
                 seen = Some(fuzzing::rpc_answer(&url, status, input, &keys(), MIN_SLOT));
