@@ -168,7 +168,7 @@ impl Drop for Suspect<'_> {
 /// Plays `share` thousandths of all inputs.
 fn play(kind: Kind, share: u64) {
     let seed = setting("BALANCE_MIRROR_FUZZ_SEED").unwrap_or(20_251_122);
-    let count = setting("BALANCE_MIRROR_FUZZ_INPUTS").unwrap_or(500_000) * share / 1_000;
+    let count = setting("BALANCE_MIRROR_FUZZ_INPUTS").unwrap_or(300_000) * share / 1_000;
     let corpus = committed(kind);
     let valid: Vec<&Vec<u8>> =
         corpus.iter().filter(|input| judge(kind, input).is_ok_and(|(says, _)| says)).collect();
