@@ -1,11 +1,17 @@
 //! Where the node is: its URLs, the headers it wants, and how both are printed without their secrets.
 
-use std::fmt;
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+};
 
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
-use url::Url;
+use url::{ParseError, Url};
 
-use crate::error::ConfigError;
+use crate::{
+    error::ConfigError,
+    redact::{self, Secrets},
+};
 
 /// A node's RPC and WebSocket URLs, with the extra headers both are asked with.
 ///
@@ -16,8 +22,10 @@ pub(crate) struct Endpoint {
     pub(crate) rpc: Url,
     pub(crate) ws: Url,
     pub(crate) headers: HeaderMap,
-    /// Where the bot's own RPC client goes, if it gave one.
-    pub(crate) own_client: Option<Url>,
+    /// What may be a key, in every form in which it may be repeated, in lower case.
+    secrets: Arc<[String]>,
+    /// The same of the bot's own RPC client, which every clone comes to know.
+    of_client: Arc<OnceLock<Arc<[String]>>>,
 }
 
 impl Endpoint {
@@ -32,40 +40,50 @@ impl Endpoint {
             None => derive_ws(&rpc)?,
         };
         let mut map = HeaderMap::new();
-        for (name, value) in headers {
-            let invalid = || ConfigError::Header { name: name.clone() };
-            let name_ok = HeaderName::try_from(name).map_err(|_| invalid())?;
-            let mut value = HeaderValue::try_from(value).map_err(|_| invalid())?;
+        for (number, (name, value)) in (1..).zip(headers) {
+            // One that is no name may be a value in the wrong place.
+            let name_ok = HeaderName::try_from(name)
+                .map_err(|_| ConfigError::Header { name: format!("number {number}") })?;
+            let mut value =
+                HeaderValue::try_from(value).map_err(|_| ConfigError::Header { name: name.clone() })?;
             value.set_sensitive(true);
             map.append(name_ok, value);
         }
-        Ok(Self { rpc, ws, headers: map, own_client: None })
+        let mut secrets = Secrets::default();
+        secrets.url(&rpc);
+        secrets.url(&ws);
+        for value in map.values() {
+            secrets.header(&String::from_utf8_lossy(value.as_bytes()));
+        }
+        Ok(Self { rpc, ws, headers: map, secrets: secrets.into(), of_client: Arc::default() })
     }
 
-    /// A text of a client or a server, without what is secret about this endpoint.
-    pub(crate) fn scrub(&self, text: &str) -> String {
-        let mut scrubbed = text.to_owned();
-        for url in [&self.rpc, &self.ws].into_iter().chain(&self.own_client) {
-            let parts = url.path_segments().into_iter().flatten().map(str::to_owned);
-            let query = url.query_pairs().map(|(_, value)| value.into_owned());
-            let user = [url.username().to_owned(), url.password().unwrap_or_default().to_owned()];
-            // A header may hold more than the key: `Bearer KEY`.
-            let headers = self.headers.values().filter_map(|value| value.to_str().ok());
-            let headers = headers.flat_map(str::split_whitespace).map(str::to_owned);
-            for secret in parts.chain(query).chain(user).chain(headers).chain(url.query().map(str::to_owned))
-            {
-                // Shorter ones are no keys, and would tear words apart.
-                if secret.len() >= 6 {
-                    scrubbed = scrubbed.replace(&secret, "…");
-                }
-            }
+    /// Where the bot's own RPC client goes: a key that is sent there may come back on the link as well.
+    pub(crate) fn knows_also(&self, url: &str) {
+        let mut secrets = Secrets::default();
+        match Url::parse(url) {
+            Ok(url) => secrets.url(&url),
+            Err(_) => secrets.pieces(url),
         }
-        scrubbed
+        // Said once, when the mirror starts.
+        let _ = self.of_client.set(secrets.into());
+    }
+
+    /// The beginning of a text of a client or a server, without what is secret about this endpoint.
+    pub(crate) fn scrub(&self, text: &str) -> String {
+        redact::scrub(
+            text,
+            self.secrets.iter().chain(self.of_client.get().into_iter().flat_map(|it| it.iter())),
+        )
     }
 }
 
 fn parse(text: &str, what: &'static str, schemes: &'static [&'static str]) -> Result<Url, ConfigError> {
     let url = Url::parse(text).map_err(|source| ConfigError::Url { what, source })?;
+    // In `user:key@host` the user, who may be the key, would be taken for the scheme.
+    if url.cannot_be_a_base() {
+        return Err(ConfigError::Url { what, source: ParseError::RelativeUrlWithoutBase });
+    }
     if !schemes.contains(&url.scheme()) {
         return Err(ConfigError::Scheme { what, scheme: url.scheme().to_owned(), schemes });
     }
@@ -134,9 +152,20 @@ mod tests {
         assert!(error("ftp://host", None).contains("http or https"));
         assert!(error("http://host", Some("http://host")).contains("ws or wss"));
         assert!(error("http://host:65535", None).contains("ws_url"));
-        let header = ("bad name".to_owned(), "x".to_owned());
-        let error = Endpoint::new("http://host", None, &[header]).expect_err("not a header");
-        assert!(error.to_string().contains("bad name"));
+        let error = |name: &str, value: &str| {
+            let header = (name.to_owned(), value.to_owned());
+            Endpoint::new("http://host", None, &[header]).expect_err("not a header").to_string()
+        };
+        assert!(error("x-token", "\n").contains("x-token"));
+        assert!(error("Bearer s3cr3t", "authorization").contains("number 1"));
+    }
+
+    #[test]
+    fn the_key_of_the_bots_own_client_is_known_to_every_clone() {
+        let endpoint = Endpoint::new("http://host", None, &[]).expect("a URL");
+        let of_the_link = endpoint.clone();
+        endpoint.knows_also("http://host/s3cr3t");
+        assert_eq!(of_the_link.scrub("no s3cr3t"), "no …");
     }
 
     #[test]
@@ -155,9 +184,15 @@ mod tests {
             let scrubbed = endpoint.scrub(&format!("cannot reach {url} with {secret}"));
             assert!(scrubbed.contains("host") && !scrubbed.contains(secret), "{scrubbed}");
         }
-        let bad = Endpoint::new("https://host", None, &[("x".to_owned(), format!("{secret}\n"))]);
-        assert!(!format!("{bad:?}").contains(secret));
-        let bad = Endpoint::new(&format!("https://{secret}@:1:2"), None, &[]);
-        assert!(!format!("{bad:?}").contains(secret), "{bad:?}");
+        for header in [("x".to_owned(), format!("{secret}\n")), (format!("Bearer {secret}"), "x".to_owned())]
+        {
+            let bad = Endpoint::new("https://host", None, &[header]).expect_err("not a header");
+            assert!(!format!("{bad:?} {bad}").contains(secret), "{bad:?}");
+        }
+        for url in [format!("https://{secret}@:1:2"), format!("{secret}:pass@host"), format!("host/{secret}")]
+        {
+            let bad = Endpoint::new(&url, None, &[]).expect_err("not a URL");
+            assert!(!format!("{bad:?} {bad}").contains(secret), "{bad:?}");
+        }
     }
 }

@@ -6,11 +6,15 @@ mod config;
 mod core;
 mod endpoint;
 mod error;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod health;
 mod link;
 mod mirror;
 mod node;
 mod reader;
+mod redact;
 mod report;
 mod source;
 mod stats;

@@ -52,8 +52,10 @@ impl Node {
     }
 
     pub(crate) fn endpoint(&self) -> Result<Endpoint, ConfigError> {
-        let mut endpoint = Endpoint::new(&self.rpc_url, self.ws_url.as_deref(), &self.headers)?;
-        endpoint.own_client = self.rpc_client.as_ref().and_then(|client| client.url().parse().ok());
+        let endpoint = Endpoint::new(&self.rpc_url, self.ws_url.as_deref(), &self.headers)?;
+        if let Some(client) = &self.rpc_client {
+            endpoint.knows_also(&client.url());
+        }
         Ok(endpoint)
     }
 }

@@ -1,5 +1,6 @@
 //! What a mint says of its tokens: decimals, and how amounts are shown.
 
+use solana_program_pack::Pack;
 use solana_pubkey::Pubkey;
 use spl_token_2022_interface::{
     extension::{
@@ -50,6 +51,10 @@ impl Mint {
     /// Decodes a mint account; `None` where it is none.
     pub(crate) fn decode(program: &Pubkey, data: &[u8]) -> Option<Self> {
         let program = TokenProgram::from_id(program)?;
+        // SPL Token knows one length; bytes beyond it are Token-2022's.
+        if program == TokenProgram::Token && data.len() != RawMint::LEN {
+            return None;
+        }
         let mint = StateWithExtensions::<RawMint>::unpack(data).ok()?;
         let scale = if mint.get_extension::<InterestBearingConfig>().is_ok() {
             UiScale::InterestBearing
@@ -106,6 +111,7 @@ mod tests {
             let mint = Mint::decode(&TokenProgram::Token2022.id(), &data).expect("a mint");
             assert_eq!(mint.scale, scale);
             assert_eq!(mint.ui_amount(1), None);
+            assert_eq!(Mint::decode(&TokenProgram::Token.id(), &data), None, "no mint of that length");
         }
     }
 }

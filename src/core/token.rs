@@ -192,18 +192,21 @@ fn decode_token(program: TokenProgram, data: &[u8]) -> Result<TokenAccount, NotT
     if data.len() == Multisig::LEN {
         return Err(NotToken::Multisig);
     }
-    // Behind the base of an extended account stands its type: 1 is a mint, 2 an account.
-    if data.len() == Mint::LEN || data.get(Account::LEN) == Some(&1) {
+    if data.len() == Mint::LEN {
         return Err(NotToken::Mint);
     }
     // SPL Token knows one length; bytes beyond it are Token-2022's.
     if program == TokenProgram::Token && data.len() != Account::LEN {
         return Err(NotToken::Malformed);
     }
+    // Behind the base of an extended account stands its type: 1 is a mint, 2 an account.
+    if data.get(Account::LEN) == Some(&1) {
+        return Err(NotToken::Mint);
+    }
     let account = StateWithExtensions::<Account>::unpack(data).map_err(|_| {
         // The state byte of the shared layout: 0 is uninitialized.
         match data.get(108) {
-            Some(0) => NotToken::Uninitialized,
+            Some(0) if data.len() >= Account::LEN => NotToken::Uninitialized,
             _ => NotToken::Malformed,
         }
     })?;
@@ -300,6 +303,9 @@ pub(crate) mod tests {
         data.extend([2, 7, 0, 0, 0]);
         assert_eq!(decode(TokenProgram::Token, &data), Presence::NotToken(NotToken::Malformed));
         assert_eq!(token(decode(TokenProgram::Token2022, &data)).amount, 9);
+        data[165] = 1;
+        assert_eq!(decode(TokenProgram::Token, &data), Presence::NotToken(NotToken::Malformed));
+        assert_eq!(decode(TokenProgram::Token2022, &data), Presence::NotToken(NotToken::Mint));
     }
 
     #[test]
@@ -321,6 +327,7 @@ pub(crate) mod tests {
             (vec![0; 355], NotToken::Multisig),
             (vec![0; 82], NotToken::Mint),
             (vec![1; 164], NotToken::Malformed),
+            (vec![0; 164], NotToken::Malformed),
             (vec![], NotToken::Malformed),
         ] {
             let seen = decode(TokenProgram::Token2022, &data);

@@ -17,6 +17,9 @@ use crate::{endpoint::Endpoint, error::ConfigError};
 /// 100 accounts of 10 KiB each in base64, and room to spare: token accounts have some hundred bytes.
 const MAX_ANSWER: usize = 4 << 20;
 
+/// 100 accounts have some 1 200 values.
+const MAX_VALUES: usize = 16_384;
+
 /// What the transport puts into the error of a call whose rate the node limits.
 const RATE_LIMITED: &str = "rate limited";
 
@@ -70,11 +73,7 @@ impl RpcSender for HttpSender {
             }
             answer.extend_from_slice(&chunk);
         }
-        match serde_json::from_slice::<Value>(&answer) {
-            Ok(Value::Object(mut answer)) => result(&mut answer),
-            _ if !status.is_success() => Err(ErrorKind::Custom(format!("status {}", status.as_u16())).into()),
-            _ => Err(malformed("not a JSON object".to_owned())),
-        }
+        self::answer(status, &answer)
     }
 
     fn get_transport_stats(&self) -> RpcTransportStats {
@@ -84,6 +83,22 @@ impl RpcSender for HttpSender {
     fn url(&self) -> String {
         self.url.to_string()
     }
+}
+
+/// What a body says under an HTTP status: the call's result, or why there is none.
+pub(crate) fn answer(status: StatusCode, body: &[u8]) -> Result<Value> {
+    // A two-byte value takes up to a hundred times its room once parsed.
+    let parsed = if values(body) > MAX_VALUES { None } else { serde_json::from_slice::<Value>(body).ok() };
+    match parsed {
+        Some(Value::Object(mut answer)) => result(&mut answer),
+        _ if !status.is_success() => Err(ErrorKind::Custom(format!("status {}", status.as_u16())).into()),
+        _ => Err(malformed(format!("not a JSON object of at most {MAX_VALUES} values"))),
+    }
+}
+
+/// At most so many values a JSON text has; more where its strings hold punctuation, which base64 does not.
+fn values(text: &[u8]) -> usize {
+    1 + text.iter().filter(|byte| matches!(byte, b'[' | b'{' | b',' | b':')).count()
 }
 
 fn result(answer: &mut serde_json::Map<String, Value>) -> Result<Value> {
@@ -120,4 +135,31 @@ pub(crate) fn refusal(custom: &str) -> Option<Refusal> {
 pub(crate) enum Refusal {
     RateLimited(Option<Duration>),
     Status(u16),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_is_judged_with_its_status() {
+        let said = |status: u16, body: &str| {
+            let status = StatusCode::from_u16(status).expect("a status");
+            answer(status, body.as_bytes()).map_err(|error| error.to_string())
+        };
+        assert_eq!(said(200, r#"{"result":[1]}"#), Ok(serde_json::json!([1])));
+        assert!(said(200, r#"{"results":[1]}"#).is_err_and(|error| error.contains("no result")));
+        assert!(said(200, "[]").is_err_and(|error| error.contains("not a JSON object")));
+        assert!(said(503, "<html>").is_err_and(|error| error.contains("status 503")));
+        let error = said(500, r#"{"error":{"code":-32005,"message":"unhealthy"}}"#);
+        assert!(error.is_err_and(|error| error.contains("-32005") && error.contains("unhealthy")));
+    }
+
+    #[test]
+    fn a_body_of_more_values_than_any_answer_has_is_not_parsed() {
+        let body = |count: usize| format!(r#"{{"result":[{}0]}}"#, "0,".repeat(count));
+        let said = |count| answer(StatusCode::OK, body(count).as_bytes());
+        assert!(said(MAX_VALUES / 2).is_ok());
+        assert!(said(MAX_VALUES).is_err_and(|error| error.to_string().contains("at most")));
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use solana_account_decoder_client_types::UiAccountEncoding;
+use solana_account_decoder_client_types::{UiAccount, UiAccountEncoding};
 use solana_commitment_config::{CommitmentConfig, CommitmentLevel};
 use solana_pubkey::Pubkey;
 use solana_rpc_client::nonblocking::rpc_client::RpcClient;
@@ -11,6 +11,7 @@ use solana_rpc_client_api::{
     client_error::{Error, ErrorKind},
     config::RpcAccountInfoConfig,
     request::RpcError,
+    response::Response,
 };
 
 use super::{
@@ -91,61 +92,67 @@ impl RpcSource {
         let answer = tokio::time::timeout(self.timeout, call)
             .await
             .map_err(|_| RpcFailure::Timeout { after: self.timeout })?
-            .map_err(|error| self.failure(&error, min_slot))?;
-        let arrived = wall_ms();
-        if answer.context.slot < min_slot {
-            return Err(RpcFailure::Behind { min_slot });
-        }
-        if answer.value.len() != keys.len() {
-            let reason = format!("{} accounts for {} keys", answer.value.len(), keys.len());
-            return Err(RpcFailure::Malformed { reason });
-        }
-        let mut accounts = Vec::with_capacity(keys.len());
-        for (key, account) in keys.iter().zip(&answer.value) {
-            let account = account.as_ref().map(RawAccount::decode).transpose();
-            accounts
-                .push(account.map_err(|reason| RpcFailure::Malformed { reason: format!("{key}: {reason}") }));
-        }
-        let clock = accounts.pop().and_then(Result::ok).flatten();
-        let time = clock.and_then(|clock| clock.unix_timestamp());
-        let time = time.ok_or_else(|| RpcFailure::Malformed { reason: "no Clock sysvar".to_owned() })?;
-        Ok(Answer { slot: answer.context.slot, sent, lag_ms: lag_ms(arrived, time), accounts })
+            .map_err(|error| failure(&error, min_slot, self.timeout, &self.endpoint))?;
+        decode(&answer, &keys, min_slot, sent, wall_ms())
     }
+}
 
-    fn failure(&self, error: &Error, min_slot: Slot) -> RpcFailure {
-        match error.kind() {
-            ErrorKind::RpcError(RpcError::RpcResponseError { code, message, .. }) => {
-                // Some providers give another code and the same words.
-                let behind = message.to_ascii_lowercase().contains("minimum context slot");
-                if *code == MIN_CONTEXT_SLOT_NOT_REACHED || behind {
-                    RpcFailure::Behind { min_slot }
-                } else {
-                    RpcFailure::Server { code: *code, message: self.endpoint.scrub(message) }
-                }
+/// What the node's answer says about each of `keys`, the last of which is the Clock.
+pub(crate) fn decode(
+    answer: &Response<Vec<Option<UiAccount>>>,
+    keys: &[Pubkey],
+    min_slot: Slot,
+    sent: Tick,
+    arrived_ms: i64,
+) -> Result<Answer, RpcFailure> {
+    if answer.context.slot < min_slot {
+        return Err(RpcFailure::Behind { min_slot });
+    }
+    if answer.value.len() != keys.len() {
+        let reason = format!("{} accounts for {} keys", answer.value.len(), keys.len());
+        return Err(RpcFailure::Malformed { reason });
+    }
+    let mut accounts = Vec::with_capacity(keys.len());
+    for (key, account) in keys.iter().zip(&answer.value) {
+        let account = account.as_ref().map(RawAccount::decode).transpose();
+        accounts.push(account.map_err(|reason| RpcFailure::Malformed { reason: format!("{key}: {reason}") }));
+    }
+    let clock = accounts.pop().and_then(Result::ok).flatten();
+    let time = clock.and_then(|clock| clock.unix_timestamp());
+    let time = time.ok_or_else(|| RpcFailure::Malformed { reason: "no Clock sysvar".to_owned() })?;
+    Ok(Answer { slot: answer.context.slot, sent, lag_ms: lag_ms(arrived_ms, time), accounts })
+}
+
+/// Why a call gave no answer, without what is secret about the endpoint.
+pub(crate) fn failure(error: &Error, min_slot: Slot, timeout: Duration, endpoint: &Endpoint) -> RpcFailure {
+    match error.kind() {
+        ErrorKind::RpcError(RpcError::RpcResponseError { code, message, .. }) => {
+            // Some providers give another code and the same words.
+            let behind = message.to_ascii_lowercase().contains("minimum context slot");
+            if *code == MIN_CONTEXT_SLOT_NOT_REACHED || behind {
+                RpcFailure::Behind { min_slot }
+            } else {
+                RpcFailure::Server { code: *code, message: endpoint.scrub(message) }
             }
-            ErrorKind::RpcError(other) => {
-                RpcFailure::Malformed { reason: self.endpoint.scrub(&other.to_string()) }
-            }
-            ErrorKind::SerdeJson(source) => {
-                RpcFailure::Malformed { reason: self.endpoint.scrub(&source.to_string()) }
-            }
-            ErrorKind::Reqwest(source) => match source.status() {
-                Some(status) if status.as_u16() == 429 => RpcFailure::RateLimited { retry_after: None },
-                Some(status) => RpcFailure::Status { status: status.as_u16() },
-                None if source.is_timeout() => RpcFailure::Timeout { after: self.timeout },
-                None if source.is_decode() => {
-                    RpcFailure::Malformed { reason: "an answer that is not JSON".to_owned() }
-                }
-                None => RpcFailure::Unreachable { reason: transport_reason(source) },
-            },
-            ErrorKind::Custom(custom) => match refusal(custom) {
-                Some(Refusal::RateLimited(retry_after)) => RpcFailure::RateLimited { retry_after },
-                Some(Refusal::Status(status)) => RpcFailure::Status { status },
-                None => RpcFailure::Unreachable { reason: self.endpoint.scrub(custom) },
-            },
-            ErrorKind::Io(source) => RpcFailure::Unreachable { reason: source.kind().to_string() },
-            _ => RpcFailure::Unreachable { reason: "the client failed".to_owned() },
         }
+        ErrorKind::RpcError(other) => RpcFailure::Malformed { reason: endpoint.scrub(&other.to_string()) },
+        ErrorKind::SerdeJson(source) => RpcFailure::Malformed { reason: endpoint.scrub(&source.to_string()) },
+        ErrorKind::Reqwest(source) => match source.status() {
+            Some(status) if status.as_u16() == 429 => RpcFailure::RateLimited { retry_after: None },
+            Some(status) => RpcFailure::Status { status: status.as_u16() },
+            None if source.is_timeout() => RpcFailure::Timeout { after: timeout },
+            None if source.is_decode() => {
+                RpcFailure::Malformed { reason: "an answer that is not JSON".to_owned() }
+            }
+            None => RpcFailure::Unreachable { reason: transport_reason(source) },
+        },
+        ErrorKind::Custom(custom) => match refusal(custom) {
+            Some(Refusal::RateLimited(retry_after)) => RpcFailure::RateLimited { retry_after },
+            Some(Refusal::Status(status)) => RpcFailure::Status { status },
+            None => RpcFailure::Unreachable { reason: endpoint.scrub(custom) },
+        },
+        ErrorKind::Io(source) => RpcFailure::Unreachable { reason: source.kind().to_string() },
+        _ => RpcFailure::Unreachable { reason: "the client failed".to_owned() },
     }
 }
 

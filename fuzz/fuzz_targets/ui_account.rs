@@ -1,0 +1,10 @@
+//! An account in JSON, as in RPC answers and notifications.
+
+#![no_main]
+
+use balance_mirror::fuzzing;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|input: &[u8]| {
+    let _ = std::hint::black_box(fuzzing::ui_account(input));
+});
