@@ -7,6 +7,7 @@ use std::{
 };
 
 use futures_util::{SinkExt, StreamExt};
+use solana_pubkey::Pubkey;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -26,26 +27,30 @@ use tokio_tungstenite::{
 };
 
 use crate::{
-    cluster::Cluster,
     conditions::Refusal,
-    hub::{Cut, Outgoing},
+    face::Face,
+    hostile::junk::{self, Flood},
+    hub::{Cut, Outgoing, Topic},
+    notifier::account_text,
     pubsub::{self, Answer},
 };
 
 /// The longest message that a client may send.
 const MAX_CLIENT_MESSAGE: usize = 4096;
+/// The shortest time between two bursts of a flood.
+const BURST: Duration = Duration::from_millis(5);
 /// How long a peer is given to answer a Close frame.
 const CLOSING: Duration = Duration::from_secs(1);
 
 /// Accepts connections for ever.
-pub(crate) async fn serve(cluster: Arc<Cluster>, listener: TcpListener) {
+pub(crate) async fn serve(face: Arc<Face>, listener: TcpListener) {
     let mut connections = JoinSet::new();
     loop {
         select! {
             accepted = listener.accept() => {
                 if let Ok((stream, _)) = accepted {
-                    cluster.counters.ws_connections.add_one();
-                    connections.spawn(connection(Arc::clone(&cluster), stream));
+                    face.counters.ws_connections.add_one();
+                    connections.spawn(connection(Arc::clone(&face), stream));
                 }
             }
             Some(_) = connections.join_next() => {}
@@ -53,18 +58,18 @@ pub(crate) async fn serve(cluster: Arc<Cluster>, listener: TcpListener) {
     }
 }
 
-async fn connection(cluster: Arc<Cluster>, mut stream: TcpStream) {
-    let down = cluster.faults.read().ws_down;
+async fn connection(face: Arc<Face>, mut stream: TcpStream) {
+    let down = face.faults.read().ws_down;
     if down {
         return reset(&stream);
     }
-    if cluster.faults.read().ws_half_open {
-        swallow(&cluster, &mut stream).await;
+    if face.faults.read().ws_half_open {
+        swallow(&face, &mut stream).await;
         return reset(&stream);
     }
     // Small messages, each of them waited for.
     let _ = stream.set_nodelay(true);
-    let refusal = cluster.faults.refuse_handshake();
+    let refusal = face.faults.refuse_handshake();
     let config = WebSocketConfig::default()
         .max_message_size(Some(MAX_CLIENT_MESSAGE))
         .max_frame_size(Some(MAX_CLIENT_MESSAGE));
@@ -72,20 +77,28 @@ async fn connection(cluster: Arc<Cluster>, mut stream: TcpStream) {
     let Ok(mut socket) = handshake.await else {
         return;
     };
-    let (ring, outgoing) = mpsc::channel(cluster.ring);
+    let (ring, outgoing) = mpsc::channel(face.ring);
     let (cut, mut cuts) = mpsc::channel(1);
-    let id = cluster.hub.lock().connect(ring, cut);
-    let mut session = Session { cluster: &cluster, id, outgoing, next: None, late: HashMap::new() };
+    let id = face.hub.lock().connect(ring, cut);
+    let mut session = Session {
+        face: &face,
+        id,
+        outgoing,
+        next: None,
+        late: HashMap::new(),
+        flooded: None,
+        sent_in_floods: 0,
+    };
     let cut = select! {
         biased;
         Some(cut) = cuts.recv() => cut,
-        () = cluster.faults.until(|state| state.ws_half_open) => {
-            swallow(&cluster, socket.get_mut()).await;
+        () = face.faults.until(|state| state.ws_half_open) => {
+            swallow(&face, socket.get_mut()).await;
             Cut::Reset
         }
-        () = session.run(&mut socket) => Cut::Drop,
+        cut = session.run(&mut socket) => cut,
     };
-    cluster.hub.lock().disconnect(id);
+    face.hub.lock().disconnect(id);
     end(socket, cut).await;
 }
 
@@ -106,9 +119,9 @@ impl Callback for Gate {
 }
 
 /// Reads and forgets until the connection is not half open any more, or the peer has gone.
-async fn swallow(cluster: &Cluster, stream: &mut TcpStream) {
+async fn swallow(face: &Face, stream: &mut TcpStream) {
     let mut scrap = [0; 4096];
-    let over = cluster.faults.until(|state| !state.ws_half_open);
+    let over = face.faults.until(|state| !state.ws_half_open);
     tokio::pin!(over);
     loop {
         select! {
@@ -158,24 +171,35 @@ struct Late {
 }
 
 struct Session<'a> {
-    cluster: &'a Arc<Cluster>,
+    face: &'a Arc<Face>,
     id: u64,
     outgoing: mpsc::Receiver<Outgoing>,
     /// Taken from the ring and waiting for its time.
     next: Option<Outgoing>,
     late: HashMap<u64, Late>,
+    /// The time of the last burst of a flood, and the notifications of all bursts.
+    flooded: Option<Instant>,
+    sent_in_floods: u64,
 }
 
 impl Session<'_> {
     /// Until either side ends the connection. While a message is being sent nothing is read, as on a real server.
-    async fn run(&mut self, socket: &mut WebSocketStream<TcpStream>) {
-        let mut changes = self.cluster.faults.changes();
+    async fn run(&mut self, socket: &mut WebSocketStream<TcpStream>) -> Cut {
+        let mut changes = self.face.faults.changes();
+        let mut heard = Instant::now();
         loop {
-            let delay = self.cluster.faults.read().notification_delay;
+            let (delay, idle, flood) = {
+                let faults = self.face.faults.read();
+                (faults.notification_delay, faults.idle_limit, faults.flood)
+            };
+            let burst =
+                flood.map(|(_, rate)| self.flooded.map_or_else(Instant::now, |last| last + pause(rate)));
             let due = self.next.as_ref().map(|next| next.queued + delay);
             let late = self.late.iter().map(|(id, late)| (late.due, *id)).min();
             let alive = select! {
-                received = socket.next() => match received {
+                received = socket.next() => {
+                    heard = Instant::now();
+                    match received {
                     Some(Ok(Message::Text(text))) => self.request(socket, &text).await,
                     Some(Ok(Message::Binary(data))) => match std::str::from_utf8(&data) {
                         Ok(text) => self.request(socket, text).await,
@@ -184,7 +208,8 @@ impl Session<'_> {
                     // The library answers pings and Close frames.
                     Some(Ok(_)) => true,
                     Some(Err(_)) | None => false,
-                },
+                    }
+                }
                 Some(message) = self.outgoing.recv(), if self.next.is_none() => {
                     self.next = Some(message);
                     true
@@ -197,18 +222,23 @@ impl Session<'_> {
                     Some((_, id)) => self.acknowledge(socket, id).await,
                     None => true,
                 },
+                () = at(burst) => match flood {
+                    Some((of, rate)) => self.flood(socket, of, rate).await,
+                    None => true,
+                },
+                () = at(idle.map(|limit| heard + limit)) => return Cut::Close,
                 Ok(()) = changes.changed() => true,
             };
             if !alive {
-                return;
+                return Cut::Drop;
             }
         }
     }
 
     async fn request(&mut self, socket: &mut WebSocketStream<TcpStream>, text: &str) -> bool {
-        match pubsub::handle(self.cluster, self.id, text) {
+        match pubsub::handle(self.face, self.id, text) {
             Answer::Nothing => true,
-            Answer::Now(answer) => send(socket, answer.into()).await,
+            Answer::Now(answer) => send(socket, Message::text(answer)).await,
             Answer::Late { by, subscription, answer } => {
                 let late = Late { due: Instant::now() + by, acknowledgement: answer, behind: Vec::new() };
                 self.late.insert(subscription, late);
@@ -217,31 +247,80 @@ impl Session<'_> {
         }
     }
 
-    async fn notify(&mut self, socket: &mut WebSocketStream<TcpStream>, message: Outgoing) -> bool {
+    async fn notify(&mut self, socket: &mut WebSocketStream<TcpStream>, mut message: Outgoing) -> bool {
         if let Some(id) = message.id {
             if let Some(late) = self.late.get_mut(&id) {
                 late.behind.push(message);
                 return true;
             }
             // It may have been unsubscribed since this was queued.
-            let mut hub = self.cluster.hub.lock();
+            let mut hub = self.face.hub.lock();
             if !hub.holds(self.id, id) {
                 return true;
             }
             if message.last {
                 hub.unsubscribe(self.id, id);
             }
+            let known_as = hub.known_as(self.id, id);
             drop(hub);
-            self.cluster.counters.notifications.add_one();
+            if known_as != id {
+                message.frame = renumber(&message.frame, id, known_as);
+            }
+            self.face.counters.notifications.add_one();
         }
-        send(socket, message.text).await
+        send(socket, message.frame).await
+    }
+
+    /// Sends one burst.
+    async fn flood(&mut self, socket: &mut WebSocketStream<TcpStream>, of: Flood, per_second: u64) -> bool {
+        let now = Instant::now();
+        let due = self.flooded.map_or(Duration::ZERO, |last| now - last);
+        self.flooded = Some(now);
+        let (count, held) = match of {
+            Flood::UnknownIds => (1, Vec::new()),
+            Flood::Account(address) => {
+                let held = self.states(&address);
+                (held.len(), held)
+            }
+        };
+        // Not more than a second's worth, also after a peer that took long to read.
+        let rounds = (per_second as f64 * due.as_secs_f64().min(1.0)).round() as u64;
+        for n in 0..rounds.max(1) {
+            if count == 0 {
+                break;
+            }
+            self.sent_in_floods += 1;
+            let text = match held.get(n as usize % count) {
+                Some(text) => text.clone(),
+                None => junk::of_unknown_id(self.sent_in_floods),
+            };
+            self.face.counters.notifications.add_one();
+            if socket.feed(Message::Text(text)).await.is_err() {
+                return false;
+            }
+        }
+        socket.flush().await.is_ok()
+    }
+
+    /// The notifications of an account's present state for the subscriptions of this connection.
+    fn states(&self, address: &Pubkey) -> Vec<Utf8Bytes> {
+        let held = self.face.hub.lock().held_to(self.id, address);
+        let chain = self.face.chain();
+        let text = |(id, topic)| match topic {
+            Topic::Account { commitment, encoding, .. } => {
+                let slot = chain.ancestor(chain.slot(commitment), self.face.behind(&chain));
+                Some(account_text(self.face, &chain, id, slot, address, encoding).into())
+            }
+            _ => None,
+        };
+        held.into_iter().filter_map(text).collect()
     }
 
     async fn acknowledge(&mut self, socket: &mut WebSocketStream<TcpStream>, id: u64) -> bool {
         let Some(late) = self.late.remove(&id) else {
             return true;
         };
-        if !send(socket, late.acknowledgement.into()).await {
+        if !send(socket, Message::text(late.acknowledgement)).await {
             return false;
         }
         for message in late.behind {
@@ -253,8 +332,19 @@ impl Session<'_> {
     }
 }
 
-async fn send(socket: &mut WebSocketStream<TcpStream>, text: Utf8Bytes) -> bool {
-    socket.send(Message::Text(text)).await.is_ok()
+async fn send(socket: &mut WebSocketStream<TcpStream>, frame: Message) -> bool {
+    socket.send(frame).await.is_ok()
+}
+
+/// A notification under the id of another subscription.
+fn renumber(frame: &Message, from: u64, to: u64) -> Message {
+    let id = |id| format!("\"subscription\":{id}}}");
+    frame.to_text().map_or_else(|_| frame.clone(), |text| Message::text(text.replace(&id(from), &id(to))))
+}
+
+/// Between two bursts of a flood: short, and long enough for at least one notification.
+fn pause(per_second: u64) -> Duration {
+    (Duration::from_secs(1) / u32::try_from(per_second.max(1)).unwrap_or(u32::MAX)).max(BURST)
 }
 
 /// Never, for no time.
