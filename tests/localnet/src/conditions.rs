@@ -10,7 +10,7 @@ use solana_pubkey::Pubkey;
 use tokio::sync::watch;
 
 use crate::{
-    hostile::{answers::BadAnswer, forged::Forged, junk::Flood, malformed::Malformed},
+    hostile::{answers::BadAnswer, flood::Flood, forged::Forged, malformed::Malformed},
     lies::{Lies, Side},
 };
 

@@ -13,7 +13,10 @@ pub use self::kinds::{Aim, Fault};
 use crate::{
     conditions::{Refusal, RefusedCall, State},
     face::Face,
-    hostile::junk::{Flood, Huge, Junk},
+    hostile::{
+        flood::Flood,
+        junk::{Huge, Junk},
+    },
     hub::Cut,
 };
 

@@ -1,6 +1,7 @@
 //! What no honest node sends: messages and answers that are wrong in form.
 
 pub(crate) mod answers;
+pub(crate) mod flood;
 pub(crate) mod forged;
 pub(crate) mod junk;
 pub(crate) mod malformed;

@@ -64,8 +64,9 @@ pub use crate::{
     faults::{Aim, Fault, Faults},
     hostile::{
         answers::BadAnswer,
+        flood::Flood,
         forged::Forged,
-        junk::{Flood, Huge, Junk},
+        junk::{Huge, Junk},
         malformed::Malformed,
     },
     lies::Side,

@@ -6,8 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use futures_util::{SinkExt, StreamExt};
-use solana_pubkey::Pubkey;
+use futures_util::{FutureExt, SinkExt, StreamExt};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -19,7 +18,7 @@ use tokio::{
 use tokio_tungstenite::{
     WebSocketStream, accept_hdr_async_with_config,
     tungstenite::{
-        Message, Utf8Bytes,
+        self, Message, Utf8Bytes,
         handshake::server::{Callback, ErrorResponse, Request, Response},
         http,
         protocol::{CloseFrame, WebSocketConfig, frame::coding::CloseCode},
@@ -29,16 +28,13 @@ use tokio_tungstenite::{
 use crate::{
     conditions::Refusal,
     face::Face,
-    hostile::junk::{self, Flood},
-    hub::{Cut, Outgoing, Topic},
-    notifier::account_text,
+    hostile::flood::{Flood, Flooding},
+    hub::{Cut, Outgoing},
     pubsub::{self, Answer},
 };
 
 /// The longest message that a client may send.
 const MAX_CLIENT_MESSAGE: usize = 4096;
-/// The shortest time between two bursts of a flood.
-const BURST: Duration = Duration::from_millis(5);
 /// How long a peer is given to answer a Close frame.
 const CLOSING: Duration = Duration::from_secs(1);
 
@@ -86,8 +82,7 @@ async fn connection(face: Arc<Face>, mut stream: TcpStream) {
         outgoing,
         next: None,
         late: HashMap::new(),
-        flooded: None,
-        sent_in_floods: 0,
+        flooding: Flooding::default(),
     };
     let cut = select! {
         biased;
@@ -177,9 +172,7 @@ struct Session<'a> {
     /// Taken from the ring and waiting for its time.
     next: Option<Outgoing>,
     late: HashMap<u64, Late>,
-    /// The time of the last burst of a flood, and the notifications of all bursts.
-    flooded: Option<Instant>,
-    sent_in_floods: u64,
+    flooding: Flooding,
 }
 
 impl Session<'_> {
@@ -192,23 +185,13 @@ impl Session<'_> {
                 let faults = self.face.faults.read();
                 (faults.notification_delay, faults.idle_limit, faults.flood)
             };
-            let burst =
-                flood.map(|(_, rate)| self.flooded.map_or_else(Instant::now, |last| last + pause(rate)));
+            let burst = self.flooding.due(flood);
             let due = self.next.as_ref().map(|next| next.queued + delay);
             let late = self.late.iter().map(|(id, late)| (late.due, *id)).min();
             let alive = select! {
                 received = socket.next() => {
                     heard = Instant::now();
-                    match received {
-                    Some(Ok(Message::Text(text))) => self.request(socket, &text).await,
-                    Some(Ok(Message::Binary(data))) => match std::str::from_utf8(&data) {
-                        Ok(text) => self.request(socket, text).await,
-                        Err(_) => false,
-                    },
-                    // The library answers pings and Close frames.
-                    Some(Ok(_)) => true,
-                    Some(Err(_)) | None => false,
-                    }
+                    self.received(socket, received).await
                 }
                 Some(message) = self.outgoing.recv(), if self.next.is_none() => {
                     self.next = Some(message);
@@ -226,12 +209,36 @@ impl Session<'_> {
                     Some((of, rate)) => self.flood(socket, of, rate).await,
                     None => true,
                 },
-                () = at(idle.map(|limit| heard + limit)) => return Cut::Close,
+                () = at(idle.map(|limit| heard + limit)) => match socket.next().now_or_never() {
+                    // It had come in time, and was not read yet.
+                    Some(received) => {
+                        heard = Instant::now();
+                        self.received(socket, received).await
+                    }
+                    None => return Cut::Close,
+                },
                 Ok(()) = changes.changed() => true,
             };
             if !alive {
                 return Cut::Drop;
             }
+        }
+    }
+
+    async fn received(
+        &mut self,
+        socket: &mut WebSocketStream<TcpStream>,
+        received: Option<tungstenite::Result<Message>>,
+    ) -> bool {
+        match received {
+            Some(Ok(Message::Text(text))) => self.request(socket, &text).await,
+            Some(Ok(Message::Binary(data))) => match std::str::from_utf8(&data) {
+                Ok(text) => self.request(socket, text).await,
+                Err(_) => false,
+            },
+            // The library answers pings and Close frames.
+            Some(Ok(_)) => true,
+            Some(Err(_)) | None => false,
         }
     }
 
@@ -271,49 +278,14 @@ impl Session<'_> {
         send(socket, message.frame).await
     }
 
-    /// Sends one burst.
     async fn flood(&mut self, socket: &mut WebSocketStream<TcpStream>, of: Flood, per_second: u64) -> bool {
-        let now = Instant::now();
-        let due = self.flooded.map_or(Duration::ZERO, |last| now - last);
-        self.flooded = Some(now);
-        let (count, held) = match of {
-            Flood::UnknownIds => (1, Vec::new()),
-            Flood::Account(address) => {
-                let held = self.states(&address);
-                (held.len(), held)
-            }
-        };
-        // Not more than a second's worth, also after a peer that took long to read.
-        let rounds = (per_second as f64 * due.as_secs_f64().min(1.0)).round() as u64;
-        for n in 0..rounds.max(1) {
-            if count == 0 {
-                break;
-            }
-            self.sent_in_floods += 1;
-            let text = match held.get(n as usize % count) {
-                Some(text) => text.clone(),
-                None => junk::of_unknown_id(self.sent_in_floods),
-            };
+        for text in self.flooding.burst(self.face, self.id, of, per_second) {
             self.face.counters.notifications.add_one();
             if socket.feed(Message::Text(text)).await.is_err() {
                 return false;
             }
         }
         socket.flush().await.is_ok()
-    }
-
-    /// The notifications of an account's present state for the subscriptions of this connection.
-    fn states(&self, address: &Pubkey) -> Vec<Utf8Bytes> {
-        let held = self.face.hub.lock().held_to(self.id, address);
-        let chain = self.face.chain();
-        let text = |(id, topic)| match topic {
-            Topic::Account { commitment, encoding, .. } => {
-                let slot = chain.ancestor(chain.slot(commitment), self.face.behind(&chain));
-                Some(account_text(self.face, &chain, id, slot, address, encoding).into())
-            }
-            _ => None,
-        };
-        held.into_iter().filter_map(text).collect()
     }
 
     async fn acknowledge(&mut self, socket: &mut WebSocketStream<TcpStream>, id: u64) -> bool {
@@ -340,11 +312,6 @@ async fn send(socket: &mut WebSocketStream<TcpStream>, frame: Message) -> bool {
 fn renumber(frame: &Message, from: u64, to: u64) -> Message {
     let id = |id| format!("\"subscription\":{id}}}");
     frame.to_text().map_or_else(|_| frame.clone(), |text| Message::text(text.replace(&id(from), &id(to))))
-}
-
-/// Between two bursts of a flood: short, and long enough for at least one notification.
-fn pause(per_second: u64) -> Duration {
-    (Duration::from_secs(1) / u32::try_from(per_second.max(1)).unwrap_or(u32::MAX)).max(BURST)
 }
 
 /// Never, for no time.

@@ -10,8 +10,9 @@ use crate::{
     conditions::{Ahead, State, TooMany},
     hostile::{
         answers::BadAnswer,
+        flood::Flood,
         forged::Forged,
-        junk::{Flood, Huge, Junk},
+        junk::{Huge, Junk},
         malformed::Malformed,
     },
     lies::Side,

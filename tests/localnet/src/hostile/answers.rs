@@ -12,7 +12,7 @@ use hyper::{
 use serde_json::{Value, json};
 use tokio::{
     select,
-    time::{Instant, sleep_until},
+    time::{Instant, sleep, sleep_until},
 };
 
 use crate::face::Face;
@@ -21,6 +21,8 @@ use crate::face::Face;
 const HUGE: usize = 60_000_000;
 /// Between two bytes of an answer that drips.
 const DRIP: Duration = Duration::from_millis(50);
+/// How long a part of a body is given to leave.
+const FLUSH: Duration = Duration::from_millis(20);
 
 /// The body of an answer. Its error ends the connection.
 pub(crate) type Body = UnsyncBoxBody<Bytes, io::Error>;
@@ -71,17 +73,18 @@ impl BadAnswer {
             Value::Array(answers) => answers.iter_mut().for_each(|answer| self.bend(answer)),
             answer => self.bend(answer),
         }
-        let text = answer.to_string();
+        let mut text = answer.to_string();
+        if self == Self::Huge {
+            // A field more, written into the text: a debug build would escape so much for seconds.
+            let padded = format!("{{\"padding\":\"{}\",", "x".repeat(HUGE));
+            text = text.replacen('{', &padded, 1);
+        }
         let (half, _) = text.split_at(text.len() / 2);
         let body = match self {
             Self::Truncated => whole(half.to_owned()),
             Self::NotJson => whole("<html>bad gateway</html>".into()),
             Self::Empty | Self::Redirect => whole(String::new()),
-            Self::CutOff => {
-                let sent = Ok(Frame::data(Bytes::from(half.to_owned())));
-                let end = Err(io::ErrorKind::ConnectionAborted.into());
-                StreamBody::new(stream::iter([sent, end])).boxed_unsync()
-            }
+            Self::CutOff => cut_off(half.to_owned().into()),
             Self::Drip => drip(Arc::clone(face), text.into()),
             _ => whole(text),
         };
@@ -114,10 +117,25 @@ impl BadAnswer {
             Self::NullResult => answer["result"] = Value::Null,
             Self::WrongId => answer["id"] = json!(answer["id"].as_u64().unwrap_or(0) + 1_000_000),
             Self::NullId => answer["id"] = Value::Null,
-            Self::Huge => answer["padding"] = json!("x".repeat(HUGE)),
             _ => {}
         }
     }
+}
+
+/// So much, and then the end of the connection instead of the rest.
+fn cut_off(sent: Bytes) -> Body {
+    let parts = stream::unfold(Some(sent), |sent| async move {
+        match sent {
+            Some(sent) if !sent.is_empty() => Some((Ok(Frame::data(sent)), Some(Bytes::new()))),
+            // It has to leave before the connection does.
+            Some(_) => {
+                sleep(FLUSH).await;
+                Some((Err(io::ErrorKind::ConnectionAborted.into()), None))
+            }
+            None => None,
+        }
+    });
+    StreamBody::new(parts).boxed_unsync()
 }
 
 /// A byte at a time, for as long as the fault is in force.

@@ -56,9 +56,12 @@ impl Raw {
 
     /// The next message; `None` when the connection ends.
     pub async fn message(&mut self) -> Option<Value> {
-        match soon("a message", self.socket.next()).await {
-            Some(Ok(Message::Text(text))) => Some(serde_json::from_str(&text).unwrap()),
-            _ => None,
+        loop {
+            match soon("a message", self.socket.next()).await {
+                Some(Ok(Message::Text(text))) => return Some(serde_json::from_str(&text).unwrap()),
+                Some(Ok(Message::Pong(_))) => {}
+                _ => return None,
+            }
         }
     }
 
