@@ -99,11 +99,18 @@ async fn idle_connections_are_closed() {
     }
     assert!(started.elapsed() >= limit - Duration::from_millis(50), "{:?}", started.elapsed());
     busy.subscribe(&CLOCK, "processed").await;
+    let twice = async |busy: &mut Raw, ping: bool| {
+        let until = Instant::now() + limit * 2;
+        while Instant::now() < until {
+            busy.seen().await;
+            if ping {
+                busy.socket.send(Message::Ping("".into())).await.unwrap();
+            }
+        }
+    };
+    twice(&mut busy, true).await;
     net.faults().close_idle(None);
-    let until = Instant::now() + limit * 2;
-    while Instant::now() < until {
-        busy.seen().await;
-    }
+    twice(&mut busy, false).await;
 }
 
 #[tokio::test]
