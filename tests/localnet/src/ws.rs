@@ -12,7 +12,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
     select,
     sync::mpsc,
-    task::JoinSet,
+    task::{JoinSet, coop::unconstrained},
     time::{sleep_until, timeout},
 };
 use tokio_tungstenite::{
@@ -209,7 +209,7 @@ impl Session<'_> {
                     Some((of, rate)) => self.flood(socket, of, rate).await,
                     None => true,
                 },
-                () = at(idle.map(|limit| heard + limit)) => match socket.next().now_or_never() {
+                () = at(idle.map(|limit| heard + limit)) => match unconstrained(socket.next()).now_or_never() {
                     // It had come in time, and was not read yet.
                     Some(received) => {
                         heard = Instant::now();
