@@ -5,11 +5,13 @@
 //!
 //! 1. Slots only grow, also across a fork; the chain's slots ascend, with gaps where a fork was abandoned.
 //! 2. The confirmed and the finalized slot are on the chain and never go back: only unconfirmed banks are reverted.
+//!    Starting over (`begin_anew`, `roll_back`) is the exception to both.
 //! 3. The SVM holds the open bank's state, the store every frozen one's.
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
     sync::LazyLock,
+    time::{Duration, Instant},
 };
 
 use litesvm::{LiteSVM, types::SimulatedTransactionInfo};
@@ -25,7 +27,7 @@ use solana_signer::Signer;
 use solana_transaction::versioned::VersionedTransaction;
 use solana_transaction_error::TransactionError;
 
-use crate::{rng::Rng, store::Store};
+use crate::{net::Accounts, rng::Rng, store::Store};
 
 /// How many blocks a blockhash stays valid for.
 pub(crate) const BLOCKHASH_AGE: u64 = 150;
@@ -62,6 +64,7 @@ struct Block {
     height: u64,
     blockhash: Hash,
     signatures: Vec<Signature>,
+    frozen_at: Instant,
 }
 
 /// Where a transaction landed, and how it ended.
@@ -117,16 +120,29 @@ impl Chain {
     pub(crate) fn genesis(seed: u64, depths: Depths, unix_timestamp: i64) -> Self {
         let mut rng = Rng::new(seed);
         let payer = Keypair::new_from_array(rng.bytes());
+        let svm = fresh_accounts(&payer);
+        Self::from_accounts(svm, payer, rng, depths, unix_timestamp)
+    }
+
+    fn from_accounts(
+        svm: LiteSVM,
+        payer: Keypair,
+        mut rng: Rng,
+        depths: Depths,
+        unix_timestamp: i64,
+    ) -> Self {
         let genesis_hash = Hash::new_from_array(rng.bytes());
-        let mut svm = GENESIS.clone();
         let mut store = Store::default();
         for (address, account) in &svm.accounts_db().inner {
             store.write(0, *address, Some(account.clone()));
         }
-        let funds = AccountSharedData::new(PAYER_LAMPORTS, 0, &system_program::id());
-        svm.set_account(payer.pubkey(), funds.clone().into()).expect("a system account is always valid");
-        store.write(0, payer.pubkey(), Some(funds));
-        let block = Block { slot: 0, height: 0, blockhash: genesis_hash, signatures: Vec::new() };
+        let block = Block {
+            slot: 0,
+            height: 0,
+            blockhash: genesis_hash,
+            signatures: Vec::new(),
+            frozen_at: Instant::now(),
+        };
         let mut chain = Self {
             svm,
             store,
@@ -185,6 +201,12 @@ impl Chain {
     pub(crate) fn ancestor(&self, slot: u64, blocks: u64) -> u64 {
         let index = self.index(slot).saturating_sub(blocks as usize);
         self.blocks[index].slot
+    }
+
+    /// How many blocks froze less than so long ago.
+    pub(crate) fn blocks_younger_than(&self, time: Duration) -> u64 {
+        let young = self.blocks.iter().rev().take_while(|block| block.frozen_at.elapsed() < time);
+        young.count() as u64
     }
 
     /// The block height of a slot on the chain.
@@ -253,6 +275,7 @@ impl Chain {
             height,
             blockhash: Hash::new_from_array(self.rng.bytes()),
             signatures: std::mem::take(&mut self.open_signatures),
+            frozen_at: Instant::now(),
         };
         self.blockhashes.insert(block.blockhash, height);
         self.blocks.push_back(block);
@@ -382,19 +405,62 @@ impl Chain {
                 abandoned.insert(0, block.slot);
             }
         }
+        self.restore(self.tip().slot, dropped);
+        self.write_clock(unix_timestamp);
+        abandoned
+    }
+
+    /// Forgets what was written after `root`, and these transactions.
+    fn restore(&mut self, root: u64, dropped: Vec<Signature>) {
         for signature in dropped {
             self.statuses.remove(&signature);
         }
-        let root = self.tip().slot;
         for address in self.store.truncate_above(root) {
             let account = self.store.account(root, &address).cloned();
             // No lamports: the SVM removes the account.
             let account = account.unwrap_or_default();
             self.svm.set_account(address, account.into()).expect("the state was valid before");
         }
-        self.write_clock(unix_timestamp);
-        abandoned
     }
+}
+
+/// Starting over.
+impl Chain {
+    /// Begins another chain, with the same payer.
+    pub(crate) fn begin_anew(&mut self, accounts: Accounts, unix_timestamp: i64) {
+        let svm = match accounts {
+            Accounts::Keep => self.svm.clone(),
+            Accounts::Fresh => fresh_accounts(&self.payer),
+        };
+        let (payer, rng) = (self.payer.insecure_clone(), self.rng.clone());
+        let (clock_frozen, clock_behind) = (self.clock_frozen, self.clock_behind);
+        *self = Self::from_accounts(svm, payer, rng, self.depths, unix_timestamp - clock_behind);
+        (self.clock_frozen, self.clock_behind) = (clock_frozen, clock_behind);
+    }
+
+    /// Goes back to the newest remembered bank that is at least so many slots below the tip, which becomes the root, and
+    /// returns its slot.
+    pub(crate) fn roll_back(&mut self, slots: u64, unix_timestamp: i64) -> u64 {
+        let kept = self.index(self.tip().slot.saturating_sub(slots)) + 1;
+        let mut dropped = std::mem::take(&mut self.open_signatures);
+        for block in self.blocks.drain(kept..) {
+            self.blockhashes.remove(&block.blockhash);
+            dropped.extend(block.signatures);
+        }
+        let root = self.tip().slot;
+        (self.confirmed, self.finalized, self.open) = (root, root, root + 1);
+        self.restore(root, dropped);
+        self.write_clock(unix_timestamp);
+        root
+    }
+}
+
+/// Programs, sysvars and a funded payer.
+fn fresh_accounts(payer: &Keypair) -> LiteSVM {
+    let mut svm = GENESIS.clone();
+    let funds = AccountSharedData::new(PAYER_LAMPORTS, 0, &system_program::id());
+    svm.set_account(payer.pubkey(), funds.into()).expect("a system account is always valid");
+    svm
 }
 
 impl Failed {

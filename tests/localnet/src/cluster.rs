@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    sync::{Arc, mpsc},
+    sync::{Arc, Weak},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
@@ -12,21 +12,18 @@ use tokio::sync::watch;
 
 use crate::{
     chain::{Chain, Tick},
-    conditions::Conditions,
-    hub::Hub,
+    face::Face,
+    net::Accounts,
     notifier::Item,
-    stats::Counters,
 };
 
-/// The state of a cluster. Locks are short; `chain` and `hub` are never held together.
+/// The chain and the nodes that show it. `faces` may be locked under `chain`, not the other way round.
 pub(crate) struct Cluster {
     pub(crate) chain: Mutex<Chain>,
-    pub(crate) hub: Mutex<Hub>,
-    pub(crate) faults: Conditions,
-    pub(crate) counters: Counters,
     pub(crate) slots: watch::Sender<u64>,
+    /// How many notifications may wait for one connection of a node.
     pub(crate) ring: usize,
-    notifier: mpsc::Sender<Item>,
+    faces: Mutex<Vec<Weak<Face>>>,
     metronome: Mutex<Metronome>,
     metronome_changed: Condvar,
 }
@@ -45,7 +42,7 @@ impl fmt::Debug for Cluster {
 }
 
 impl Cluster {
-    pub(crate) fn new(chain: Chain, ring: usize, paused: bool, notifier: mpsc::Sender<Item>) -> Arc<Self> {
+    pub(crate) fn new(chain: Chain, ring: usize, paused: bool) -> Arc<Self> {
         let metronome = match paused {
             true => Metronome::Paused,
             false => Metronome::Runs,
@@ -53,21 +50,29 @@ impl Cluster {
         Arc::new(Self {
             slots: watch::Sender::new(chain.slot(CommitmentLevel::Processed)),
             chain: Mutex::new(chain),
-            hub: Mutex::new(Hub::new(notifier.clone())),
-            faults: Conditions::default(),
-            counters: Counters::default(),
             ring,
-            notifier,
+            faces: Mutex::default(),
             metronome: Mutex::new(metronome),
             metronome_changed: Condvar::new(),
         })
+    }
+
+    /// Lets a node hear of what happens from now on.
+    pub(crate) fn join(&self, face: &Arc<Face>) {
+        let mut faces = self.faces.lock();
+        faces.retain(|face| face.strong_count() > 0);
+        faces.push(Arc::downgrade(face));
+    }
+
+    fn faces(&self) -> Vec<Arc<Face>> {
+        self.faces.lock().iter().filter_map(Weak::upgrade).collect()
     }
 
     /// Freezes the open bank and opens the next; returns the new tip.
     pub(crate) fn tick(&self) -> u64 {
         let mut chain = self.chain.lock();
         let tick = chain.tick(unix_now());
-        self.announce(&chain, &tick);
+        self.announce(&chain, &tick, false);
         tick.frozen
     }
 
@@ -75,39 +80,52 @@ impl Cluster {
         let mut chain = self.chain.lock();
         let abandoned = chain.revert(blocks, unix_now());
         let tick = chain.tick(unix_now());
-        self.announce(&chain, &tick);
+        self.announce(&chain, &tick, true);
         abandoned
     }
 
-    /// Queues what a tick brought, under the chain's lock, so that the queue keeps the chain's order.
-    fn announce(&self, chain: &Chain, tick: &Tick) {
-        self.queue(Item::Opened {
-            slot: tick.opened,
-            parent: tick.frozen,
-            root: chain.slot(CommitmentLevel::Finalized),
-        });
-        let check = |commitment, slot| self.queue(Item::Check { commitment, slot });
-        check(CommitmentLevel::Processed, tick.frozen);
-        for slot in &tick.confirmed {
-            check(CommitmentLevel::Confirmed, *slot);
+    pub(crate) fn begin_anew(&self, accounts: Accounts) {
+        let mut chain = self.chain.lock();
+        chain.begin_anew(accounts, unix_now());
+        self.restart(&chain);
+    }
+
+    pub(crate) fn roll_back(&self, slots: u64) -> u64 {
+        let mut chain = self.chain.lock();
+        let tip = chain.roll_back(slots, unix_now());
+        self.restart(&chain);
+        tip
+    }
+
+    fn restart(&self, chain: &Chain) {
+        for face in self.faces() {
+            face.queue(Item::Restart);
         }
-        if let Some(slot) = tick.finalized {
-            check(CommitmentLevel::Finalized, slot);
+        self.slots.send_replace(chain.slot(CommitmentLevel::Processed));
+    }
+
+    /// Queues what a tick brought, under the chain's lock, so that the queues keep the chain's order.
+    fn announce(&self, chain: &Chain, tick: &Tick, forked: bool) {
+        let root = chain.slot(CommitmentLevel::Finalized);
+        for face in self.faces() {
+            face.queue(Item::Opened { slot: tick.opened, parent: tick.frozen, root });
+            let check = |commitment, slot, forked| face.queue(Item::Check { commitment, slot, forked });
+            check(CommitmentLevel::Processed, tick.frozen, forked);
+            for slot in &tick.confirmed {
+                check(CommitmentLevel::Confirmed, *slot, false);
+            }
+            if let Some(slot) = tick.finalized {
+                check(CommitmentLevel::Finalized, slot, false);
+            }
         }
         self.slots.send_replace(tick.frozen);
     }
 
-    /// Waits until the notifier has taken everything that is queued now.
+    /// Waits until every node's notifier has taken everything that is queued now.
     pub(crate) fn settle(&self) {
-        let (settled, waits) = mpsc::sync_channel(1);
-        self.queue(Item::Settle(settled));
-        // It fails only when the notifier is gone.
-        let _ = waits.recv();
-    }
-
-    fn queue(&self, item: Item) {
-        // The notifier is gone only when the cluster stops.
-        let _ = self.notifier.send(item);
+        for face in self.faces() {
+            face.settle();
+        }
     }
 
     /// Ticks every `slot_time` until the cluster stops. A late tick does not make the following ones hurry.
@@ -143,7 +161,9 @@ impl Cluster {
 
     pub(crate) fn stop(&self) {
         self.turn(Metronome::Stopped);
-        self.queue(Item::Stop);
+        for face in self.faces() {
+            face.stop();
+        }
     }
 
     fn turn(&self, to: Metronome) {

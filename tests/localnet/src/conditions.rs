@@ -9,6 +9,11 @@ use parking_lot::{RwLock, RwLockReadGuard};
 use solana_pubkey::Pubkey;
 use tokio::sync::watch;
 
+use crate::{
+    hostile::{answers::BadAnswer, flood::Flood, forged::Forged, malformed::Malformed},
+    lies::{Lies, Side},
+};
+
 /// An HTTP refusal.
 #[derive(Clone, Debug)]
 pub(crate) struct Refusal {
@@ -25,9 +30,45 @@ pub(crate) struct RefusedCall {
     pub(crate) message: String,
 }
 
+/// Slots told too high.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Ahead {
+    pub(crate) by: u64,
+    /// How many times more; `None` until it is cleared.
+    pub(crate) times: Option<u64>,
+}
+
+impl Ahead {
+    /// By how much this time.
+    fn take(&mut self) -> u64 {
+        match &mut self.times {
+            Some(0) => 0,
+            Some(times) => {
+                *times -= 1;
+                self.by
+            }
+            None => self.by,
+        }
+    }
+}
+
+/// What a provider says to a request for too many accounts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum TooMany {
+    /// JSON-RPC error -32602.
+    InvalidParams,
+    /// HTTP status 413.
+    PayloadTooLarge,
+}
+
 /// What all faults come to. The default is a faultless cluster.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct State {
+    /// How many blocks, and how much time, the whole node is behind the chain.
+    pub(crate) behind: u64,
+    pub(crate) behind_by: Duration,
+    pub(crate) lies: Lies,
+
     pub(crate) silent: bool,
     pub(crate) silent_accounts: HashSet<Pubkey>,
     /// How many notifications of an account are still to be lost.
@@ -43,8 +84,13 @@ pub(crate) struct State {
     /// Only banks of slots that this divides are checked; zero and one mean every one.
     pub(crate) check_every: u64,
     /// Context slots are told so much too high.
-    pub(crate) notifications_ahead: u64,
-    pub(crate) rpc_ahead: u64,
+    pub(crate) notifications_ahead: Ahead,
+    pub(crate) rpc_ahead: Ahead,
+    pub(crate) silent_reverts: bool,
+    /// How notifications are malformed; those of one account, if one is named.
+    pub(crate) malformed: Option<(Malformed, Option<Pubkey>)>,
+    /// With how many notifications a second.
+    pub(crate) flood: Option<(Flood, u64)>,
 
     pub(crate) ws_down: bool,
     pub(crate) ws_half_open: bool,
@@ -54,6 +100,12 @@ pub(crate) struct State {
     pub(crate) ignore_subscriptions: bool,
     pub(crate) ignore_accounts: HashSet<Pubkey>,
     pub(crate) acknowledgement_delay: Duration,
+    pub(crate) forged: Option<Forged>,
+    pub(crate) refuse_slices: bool,
+    pub(crate) ignore_slices: bool,
+    /// The most subscriptions of a connection, and what is said to one more.
+    pub(crate) subscription_limit: Option<(usize, RefusedCall)>,
+    pub(crate) idle_limit: Option<Duration>,
 
     /// The methods that RPC faults are for; empty for all.
     pub(crate) rpc_methods: HashSet<String>,
@@ -66,6 +118,10 @@ pub(crate) struct State {
     /// The newest slot that RPC knows.
     pub(crate) rpc_frozen_at: Option<u64>,
     pub(crate) short_answers: bool,
+    pub(crate) bad_answers: Option<BadAnswer>,
+    pub(crate) key_limit: Option<(usize, TooMany)>,
+    /// How many slots the node says it is behind, when asked for its health.
+    pub(crate) unhealthy: Option<u64>,
     pub(crate) min_context_slot_as_internal_error: bool,
 }
 
@@ -133,6 +189,15 @@ impl Conditions {
             }
         }
         Fate::Sent { copies: 1 + state.duplicates }
+    }
+
+    /// By how much the slot that is told next on a side is too high.
+    pub(crate) fn ahead(&self, side: Side) -> u64 {
+        let of = |state: &mut State| match side {
+            Side::Rpc => state.rpc_ahead.take(),
+            _ => state.notifications_ahead.take(),
+        };
+        of(&mut self.state.write())
     }
 
     /// The refusal that meets the next WebSocket handshake, if one does.

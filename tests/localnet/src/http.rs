@@ -2,13 +2,9 @@
 
 use std::{io, sync::Arc};
 
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Limited};
 use hyper::{
-    Method, Request, Response, StatusCode,
-    body::{Bytes, Incoming},
-    header,
-    server::conn::http1,
-    service::service_fn,
+    Method, Request, Response, StatusCode, body::Incoming, header, server::conn::http1, service::service_fn,
 };
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
@@ -20,7 +16,9 @@ use tokio::{
 };
 
 use crate::{
-    cluster::Cluster,
+    conditions::TooMany,
+    face::Face,
+    hostile::answers::{self, BadAnswer, Body},
     jsonrpc::{self, CallError},
     rpc,
 };
@@ -29,14 +27,14 @@ use crate::{
 const MAX_BODY: usize = 50 * 1024;
 
 /// Accepts connections for ever.
-pub(crate) async fn serve(cluster: Arc<Cluster>, listener: TcpListener) {
+pub(crate) async fn serve(face: Arc<Face>, listener: TcpListener) {
     let mut connections = JoinSet::new();
     loop {
         select! {
             accepted = listener.accept() => {
                 if let Ok((stream, _)) = accepted {
-                    cluster.counters.rpc_connections.add_one();
-                    connections.spawn(connection(Arc::clone(&cluster), stream));
+                    face.counters.rpc_connections.add_one();
+                    connections.spawn(connection(Arc::clone(&face), stream));
                 }
             }
             Some(_) = connections.join_next() => {}
@@ -44,28 +42,34 @@ pub(crate) async fn serve(cluster: Arc<Cluster>, listener: TcpListener) {
     }
 }
 
-async fn connection(cluster: Arc<Cluster>, stream: TcpStream) {
-    if cluster.faults.read().rpc_down {
+async fn connection(face: Arc<Face>, stream: TcpStream) {
+    if face.faults.read().rpc_down {
         let _ = stream.set_zero_linger();
         return;
     }
     let _ = stream.set_nodelay(true);
-    let service = service_fn(|request| respond(&cluster, request));
+    let mut restarts = face.restarts();
+    let service = service_fn(|request| respond(&face, request));
     let served = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
     select! {
         biased; // A request that comes after the fault must not slip through.
-        () = cluster.faults.until(|state| state.rpc_down) => {}
+        () = face.faults.until(|state| state.rpc_down) => {}
+        _ = restarts.changed() => {}
         // A connection that fails has nobody to tell it to.
         _ = served => {}
     }
 }
 
 /// An error ends the connection without an answer.
-async fn respond(cluster: &Cluster, request: Request<Incoming>) -> io::Result<Response<Full<Bytes>>> {
+async fn respond(face: &Arc<Face>, request: Request<Incoming>) -> io::Result<Response<Body>> {
     if request.method() == Method::GET && request.uri().path() == "/health" {
         return Ok(plain(StatusCode::OK, "ok"));
     }
     if request.method() != Method::POST {
+        // Whoever follows a redirect comes back with a GET.
+        if face.faults.read().bad_answers == Some(BadAnswer::Redirect) {
+            return Ok(BadAnswer::Redirect.respond(face, Value::Null));
+        }
         let text = "Used HTTP Method is not allowed. POST or OPTIONS is required";
         return Ok(plain(StatusCode::METHOD_NOT_ALLOWED, text));
     }
@@ -79,22 +83,22 @@ async fn respond(cluster: &Cluster, request: Request<Incoming>) -> io::Result<Re
         Err(_) => Vec::new(),
     };
     for method in &methods {
-        cluster.counters.count_rpc(method);
+        face.counters.count_rpc(method);
     }
     let faulty = {
-        let faults = cluster.faults.read();
+        let faults = face.faults.read();
         let confined = &faults.rpc_methods;
         confined.is_empty() || methods.iter().any(|method| confined.contains(*method))
     };
     if !faulty {
-        return Ok(answer(&call_all(cluster, body, false)));
+        return Ok(answer(&call_all(face, body, false)));
     }
     let started = Instant::now();
-    if cluster.faults.read().rpc_stalled {
-        cluster.faults.until(|state| !state.rpc_stalled).await;
+    if face.faults.read().rpc_stalled {
+        face.faults.until(|state| !state.rpc_stalled).await;
         return Err(io::ErrorKind::ConnectionAborted.into());
     }
-    if let Some(refusal) = cluster.faults.refuse_request() {
+    if let Some(refusal) = face.faults.refuse_request() {
         let status = StatusCode::from_u16(refusal.status).unwrap_or(StatusCode::BAD_GATEWAY);
         let mut response = plain(status, "refused");
         if let Some(seconds) = refusal.retry_after {
@@ -103,10 +107,13 @@ async fn respond(cluster: &Cluster, request: Request<Incoming>) -> io::Result<Re
         }
         return Ok(response);
     }
-    let value = call_all(cluster, body, true);
-    let mut changes = cluster.faults.changes();
+    if exceeds_key_limit(face, &body) {
+        return Ok(plain(StatusCode::PAYLOAD_TOO_LARGE, "too many accounts"));
+    }
+    let value = call_all(face, body, true);
+    let mut changes = face.faults.changes();
     loop {
-        let delay = cluster.faults.read().rpc_delay;
+        let delay = face.faults.read().rpc_delay;
         select! {
             biased;
             () = sleep_until(started + delay), if !delay.is_zero() => break,
@@ -114,13 +121,33 @@ async fn respond(cluster: &Cluster, request: Request<Incoming>) -> io::Result<Re
             _ = changes.changed() => {}
         }
     }
-    Ok(answer(&value))
+    let bad = face.faults.read().bad_answers;
+    Ok(match bad {
+        Some(bad) => bad.respond(face, value),
+        None => answer(&value),
+    })
 }
 
-fn call_all(cluster: &Cluster, body: Result<Value, serde_json::Error>, faulty: bool) -> Value {
+/// Whether a provider would refuse the whole request for the number of accounts in it.
+fn exceeds_key_limit(face: &Face, body: &Result<Value, serde_json::Error>) -> bool {
+    let Some((limit, TooMany::PayloadTooLarge)) = face.faults.read().key_limit else {
+        return false;
+    };
+    let exceeds = |call: &Value| {
+        let keys = call.pointer("/params/0").and_then(Value::as_array);
+        call["method"] == "getMultipleAccounts" && keys.is_some_and(|keys| keys.len() > limit)
+    };
     match body {
-        Ok(Value::Array(calls)) => calls.into_iter().map(|call| rpc::call(cluster, call, faulty)).collect(),
-        Ok(call) => rpc::call(cluster, call, faulty),
+        Ok(Value::Array(calls)) => calls.iter().any(exceeds),
+        Ok(call) => exceeds(call),
+        Err(_) => false,
+    }
+}
+
+fn call_all(face: &Face, body: Result<Value, serde_json::Error>, faulty: bool) -> Value {
+    match body {
+        Ok(Value::Array(calls)) => calls.into_iter().map(|call| rpc::call(face, call, faulty)).collect(),
+        Ok(call) => rpc::call(face, call, faulty),
         Err(_) => {
             let error = CallError::new(jsonrpc::PARSE_ERROR, "Parse error");
             jsonrpc::answer(&Value::Null, Err(error))
@@ -128,15 +155,15 @@ fn call_all(cluster: &Cluster, body: Result<Value, serde_json::Error>, faulty: b
     }
 }
 
-fn answer(value: &Value) -> Response<Full<Bytes>> {
+fn answer(value: &Value) -> Response<Body> {
     let mut response = plain(StatusCode::OK, &value.to_string());
     let json = header::HeaderValue::from_static("application/json; charset=utf-8");
     response.headers_mut().insert(header::CONTENT_TYPE, json);
     response
 }
 
-fn plain(status: StatusCode, text: &str) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(Bytes::from(text.to_owned())));
+fn plain(status: StatusCode, text: &str) -> Response<Body> {
+    let mut response = Response::new(answers::whole(text.to_owned()));
     *response.status_mut() = status;
     response
 }

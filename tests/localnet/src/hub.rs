@@ -14,7 +14,7 @@ use solana_commitment_config::CommitmentLevel;
 use solana_pubkey::Pubkey;
 use solana_signature::Signature;
 use tokio::sync::mpsc as ring;
-use tokio_tungstenite::tungstenite::Utf8Bytes;
+use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
 use crate::notifier::Item;
 
@@ -61,9 +61,9 @@ pub(crate) enum Cut {
 /// A message on its way to one connection.
 #[derive(Clone, Debug)]
 pub(crate) struct Outgoing {
-    /// The subscription that it belongs to; `None` for text from nowhere.
+    /// The subscription that it belongs to; `None` for what comes from nowhere.
     pub(crate) id: Option<u64>,
-    pub(crate) text: Utf8Bytes,
+    pub(crate) frame: Message,
     pub(crate) queued: Instant,
     /// The subscription ends with this message.
     pub(crate) last: bool,
@@ -74,6 +74,8 @@ struct Connection {
     ring: ring::Sender<Outgoing>,
     cut: ring::Sender<Cut>,
     subscriptions: HashSet<u64>,
+    /// Subscriptions that it knows by another's id.
+    shared: HashMap<u64, u64>,
 }
 
 #[derive(Debug)]
@@ -108,7 +110,7 @@ impl Hub {
     pub(crate) fn connect(&mut self, ring: ring::Sender<Outgoing>, cut: ring::Sender<Cut>) -> u64 {
         let id = self.next_connection;
         self.next_connection += 1;
-        let connection = Connection { ring, cut, subscriptions: HashSet::new() };
+        let connection = Connection { ring, cut, subscriptions: HashSet::new(), shared: HashMap::new() };
         self.connections.insert(id, connection);
         id
     }
@@ -121,8 +123,19 @@ impl Hub {
         }
     }
 
+    /// Resets every connection and forgets what they subscribed to; ids go on, so that none is used twice.
+    pub(crate) fn restart(&mut self) {
+        self.cut_all(&Cut::Reset);
+        self.connections.clear();
+        self.by_topic.clear();
+        self.entries.clear();
+    }
+
     /// Subscribes a connection; the notifier learns of a new entry through its queue, behind what is there already.
     pub(crate) fn subscribe(&mut self, connection: u64, topic: Topic) -> u64 {
+        if !self.connections.contains_key(&connection) {
+            return self.next_subscription; // It was just cut, and will not hear of it.
+        }
         let id = match self.by_topic.get(&topic) {
             Some(id) => *id,
             None => {
@@ -198,18 +211,48 @@ impl Hub {
         let Some(entry) = self.entries.get(&id) else {
             return;
         };
-        let message = Outgoing { id: Some(id), text, queued: Instant::now(), last };
+        let frame = Message::Text(text);
+        let message = Outgoing { id: Some(id), frame, queued: Instant::now(), last };
         for connection in entry.holders.iter().filter_map(|c| self.connections.get(c)) {
             connection.push(message.clone());
         }
     }
 
-    /// Sends a text to every connection, whatever it asked for.
-    pub(crate) fn broadcast(&self, text: &str) {
-        let message = Outgoing { id: None, text: text.into(), queued: Instant::now(), last: false };
+    /// Sends something to every connection, whatever it asked for. The frame may differ by the oldest subscription of
+    /// the connection.
+    pub(crate) fn broadcast(&self, frame: impl Fn(Option<u64>) -> Message) {
         for connection in self.connections.values() {
-            connection.push(message.clone());
+            let frame = frame(connection.oldest());
+            connection.push(Outgoing { id: None, frame, queued: Instant::now(), last: false });
         }
+    }
+
+    /// Makes a connection know a subscription by the id of its oldest one, which is returned.
+    pub(crate) fn share_id(&mut self, connection: u64, id: u64) -> u64 {
+        let Some(connection) = self.connections.get_mut(&connection) else {
+            return id;
+        };
+        let oldest = connection.oldest().unwrap_or(id);
+        connection.shared.insert(id, oldest);
+        oldest
+    }
+
+    /// The id by which a connection knows a subscription.
+    pub(crate) fn known_as(&self, connection: u64, id: u64) -> u64 {
+        let shared = self.connections.get(&connection).and_then(|connection| connection.shared.get(&id));
+        shared.copied().unwrap_or(id)
+    }
+
+    /// How many subscriptions a connection holds.
+    pub(crate) fn held(&self, connection: u64) -> usize {
+        self.connections.get(&connection).map_or(0, |connection| connection.subscriptions.len())
+    }
+
+    /// The subscriptions to an account that a connection holds.
+    pub(crate) fn held_to(&self, connection: u64, address: &Pubkey) -> Vec<(u64, Topic)> {
+        let ids = self.connections.get(&connection).into_iter().flat_map(|c| &c.subscriptions);
+        let topics = ids.filter_map(|id| Some((*id, self.entries.get(id)?.topic.clone())));
+        topics.filter(|(_, topic)| topic.address() == Some(address)).collect()
     }
 
     /// Ends every connection; returns how many there were.
@@ -244,6 +287,10 @@ impl Hub {
 }
 
 impl Connection {
+    fn oldest(&self) -> Option<u64> {
+        self.subscriptions.iter().min().copied()
+    }
+
     fn push(&self, message: Outgoing) {
         if let Err(ring::error::TrySendError::Full(_)) = self.ring.try_send(message) {
             let _ = self.cut.try_send(Cut::Drop);

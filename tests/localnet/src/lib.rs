@@ -21,7 +21,7 @@
 //!
 //! # How it differs from a validator
 //!
-//! * One node. A bank is frozen every slot time, and only the open bank takes transactions: they show at `processed` when
+//! * One chain; further nodes ([`Localnet::add_node`]) only show it. A bank is frozen every slot time, and only the open bank takes transactions: they show at `processed` when
 //!   their slot ends. A commitment is reached by depth alone.
 //! * Preflight and simulation run on the open bank, whatever commitment was asked for.
 //! * No durable nonces, no address lookup tables, no priority fees, no stake, one epoch after genesis.
@@ -31,11 +31,15 @@ mod chain;
 mod cluster;
 mod conditions;
 mod encoding;
+mod face;
 mod faults;
+mod hostile;
 mod http;
 mod hub;
 mod jsonrpc;
+mod lies;
 mod net;
+mod node;
 mod notifier;
 mod pubsub;
 mod rng;
@@ -48,6 +52,7 @@ mod ws;
 
 pub use solana_account::Account;
 pub use solana_commitment_config::CommitmentConfig;
+pub use solana_hash::Hash;
 pub use solana_instruction::Instruction;
 pub use solana_keypair::Keypair;
 pub use solana_pubkey::Pubkey;
@@ -55,8 +60,18 @@ pub use solana_signature::Signature;
 pub use solana_signer::Signer;
 
 pub use crate::{
-    faults::Faults,
-    net::{Builder, Localnet},
+    conditions::TooMany,
+    faults::{Aim, Fault, Faults},
+    hostile::{
+        answers::BadAnswer,
+        flood::Flood,
+        forged::Forged,
+        junk::{Huge, Junk},
+        malformed::Malformed,
+    },
+    lies::Side,
+    net::{Accounts, Builder, Localnet},
+    node::Node,
     send::{Landed, SendError},
     stats::Stats,
 };

@@ -2,32 +2,27 @@
 
 use std::{
     fmt, io,
-    net::{Ipv4Addr, TcpListener},
-    sync::{Arc, mpsc},
+    sync::Arc,
     thread::{self, JoinHandle},
     time::Duration,
 };
 
 use solana_account::{Account, AccountSharedData};
 use solana_commitment_config::CommitmentConfig;
+use solana_hash::Hash;
 use solana_instruction::Instruction;
 use solana_keypair::Keypair;
 use solana_pubkey::Pubkey;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 
 use crate::{
     chain::{Chain, Depths},
     cluster::{Cluster, unix_now},
     faults::Faults,
-    http,
-    notifier::Notifier,
+    node::Node,
     send::{self, Landed, SendError},
     stats::Stats,
-    ws,
 };
-
-/// How often a pair of neighbouring ports is looked for.
-const PORT_ATTEMPTS: usize = 100;
 
 /// Settings of a cluster, each with a default.
 #[derive(Clone, Debug)]
@@ -107,76 +102,35 @@ impl Builder {
     /// When no ports can be bound, or no threads started.
     pub fn start(self) -> io::Result<Localnet> {
         let depths = Depths { finalized: self.depths.finalized.max(self.depths.confirmed), ..self.depths };
-        let (rpc, ws) = bind(self.port)?;
-        let rpc_port = rpc.local_addr()?.port();
         let chain = Chain::genesis(self.seed, depths, unix_now());
         let payer = chain.payer.insecure_clone();
-        let (queue, items) = mpsc::channel();
-        let cluster = Cluster::new(chain, self.ring, self.paused, queue);
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let (stop, stopped) = oneshot::channel::<()>();
+        let cluster = Cluster::new(chain, self.ring, self.paused);
+        let first = Node::start(&cluster, self.seed, self.port)?;
         // From here on, dropping this stops whatever was started.
-        let mut net = Localnet {
-            faults: Faults::new(Arc::clone(&cluster)),
-            cluster: Arc::clone(&cluster),
-            payer,
-            rpc_port,
-            stop: Some(stop),
-            threads: Vec::new(),
-        };
-        let notifier = Notifier::new(Arc::clone(&cluster), self.seed);
-        net.spawn("localnet-notifier", move || notifier.run(&items))?;
-        let io = Arc::clone(&cluster);
-        net.spawn("localnet-io", move || {
-            runtime.block_on(async {
-                let (Ok(rpc), Ok(ws)) = (listen(rpc), listen(ws)) else {
-                    return;
-                };
-                tokio::select! {
-                    _ = stopped => {}
-                    () = http::serve(Arc::clone(&io), rpc) => {}
-                    () = ws::serve(io, ws) => {}
-                }
-            });
-        })?;
-        net.spawn("localnet-clock", move || cluster.keep_time(self.slot_time))?;
+        let mut net = Localnet { first, cluster: Arc::clone(&cluster), payer, seed: self.seed, clock: None };
+        let clock = thread::Builder::new().name("localnet-clock".into());
+        net.clock = Some(clock.spawn(move || cluster.keep_time(self.slot_time))?);
         Ok(net)
     }
 }
 
-/// Two neighbouring ports, the second for WebSockets, as clients expect it.
-fn bind(port: Option<u16>) -> io::Result<(TcpListener, TcpListener)> {
-    let bind = |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port));
-    let pair = || {
-        let rpc = bind(port.unwrap_or(0))?;
-        let next = rpc.local_addr()?.port().checked_add(1);
-        let ws = bind(next.ok_or(io::ErrorKind::AddrNotAvailable)?)?;
-        Ok((rpc, ws))
-    };
-    let mut found = pair();
-    for _ in 1..PORT_ATTEMPTS {
-        if found.is_ok() || port.is_some() {
-            break;
-        }
-        found = pair();
-    }
-    found
-}
-
-fn listen(listener: TcpListener) -> io::Result<tokio::net::TcpListener> {
-    listener.set_nonblocking(true)?;
-    tokio::net::TcpListener::from_std(listener)
+/// What a new chain starts with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Accounts {
+    /// All accounts of the open bank, as if they were in the genesis block.
+    Keep,
+    /// Programs, sysvars and the payer, as at the first start.
+    Fresh,
 }
 
 /// A running cluster. It lives on threads of its own, so that its methods can be called from anywhere and no runtime is
 /// needed; dropping it stops everything and frees the ports.
 pub struct Localnet {
+    first: Node,
     cluster: Arc<Cluster>,
-    faults: Faults,
     payer: Keypair,
-    rpc_port: u16,
-    stop: Option<oneshot::Sender<()>>,
-    threads: Vec<JoinHandle<()>>,
+    seed: u64,
+    clock: Option<JoinHandle<()>>,
 }
 
 impl fmt::Debug for Localnet {
@@ -188,12 +142,8 @@ impl fmt::Debug for Localnet {
 impl Drop for Localnet {
     fn drop(&mut self) {
         self.cluster.stop();
-        // Dropping it would do as well.
-        let _ = self.stop.take().map(|stop| stop.send(()));
-        for thread in self.threads.drain(..) {
-            // A panic there was printed when it happened.
-            let _ = thread.join();
-        }
+        // A panic there was printed when it happened.
+        let _ = self.clock.take().map(JoinHandle::join);
     }
 }
 
@@ -213,20 +163,25 @@ impl Localnet {
         Self::builder().start()
     }
 
-    fn spawn(&mut self, name: &str, body: impl FnOnce() + Send + 'static) -> io::Result<()> {
-        let thread = thread::Builder::new().name(name.into()).spawn(body)?;
-        self.threads.push(thread);
-        Ok(())
+    /// Starts a further node of the same chain, with connections, faults and counts of its own. What
+    /// [`rpc_url`](Self::rpc_url), [`ws_url`](Self::ws_url), [`faults`](Self::faults), [`stats`](Self::stats) and
+    /// [`subscribers`](Self::subscribers) are about is the first one.
+    ///
+    /// # Errors
+    ///
+    /// When no ports can be bound, or no threads started.
+    pub fn add_node(&self) -> io::Result<Node> {
+        Node::start(&self.cluster, self.seed, None)
     }
 
-    /// Where JSON-RPC is served: `http://127.0.0.1:PORT`.
+    /// Where the first node serves JSON-RPC: `http://127.0.0.1:PORT`.
     pub fn rpc_url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.rpc_port)
+        self.first.rpc_url()
     }
 
-    /// Where WebSockets are served: on the next port, as on a validator.
+    /// Where it serves WebSockets: on the next port, as on a validator.
     pub fn ws_url(&self) -> String {
-        format!("ws://127.0.0.1:{}", self.rpc_port + 1)
+        self.first.ws_url()
     }
 
     /// The key that pays for [`send`](Self::send) and for airdrops, richly funded at genesis.
@@ -234,9 +189,9 @@ impl Localnet {
         &self.payer
     }
 
-    /// What can go wrong, at will.
+    /// What can go wrong with the first node and with the chain, at will.
     pub fn faults(&self) -> &Faults {
-        &self.faults
+        self.first.faults()
     }
 }
 
@@ -302,8 +257,34 @@ impl Localnet {
     }
 }
 
+/// Starting over.
+impl Localnet {
+    /// Begins a new chain: another genesis hash, slots from 1 on. The nodes are restarted: every connection of each is
+    /// reset, and subscriptions are gone. Faults go on, but for [`Faults::freeze_rpc`]: no node knows the old chain.
+    pub fn new_chain(&self, accounts: Accounts) {
+        self.cluster.settle();
+        self.cluster.begin_anew(accounts);
+        self.cluster.settle();
+    }
+
+    /// Sets the same chain back by so many slots, as a cluster that is restarted from an older snapshot, and returns the
+    /// new tip, which is finalized: the newest remembered bank that is old enough. What came after it is forgotten, and
+    /// the next slots carry the old numbers again. The nodes are restarted as by [`new_chain`](Self::new_chain).
+    pub fn roll_back(&self, slots: u64) -> u64 {
+        self.cluster.settle();
+        let tip = self.cluster.roll_back(slots);
+        self.cluster.settle();
+        tip
+    }
+}
+
 /// Looking.
 impl Localnet {
+    /// What tells this chain from others.
+    pub fn genesis_hash(&self) -> Hash {
+        self.cluster.chain.lock().genesis_hash()
+    }
+
     /// The true state of an account, and the slot of the bank that was read.
     pub fn account(&self, address: &Pubkey, commitment: CommitmentConfig) -> (u64, Option<Account>) {
         let chain = self.cluster.chain.lock();
@@ -333,22 +314,11 @@ impl Localnet {
 
     /// How many connections are subscribed to an account, counted once for each set of parameters.
     pub fn subscribers(&self, address: &Pubkey) -> usize {
-        self.cluster.hub.lock().subscribers(address)
+        self.first.subscribers(address)
     }
 
     /// What happened so far.
     pub fn stats(&self) -> Stats {
-        let counters = &self.cluster.counters;
-        let hub = self.cluster.hub.lock();
-        Stats {
-            rpc: counters.rpc.lock().clone(),
-            rpc_connections: counters.rpc_connections.get(),
-            ws_connections: counters.ws_connections.get(),
-            ws_open: hub.connections(),
-            subscriptions: hub.subscriptions(),
-            subscribes: counters.subscribes.get(),
-            unsubscribes: counters.unsubscribes.get(),
-            notifications: counters.notifications.get(),
-        }
+        self.first.stats()
     }
 }

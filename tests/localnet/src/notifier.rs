@@ -10,8 +10,7 @@ use std::{
     sync::{Arc, mpsc},
 };
 
-use serde_json::json;
-use solana_account::AccountSharedData;
+use serde_json::{Value, json};
 use solana_account_decoder_client_types::UiAccountEncoding;
 use solana_commitment_config::CommitmentLevel;
 use solana_pubkey::Pubkey;
@@ -19,10 +18,11 @@ use solana_transaction_status_client_types::UiTransactionError;
 
 use crate::{
     chain::Chain,
-    cluster::Cluster,
-    encoding::{self, MintData},
-    faults::Fate,
+    conditions::Fate,
+    encoding,
+    face::Face,
     hub::Topic,
+    lies::{self, Side},
     rng::Rng,
 };
 
@@ -40,7 +40,11 @@ pub(crate) enum Item {
     Check {
         commitment: CommitmentLevel,
         slot: u64,
+        /// It is the first on another fork than the one before.
+        forked: bool,
     },
+    /// The chain is another one now, or was set back.
+    Restart,
     /// A bank was opened.
     Opened {
         slot: u64,
@@ -71,7 +75,7 @@ pub(crate) struct Notification {
 }
 
 pub(crate) struct Notifier {
-    cluster: Arc<Cluster>,
+    face: Arc<Face>,
     watches: HashMap<u64, Watch>,
     /// The last bank checked, by commitment.
     checked: HashMap<CommitmentLevel, u64>,
@@ -81,14 +85,8 @@ pub(crate) struct Notifier {
 }
 
 impl Notifier {
-    pub(crate) fn new(cluster: Arc<Cluster>, seed: u64) -> Self {
-        Self {
-            cluster,
-            watches: HashMap::new(),
-            checked: HashMap::new(),
-            held: Vec::new(),
-            rng: Rng::new(seed),
-        }
+    pub(crate) fn new(face: Arc<Face>, seed: u64) -> Self {
+        Self { face, watches: HashMap::new(), checked: HashMap::new(), held: Vec::new(), rng: Rng::new(seed) }
     }
 
     /// Takes the queue until it is told to stop.
@@ -99,7 +97,8 @@ impl Notifier {
                 Item::Unsubscribed { id } => {
                     self.watches.remove(&id);
                 }
-                Item::Check { commitment, slot } => self.check(commitment, slot),
+                Item::Check { commitment, slot, forked } => self.check(commitment, slot, forked),
+                Item::Restart => self.restart(),
                 Item::Opened { slot, parent, root } => self.opened(slot, parent, root),
                 Item::Settle(settled) => {
                     // Nobody may be waiting any more.
@@ -114,8 +113,8 @@ impl Notifier {
     fn watch(&mut self, id: u64, topic: Topic) {
         let mut watch = Watch { topic, last_notified: 0, asleep_until: None };
         if let Topic::Account { address, commitment, .. } = &watch.topic {
-            let late = self.cluster.faults.read().baseline_delay;
-            let chain = self.cluster.chain.lock();
+            let late = self.face.faults.read().baseline_delay;
+            let chain = self.face.chain();
             let slot = self.lagged(&chain, chain.slot(*commitment));
             watch.last_notified = chain.store.modified(slot, address);
             watch.asleep_until = (late > 0).then_some(slot + late);
@@ -123,26 +122,38 @@ impl Notifier {
         self.watches.insert(id, watch);
     }
 
-    /// The bank that is checked for this one: itself, unless the feed is made to lag.
-    fn lagged(&self, chain: &Chain, slot: u64) -> u64 {
-        chain.ancestor(slot, self.cluster.faults.read().notifications_behind)
+    /// Everybody has to subscribe anew.
+    fn restart(&mut self) {
+        self.watches.clear();
+        self.checked.clear();
+        self.held.clear();
+        self.face.restart();
     }
 
-    fn check(&mut self, commitment: CommitmentLevel, slot: u64) {
-        let mut notifications = self.compare(commitment, slot);
+    /// The bank that is checked for this one: itself, unless the feed or the node is made to lag.
+    fn lagged(&self, chain: &Chain, slot: u64) -> u64 {
+        let behind = self.face.faults.read().notifications_behind;
+        chain.ancestor(slot, behind.saturating_add(self.face.behind(chain)))
+    }
+
+    fn check(&mut self, commitment: CommitmentLevel, slot: u64, forked: bool) {
+        let mut notifications = self.compare(commitment, slot, forked);
         self.rng.shuffle(&mut notifications);
         for notification in notifications {
             self.emit(notification);
         }
     }
 
-    fn compare(&mut self, commitment: CommitmentLevel, slot: u64) -> Vec<Notification> {
-        let cluster = Arc::clone(&self.cluster);
-        let every = cluster.faults.read().check_every.max(1);
+    fn compare(&mut self, commitment: CommitmentLevel, slot: u64, forked: bool) -> Vec<Notification> {
+        let face = Arc::clone(&self.face);
+        let (every, silent) = {
+            let faults = face.faults.read();
+            (faults.check_every.max(1), forked && faults.silent_reverts)
+        };
         if commitment != CommitmentLevel::Finalized && !slot.is_multiple_of(every) {
             return Vec::new();
         }
-        let chain = cluster.chain.lock();
+        let chain = face.chain();
         if !chain.is_on_chain(slot) {
             return Vec::new(); // Abandoned before its turn came.
         }
@@ -152,7 +163,6 @@ impl Notifier {
             return Vec::new();
         }
         *checked = slot;
-        let mut accounts = Vec::new();
         let mut notifications = Vec::new();
         for (id, watch) in &mut self.watches {
             match &watch.topic {
@@ -162,12 +172,18 @@ impl Notifier {
                         watch.last_notified = modified;
                         watch.asleep_until = Some(until).filter(|until| slot < *until);
                     }
-                    if modified != watch.last_notified {
-                        watch.last_notified = modified;
-                        let account = chain.store.account(slot, address).cloned();
-                        let mint = encoding::mint_data(&chain, slot, account.as_ref());
-                        accounts.push((*id, *address, *encoding, account, mint));
+                    // What the first bank of a fork did not write itself was reverted.
+                    let untold = silent && modified != slot;
+                    if modified != watch.last_notified && !untold {
+                        let text = account_text(&face, &chain, *id, slot, address, *encoding);
+                        notifications.push(Notification {
+                            id: *id,
+                            address: Some(*address),
+                            text,
+                            last: false,
+                        });
                     }
+                    watch.last_notified = modified;
                 }
                 Topic::Signature { signature, commitment: at } if *at == commitment => {
                     let status = chain.status(signature).filter(|s| s.slot <= slot);
@@ -180,7 +196,8 @@ impl Notifier {
                                 "signatureNotification",
                                 *id,
                                 json!({ "context": { "slot": slot }, "value": { "err": err } }),
-                            ),
+                            )
+                            .to_string(),
                             last: true,
                         });
                     }
@@ -188,36 +205,17 @@ impl Notifier {
                 _ => {}
             }
         }
-        drop(chain);
-        for (id, address, encoding, account, mint) in accounts {
-            let text = self.account_text(id, slot, &address, encoding, account, mint);
-            notifications.push(Notification { id, address: Some(address), text, last: false });
-        }
         notifications
     }
 
-    fn account_text(
-        &self,
-        id: u64,
-        slot: u64,
-        address: &Pubkey,
-        encoding: UiAccountEncoding,
-        account: Option<AccountSharedData>,
-        mint: MintData,
-    ) -> String {
-        // A closed account is told as the default one.
-        let account = account.unwrap_or_default();
-        let value = encoding::ui_account(address, &account, encoding, None, mint);
-        let slot = slot.saturating_add(self.cluster.faults.read().notifications_ahead);
-        let text = message("accountNotification", id, json!({ "context": { "slot": slot }, "value": value }));
-        if self.cluster.faults.read().undecodable_rent_epoch {
-            let epoch = format!("\"rentEpoch\":{}", value.rent_epoch);
-            return text.replace(&epoch, "\"rentEpoch\":18446744073709551616");
+    fn opened(&mut self, mut slot: u64, mut parent: u64, mut root: u64) {
+        {
+            let chain = self.face.chain();
+            let behind = self.lagged(&chain, parent);
+            if behind < parent {
+                (slot, parent, root) = (behind + 1, behind, root.min(behind));
+            }
         }
-        text
-    }
-
-    fn opened(&mut self, slot: u64, parent: u64, root: u64) {
         let of_slots = self.watches.iter().filter(|(_, watch)| watch.topic == Topic::Slot);
         let ids: Vec<u64> = of_slots.map(|(id, _)| *id).collect();
         for id in ids {
@@ -225,7 +223,7 @@ impl Notifier {
             self.emit(Notification {
                 id,
                 address: None,
-                text: message("slotNotification", id, info),
+                text: message("slotNotification", id, info).to_string(),
                 last: false,
             });
         }
@@ -233,7 +231,7 @@ impl Notifier {
 
     /// Sends a notification, or what the faults make of it.
     fn emit(&mut self, notification: Notification) {
-        let fate = self.cluster.faults.fate(notification.address.as_ref());
+        let fate = self.face.faults.fate(notification.address.as_ref());
         let copies = match fate {
             Fate::Lost => {
                 if notification.last {
@@ -243,7 +241,7 @@ impl Notifier {
             }
             Fate::Sent { copies } => copies,
         };
-        let window = self.cluster.faults.read().reorder_window;
+        let window = self.face.faults.read().reorder_window;
         for _ in 1..copies {
             self.deliver(&notification);
         }
@@ -264,19 +262,46 @@ impl Notifier {
         if notification.last {
             self.watches.remove(&notification.id);
         }
-        self.cluster.hub.lock().deliver(
-            notification.id,
-            notification.text.as_str().into(),
-            notification.last,
-        );
+        self.face.hub.lock().deliver(notification.id, notification.text.as_str().into(), notification.last);
     }
 }
 
-fn message(method: &str, id: u64, result: serde_json::Value) -> String {
+/// The notification of an account's state in the bank of `slot`, or what the faults make of it.
+pub(crate) fn account_text(
+    face: &Face,
+    chain: &Chain,
+    id: u64,
+    slot: u64,
+    address: &Pubkey,
+    encoding: UiAccountEncoding,
+) -> String {
+    let told = face.faults.ahead(Side::Notifications);
+    let faults = face.faults.read();
+    // A closed account is told as the default one.
+    let account = lies::told(&faults.lies, Side::Notifications, chain, slot, address).unwrap_or_default();
+    let mint = encoding::mint_data(chain, slot, Some(&account));
+    let value = encoding::ui_account(address, &account, encoding, None, mint);
+    let epoch = format!("\"rentEpoch\":{}", value.rent_epoch);
+    let slot = slot.saturating_add(told);
+    let result = json!({ "context": { "slot": slot }, "value": value });
+    let mut notification = message("accountNotification", id, result);
+    if let Some((malformed, of)) = faults.malformed
+        && of.is_none_or(|of| of == *address)
+    {
+        malformed.apply(&mut notification);
+    }
+    let text = notification.to_string();
+    match faults.undecodable_rent_epoch {
+        // No JSON value of ours holds such a number.
+        true => text.replace(&epoch, "\"rentEpoch\":18446744073709551616"),
+        false => text,
+    }
+}
+
+fn message(method: &str, id: u64, result: Value) -> Value {
     json!({
         "jsonrpc": "2.0",
         "method": method,
         "params": { "result": result, "subscription": id },
     })
-    .to_string()
 }

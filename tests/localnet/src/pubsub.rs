@@ -7,8 +7,9 @@ use solana_account_decoder_client_types::UiAccountEncoding;
 use solana_rpc_client_api::config::{RpcAccountInfoConfig, RpcSignatureSubscribeConfig};
 
 use crate::{
-    cluster::Cluster,
     conditions::State,
+    face::Face,
+    hostile::forged::Forged,
     hub::Topic,
     jsonrpc::{self, CallError, Params, Request},
 };
@@ -28,7 +29,7 @@ pub(crate) enum Answer {
 }
 
 /// Carries out a request of a connection.
-pub(crate) fn handle(cluster: &Cluster, connection: u64, text: &str) -> Answer {
+pub(crate) fn handle(face: &Face, connection: u64, text: &str) -> Answer {
     let now = |id: &Value, outcome| Answer::Now(jsonrpc::answer(id, outcome).to_string());
     let parsed = serde_json::from_str(text)
         .map_err(|_| CallError::new(jsonrpc::PARSE_ERROR, "Parse error"))
@@ -38,25 +39,42 @@ pub(crate) fn handle(cluster: &Cluster, connection: u64, text: &str) -> Answer {
         Err(error) => return now(&Value::Null, Err(error)),
     };
     if method.ends_with("Unsubscribe") {
-        cluster.counters.unsubscribes.add_one();
-        return now(&id, unsubscribe(cluster, connection, &method, &params));
+        face.counters.unsubscribes.add_one();
+        return now(&id, unsubscribe(face, connection, &method, &params));
     }
-    cluster.counters.subscribes.add_one();
-    let topic = match topic(&method, &params) {
+    face.counters.subscribes.add_one();
+    let mut topic = match topic(&method, &params) {
         Ok(topic) => topic,
         Err(error) => return now(&id, Err(error)),
     };
-    let (delay, fault) = {
-        let faults = cluster.faults.read();
-        (faults.acknowledgement_delay, fault(&faults, &topic))
+    let held = face.hub.lock().held(connection);
+    let (delay, forged, fault) = {
+        let faults = face.faults.read();
+        if let Topic::Account { slice, .. } = &mut topic
+            && faults.ignore_slices
+        {
+            *slice = None;
+        }
+        (faults.acknowledgement_delay, faults.forged, fault(&faults, &topic, held))
     };
     match fault {
         Some(Fault::Ignored) => return Answer::Nothing,
         Some(Fault::Refused(error)) => return now(&id, Err(error)),
         None => {}
     }
-    let subscription = cluster.hub.lock().subscribe(connection, topic);
-    let answer = jsonrpc::answer(&id, Ok(subscription.into())).to_string();
+    let subscription = face.hub.lock().subscribe(connection, topic);
+    let answer = jsonrpc::answer(&id, Ok(subscription.into()));
+    let answer = match forged {
+        None => answer,
+        Some(forged) => {
+            let known_as = match forged {
+                Forged::SharedId => face.hub.lock().share_id(connection, subscription),
+                _ => subscription,
+            };
+            forged.forge(answer, known_as)
+        }
+    }
+    .to_string();
     if delay.is_zero() {
         return Answer::Now(answer);
     }
@@ -86,16 +104,11 @@ fn topic(method: &str, params: &Params) -> Result<Topic, CallError> {
     }
 }
 
-fn unsubscribe(
-    cluster: &Cluster,
-    connection: u64,
-    method: &str,
-    params: &Params,
-) -> Result<Value, CallError> {
+fn unsubscribe(face: &Face, connection: u64, method: &str, params: &Params) -> Result<Value, CallError> {
     match method {
         "accountUnsubscribe" | "signatureUnsubscribe" | "slotUnsubscribe" => {
             let id = params.get(0)?;
-            if cluster.hub.lock().unsubscribe(connection, id) {
+            if face.hub.lock().unsubscribe(connection, id) {
                 Ok(json!(true))
             } else {
                 let text = "Invalid subscription id.";
@@ -124,11 +137,21 @@ enum Fault {
     Refused(CallError),
 }
 
-/// What the faults make of a subscription.
-fn fault(faults: &State, topic: &Topic) -> Option<Fault> {
+/// What the faults make of a subscription of a connection that holds so many.
+fn fault(faults: &State, topic: &Topic, held: usize) -> Option<Fault> {
     let address = topic.address();
     if faults.ignore_subscriptions || address.is_some_and(|a| faults.ignore_accounts.contains(a)) {
         return Some(Fault::Ignored);
+    }
+    if let Topic::Account { slice: Some(_), .. } = topic
+        && faults.refuse_slices
+    {
+        let error = CallError::new(jsonrpc::INVALID_PARAMS, "Invalid params: dataSlice is not supported");
+        return Some(Fault::Refused(error));
+    }
+    let limit = faults.subscription_limit.as_ref();
+    if let Some((_, refused)) = limit.filter(|(limit, _)| held >= *limit) {
+        return Some(Fault::Refused(CallError::new(refused.code, &refused.message)));
     }
     let refused = address
         .and_then(|address| faults.refuse_accounts.get(address))

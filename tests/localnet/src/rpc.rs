@@ -10,26 +10,30 @@ use solana_clock::DEFAULT_SLOTS_PER_EPOCH;
 use solana_commitment_config::{CommitmentConfig, CommitmentLevel};
 use solana_rpc_client_api::{
     config::RpcContextConfig,
-    custom_error::JSON_RPC_SERVER_ERROR_MIN_CONTEXT_SLOT_NOT_REACHED as MIN_CONTEXT_SLOT_NOT_REACHED,
+    custom_error::{
+        JSON_RPC_SERVER_ERROR_MIN_CONTEXT_SLOT_NOT_REACHED as MIN_CONTEXT_SLOT_NOT_REACHED,
+        JSON_RPC_SERVER_ERROR_NODE_UNHEALTHY as NODE_UNHEALTHY,
+    },
     response::{RpcApiVersion, RpcResponseContext},
 };
 
 use crate::{
     chain::Chain,
-    cluster::Cluster,
     conditions::State,
+    face::Face,
     jsonrpc::{self, CallError, Params, Request},
+    lies::{Lies, Side},
 };
 
 type Outcome = Result<Value, CallError>;
 
 /// Answers one call; `faulty` says whether the RPC faults are for it.
-pub(crate) fn call(cluster: &Cluster, call: Value, faulty: bool) -> Value {
+pub(crate) fn call(face: &Face, call: Value, faulty: bool) -> Value {
     let request = match Request::read(call) {
         Ok(request) => request,
         Err(error) => return jsonrpc::answer(&Value::Null, Err(error)),
     };
-    let server = Server { cluster, faulty };
+    let server = Server { face, faulty };
     let refused = server.fault(|state| state.rpc_error.clone());
     let outcome = match refused {
         Some(refused) => Err(CallError::new(refused.code, refused.message)),
@@ -39,7 +43,7 @@ pub(crate) fn call(cluster: &Cluster, call: Value, faulty: bool) -> Value {
 }
 
 struct Server<'a> {
-    cluster: &'a Cluster,
+    face: &'a Face,
     faulty: bool,
 }
 
@@ -49,6 +53,7 @@ struct View<'a> {
     slot: u64,
     /// The slot that it is told to be of.
     told: u64,
+    lies: Lies,
 }
 
 impl View<'_> {
@@ -66,7 +71,7 @@ impl<'a> Server<'a> {
     /// What a fault says, if the faults are for this request.
     fn fault<T: Default>(&self, of: impl FnOnce(&State) -> T) -> T {
         match self.faulty {
-            true => of(&self.cluster.faults.read()),
+            true => of(&self.face.faults.read()),
             false => T::default(),
         }
     }
@@ -74,14 +79,17 @@ impl<'a> Server<'a> {
     /// The newest slot that this node shows at a commitment.
     fn slot(&self, chain: &Chain, commitment: CommitmentLevel) -> u64 {
         let slot = chain.slot(commitment);
-        let faults = self.cluster.faults.read();
-        let known = slot.min(faults.rpc_frozen_at.unwrap_or(slot));
-        chain.ancestor(known, faults.rpc_behind)
+        let (frozen_at, behind) = {
+            let faults = self.face.faults.read();
+            (faults.rpc_frozen_at, faults.rpc_behind)
+        };
+        let known = slot.min(frozen_at.unwrap_or(slot));
+        chain.ancestor(known, behind.saturating_add(self.face.behind(chain)))
     }
 
     /// What a slot is told to be.
     fn told(&self, slot: u64) -> u64 {
-        slot.saturating_add(self.cluster.faults.read().rpc_ahead)
+        slot.saturating_add(self.face.faults.ahead(Side::Rpc))
     }
 
     /// The bank that answers; the default commitment is finalized.
@@ -90,11 +98,12 @@ impl<'a> Server<'a> {
         commitment: Option<CommitmentConfig>,
         min_context_slot: Option<u64>,
     ) -> Result<View<'a>, CallError> {
-        let chain = self.cluster.chain.lock();
+        let chain = self.face.chain();
         let slot = self.slot(&chain, commitment.unwrap_or_default().commitment);
         if min_context_slot.is_none_or(|min| slot >= min) {
             let told = self.told(slot);
-            return Ok(View { chain, slot, told });
+            let lies = self.fault(|state| state.lies.clone());
+            return Ok(View { chain, slot, told, lies });
         }
         let text = "Minimum context slot has not been reached";
         if self.fault(|state| state.min_context_slot_as_internal_error) {
@@ -112,13 +121,20 @@ impl<'a> Server<'a> {
 
     fn dispatch(&self, method: &str, params: &Params) -> Outcome {
         match method {
-            "getHealth" => Ok(json!("ok")),
+            "getHealth" => match self.fault(|state| state.unhealthy) {
+                None => Ok(json!("ok")),
+                Some(slots) => {
+                    let text = format!("Node is behind by {slots} slots");
+                    let data = json!({ "numSlotsBehind": slots });
+                    Err(CallError::new(NODE_UNHEALTHY, text).with_data(data))
+                }
+            },
             "getVersion" => Ok(json!({
                 "solana-core": RpcApiVersion::default().to_string(),
                 "feature-set": 0,
             })),
             "getGenesisHash" => {
-                let hash = self.cluster.chain.lock().genesis_hash();
+                let hash = self.face.chain().genesis_hash();
                 Ok(json!(hash.to_string()))
             }
             "getSlot" => Ok(json!(self.view_of(params, 0)?.told)),
@@ -138,7 +154,7 @@ impl<'a> Server<'a> {
             }
             "getMinimumBalanceForRentExemption" => {
                 let space = params.get(0)?;
-                Ok(json!(self.cluster.chain.lock().minimum_balance(space)))
+                Ok(json!(self.face.chain().minimum_balance(space)))
             }
             "getBalance" => self.balance(params),
             "getAccountInfo" => self.account_info(params),

@@ -6,19 +6,19 @@ use std::{
     time::{Duration, Instant},
 };
 
-use futures_util::{SinkExt, StreamExt};
+use futures_util::{FutureExt, SinkExt, StreamExt};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     select,
     sync::mpsc,
-    task::JoinSet,
+    task::{JoinSet, coop::unconstrained},
     time::{sleep_until, timeout},
 };
 use tokio_tungstenite::{
     WebSocketStream, accept_hdr_async_with_config,
     tungstenite::{
-        Message, Utf8Bytes,
+        self, Message, Utf8Bytes,
         handshake::server::{Callback, ErrorResponse, Request, Response},
         http,
         protocol::{CloseFrame, WebSocketConfig, frame::coding::CloseCode},
@@ -26,8 +26,9 @@ use tokio_tungstenite::{
 };
 
 use crate::{
-    cluster::Cluster,
     conditions::Refusal,
+    face::Face,
+    hostile::flood::{Flood, Flooding},
     hub::{Cut, Outgoing},
     pubsub::{self, Answer},
 };
@@ -38,14 +39,14 @@ const MAX_CLIENT_MESSAGE: usize = 4096;
 const CLOSING: Duration = Duration::from_secs(1);
 
 /// Accepts connections for ever.
-pub(crate) async fn serve(cluster: Arc<Cluster>, listener: TcpListener) {
+pub(crate) async fn serve(face: Arc<Face>, listener: TcpListener) {
     let mut connections = JoinSet::new();
     loop {
         select! {
             accepted = listener.accept() => {
                 if let Ok((stream, _)) = accepted {
-                    cluster.counters.ws_connections.add_one();
-                    connections.spawn(connection(Arc::clone(&cluster), stream));
+                    face.counters.ws_connections.add_one();
+                    connections.spawn(connection(Arc::clone(&face), stream));
                 }
             }
             Some(_) = connections.join_next() => {}
@@ -53,18 +54,18 @@ pub(crate) async fn serve(cluster: Arc<Cluster>, listener: TcpListener) {
     }
 }
 
-async fn connection(cluster: Arc<Cluster>, mut stream: TcpStream) {
-    let down = cluster.faults.read().ws_down;
+async fn connection(face: Arc<Face>, mut stream: TcpStream) {
+    let down = face.faults.read().ws_down;
     if down {
         return reset(&stream);
     }
-    if cluster.faults.read().ws_half_open {
-        swallow(&cluster, &mut stream).await;
+    if face.faults.read().ws_half_open {
+        swallow(&face, &mut stream).await;
         return reset(&stream);
     }
     // Small messages, each of them waited for.
     let _ = stream.set_nodelay(true);
-    let refusal = cluster.faults.refuse_handshake();
+    let refusal = face.faults.refuse_handshake();
     let config = WebSocketConfig::default()
         .max_message_size(Some(MAX_CLIENT_MESSAGE))
         .max_frame_size(Some(MAX_CLIENT_MESSAGE));
@@ -72,20 +73,27 @@ async fn connection(cluster: Arc<Cluster>, mut stream: TcpStream) {
     let Ok(mut socket) = handshake.await else {
         return;
     };
-    let (ring, outgoing) = mpsc::channel(cluster.ring);
+    let (ring, outgoing) = mpsc::channel(face.ring);
     let (cut, mut cuts) = mpsc::channel(1);
-    let id = cluster.hub.lock().connect(ring, cut);
-    let mut session = Session { cluster: &cluster, id, outgoing, next: None, late: HashMap::new() };
+    let id = face.hub.lock().connect(ring, cut);
+    let mut session = Session {
+        face: &face,
+        id,
+        outgoing,
+        next: None,
+        late: HashMap::new(),
+        flooding: Flooding::default(),
+    };
     let cut = select! {
         biased;
         Some(cut) = cuts.recv() => cut,
-        () = cluster.faults.until(|state| state.ws_half_open) => {
-            swallow(&cluster, socket.get_mut()).await;
+        () = face.faults.until(|state| state.ws_half_open) => {
+            swallow(&face, socket.get_mut()).await;
             Cut::Reset
         }
-        () = session.run(&mut socket) => Cut::Drop,
+        cut = session.run(&mut socket) => cut,
     };
-    cluster.hub.lock().disconnect(id);
+    face.hub.lock().disconnect(id);
     end(socket, cut).await;
 }
 
@@ -106,9 +114,9 @@ impl Callback for Gate {
 }
 
 /// Reads and forgets until the connection is not half open any more, or the peer has gone.
-async fn swallow(cluster: &Cluster, stream: &mut TcpStream) {
+async fn swallow(face: &Face, stream: &mut TcpStream) {
     let mut scrap = [0; 4096];
-    let over = cluster.faults.until(|state| !state.ws_half_open);
+    let over = face.faults.until(|state| !state.ws_half_open);
     tokio::pin!(over);
     loop {
         select! {
@@ -158,33 +166,33 @@ struct Late {
 }
 
 struct Session<'a> {
-    cluster: &'a Arc<Cluster>,
+    face: &'a Arc<Face>,
     id: u64,
     outgoing: mpsc::Receiver<Outgoing>,
     /// Taken from the ring and waiting for its time.
     next: Option<Outgoing>,
     late: HashMap<u64, Late>,
+    flooding: Flooding,
 }
 
 impl Session<'_> {
     /// Until either side ends the connection. While a message is being sent nothing is read, as on a real server.
-    async fn run(&mut self, socket: &mut WebSocketStream<TcpStream>) {
-        let mut changes = self.cluster.faults.changes();
+    async fn run(&mut self, socket: &mut WebSocketStream<TcpStream>) -> Cut {
+        let mut changes = self.face.faults.changes();
+        let mut heard = Instant::now();
         loop {
-            let delay = self.cluster.faults.read().notification_delay;
+            let (delay, idle, flood) = {
+                let faults = self.face.faults.read();
+                (faults.notification_delay, faults.idle_limit, faults.flood)
+            };
+            let burst = self.flooding.due(flood);
             let due = self.next.as_ref().map(|next| next.queued + delay);
             let late = self.late.iter().map(|(id, late)| (late.due, *id)).min();
             let alive = select! {
-                received = socket.next() => match received {
-                    Some(Ok(Message::Text(text))) => self.request(socket, &text).await,
-                    Some(Ok(Message::Binary(data))) => match std::str::from_utf8(&data) {
-                        Ok(text) => self.request(socket, text).await,
-                        Err(_) => false,
-                    },
-                    // The library answers pings and Close frames.
-                    Some(Ok(_)) => true,
-                    Some(Err(_)) | None => false,
-                },
+                received = socket.next() => {
+                    heard = Instant::now();
+                    self.received(socket, received).await
+                }
                 Some(message) = self.outgoing.recv(), if self.next.is_none() => {
                     self.next = Some(message);
                     true
@@ -197,18 +205,47 @@ impl Session<'_> {
                     Some((_, id)) => self.acknowledge(socket, id).await,
                     None => true,
                 },
+                () = at(burst) => match flood {
+                    Some((of, rate)) => self.flood(socket, of, rate).await,
+                    None => true,
+                },
+                () = at(idle.map(|limit| heard + limit)) => match unconstrained(socket.next()).now_or_never() {
+                    // It had come in time, and was not read yet.
+                    Some(received) => {
+                        heard = Instant::now();
+                        self.received(socket, received).await
+                    }
+                    None => return Cut::Close,
+                },
                 Ok(()) = changes.changed() => true,
             };
             if !alive {
-                return;
+                return Cut::Drop;
             }
         }
     }
 
+    async fn received(
+        &mut self,
+        socket: &mut WebSocketStream<TcpStream>,
+        received: Option<tungstenite::Result<Message>>,
+    ) -> bool {
+        match received {
+            Some(Ok(Message::Text(text))) => self.request(socket, &text).await,
+            Some(Ok(Message::Binary(data))) => match std::str::from_utf8(&data) {
+                Ok(text) => self.request(socket, text).await,
+                Err(_) => false,
+            },
+            // The library answers pings and Close frames.
+            Some(Ok(_)) => true,
+            Some(Err(_)) | None => false,
+        }
+    }
+
     async fn request(&mut self, socket: &mut WebSocketStream<TcpStream>, text: &str) -> bool {
-        match pubsub::handle(self.cluster, self.id, text) {
+        match pubsub::handle(self.face, self.id, text) {
             Answer::Nothing => true,
-            Answer::Now(answer) => send(socket, answer.into()).await,
+            Answer::Now(answer) => send(socket, Message::text(answer)).await,
             Answer::Late { by, subscription, answer } => {
                 let late = Late { due: Instant::now() + by, acknowledgement: answer, behind: Vec::new() };
                 self.late.insert(subscription, late);
@@ -217,31 +254,45 @@ impl Session<'_> {
         }
     }
 
-    async fn notify(&mut self, socket: &mut WebSocketStream<TcpStream>, message: Outgoing) -> bool {
+    async fn notify(&mut self, socket: &mut WebSocketStream<TcpStream>, mut message: Outgoing) -> bool {
         if let Some(id) = message.id {
             if let Some(late) = self.late.get_mut(&id) {
                 late.behind.push(message);
                 return true;
             }
             // It may have been unsubscribed since this was queued.
-            let mut hub = self.cluster.hub.lock();
+            let mut hub = self.face.hub.lock();
             if !hub.holds(self.id, id) {
                 return true;
             }
             if message.last {
                 hub.unsubscribe(self.id, id);
             }
+            let known_as = hub.known_as(self.id, id);
             drop(hub);
-            self.cluster.counters.notifications.add_one();
+            if known_as != id {
+                message.frame = renumber(&message.frame, id, known_as);
+            }
+            self.face.counters.notifications.add_one();
         }
-        send(socket, message.text).await
+        send(socket, message.frame).await
+    }
+
+    async fn flood(&mut self, socket: &mut WebSocketStream<TcpStream>, of: Flood, per_second: u64) -> bool {
+        for text in self.flooding.burst(self.face, self.id, of, per_second) {
+            self.face.counters.notifications.add_one();
+            if socket.feed(Message::Text(text)).await.is_err() {
+                return false;
+            }
+        }
+        socket.flush().await.is_ok()
     }
 
     async fn acknowledge(&mut self, socket: &mut WebSocketStream<TcpStream>, id: u64) -> bool {
         let Some(late) = self.late.remove(&id) else {
             return true;
         };
-        if !send(socket, late.acknowledgement.into()).await {
+        if !send(socket, Message::text(late.acknowledgement)).await {
             return false;
         }
         for message in late.behind {
@@ -253,8 +304,14 @@ impl Session<'_> {
     }
 }
 
-async fn send(socket: &mut WebSocketStream<TcpStream>, text: Utf8Bytes) -> bool {
-    socket.send(Message::Text(text)).await.is_ok()
+async fn send(socket: &mut WebSocketStream<TcpStream>, frame: Message) -> bool {
+    socket.send(frame).await.is_ok()
+}
+
+/// A notification under the id of another subscription.
+fn renumber(frame: &Message, from: u64, to: u64) -> Message {
+    let id = |id| format!("\"subscription\":{id}}}");
+    frame.to_text().map_or_else(|_| frame.clone(), |text| Message::text(text.replace(&id(from), &id(to))))
 }
 
 /// Never, for no time.

@@ -1,5 +1,7 @@
 //! Methods that read accounts. Each is answered by one bank.
 
+use std::borrow::Cow;
+
 use serde_json::{Value, json};
 use solana_account::{AccountSharedData, ReadableAccount};
 use solana_account_decoder::parse_token::{get_token_account_mint, token_amount_to_ui_amount_v3};
@@ -19,14 +21,16 @@ use super::{Outcome, Server, View};
 use crate::{
     encoding,
     jsonrpc::{self, CallError, Params, parse},
+    lies::{self, Side},
 };
 
 /// The most addresses in one request.
 const MAX_MULTIPLE_ACCOUNTS: usize = 100;
 
 impl View<'_> {
-    fn account(&self, address: &Pubkey) -> Option<&AccountSharedData> {
-        self.chain.store.account(self.slot, address)
+    /// What is told of an account: the truth, unless a fault says otherwise.
+    fn account(&self, address: &Pubkey) -> Option<Cow<'_, AccountSharedData>> {
+        lies::told(&self.lies, Side::Rpc, &self.chain, self.slot, address)
     }
 
     fn encode(
@@ -51,7 +55,7 @@ impl View<'_> {
         address: &Pubkey,
         config: &RpcAccountInfoConfig,
     ) -> Result<Option<UiAccount>, CallError> {
-        self.account(address).map(|account| self.encode(address, account, config)).transpose()
+        self.account(address).map(|account| self.encode(address, &account, config)).transpose()
     }
 }
 
@@ -59,7 +63,7 @@ impl Server<'_> {
     pub(super) fn balance(&self, params: &Params) -> Outcome {
         let address = params.parsed(0)?;
         let view = self.view_of(params, 1)?;
-        view.answer(view.account(&address).map_or(0, ReadableAccount::lamports))
+        view.answer(view.account(&address).map_or(0, |account| account.lamports()))
     }
 
     pub(super) fn account_info(&self, params: &Params) -> Outcome {
@@ -71,8 +75,9 @@ impl Server<'_> {
 
     pub(super) fn multiple_accounts(&self, params: &Params) -> Outcome {
         let addresses: Vec<String> = params.get(0)?;
-        if addresses.len() > MAX_MULTIPLE_ACCOUNTS {
-            let text = format!("Too many inputs provided; max {MAX_MULTIPLE_ACCOUNTS}");
+        let limit = self.fault(|state| state.key_limit).map_or(MAX_MULTIPLE_ACCOUNTS, |(limit, _)| limit);
+        if addresses.len() > limit {
+            let text = format!("Too many inputs provided; max {limit}");
             return Err(CallError::new(jsonrpc::INVALID_PARAMS, text));
         }
         let addresses = addresses.iter().map(|address| parse(address)).collect::<Result<Vec<Pubkey>, _>>()?;
@@ -112,7 +117,10 @@ impl Server<'_> {
             }
         };
         let mut found = Vec::new();
-        for (address, account) in view.chain.store.all_at(view.slot) {
+        for (address, _) in view.chain.store.all_at(view.slot) {
+            let Some(account) = view.account(address) else {
+                continue;
+            };
             let data = account.data();
             let of_owner =
                 *account.owner() == program && TokenAccount::unpack_account_owner(data) == Some(&owner);
@@ -120,7 +128,7 @@ impl Server<'_> {
             if of_owner && of_mint {
                 found.push(RpcKeyedAccount {
                     pubkey: address.to_string(),
-                    account: view.encode(address, account, &config)?,
+                    account: view.encode(address, &account, &config)?,
                 });
             }
         }
@@ -132,7 +140,7 @@ impl Server<'_> {
         let view = self.view_of(params, 1)?;
         let account =
             view.account(&address).ok_or_else(|| CallError::invalid_param("could not find account"))?;
-        let token = Some(account)
+        let token = Some(&account)
             .filter(|account| encoding::is_token_program(account.owner()))
             .and_then(|account| StateWithExtensions::<TokenAccount>::unpack(account.data()).ok())
             .ok_or_else(|| CallError::invalid_param("not a Token account"))?;
@@ -144,7 +152,7 @@ impl Server<'_> {
         let view = self.view_of(params, 1)?;
         let account =
             view.account(&address).ok_or_else(|| CallError::invalid_param("could not find account"))?;
-        let mint = Some(account)
+        let mint = Some(&account)
             .filter(|account| encoding::is_token_program(account.owner()))
             .and_then(|account| StateWithExtensions::<Mint>::unpack(account.data()).ok())
             .ok_or_else(|| CallError::invalid_param("not a Token mint"))?;

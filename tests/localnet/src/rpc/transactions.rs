@@ -67,7 +67,7 @@ impl Server<'_> {
             let text = format!("Too many inputs provided; max {MAX_SIGNATURES}");
             return Err(CallError::new(jsonrpc::INVALID_PARAMS, text));
         }
-        let chain = self.cluster.chain.lock();
+        let chain = self.face.chain();
         let slot = |commitment| self.slot(&chain, commitment);
         let tip = slot(CommitmentLevel::Processed);
         let (confirmed, finalized) = (slot(CommitmentLevel::Confirmed), slot(CommitmentLevel::Finalized));
@@ -109,7 +109,7 @@ impl Server<'_> {
         if config.skip_preflight {
             // Whatever becomes of it, the sender learns only the signature.
             if verified {
-                let _ = self.cluster.chain.lock().execute(tx);
+                let _ = self.face.chain().execute(tx);
             }
             return Ok(json!(signature.to_string()));
         }
@@ -154,7 +154,7 @@ impl Server<'_> {
     pub(super) fn request_airdrop(&self, params: &Params) -> Outcome {
         let to: Pubkey = params.parsed(0)?;
         let lamports = params.get(1)?;
-        let mut chain = self.cluster.chain.lock();
+        let mut chain = self.face.chain();
         let payer = chain.payer.insecure_clone();
         let instruction = transfer(&payer.pubkey(), &to, lamports);
         let sent = send::send(&mut chain, &payer, &[instruction], &[]);

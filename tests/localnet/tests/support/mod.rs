@@ -6,7 +6,7 @@ pub mod raw;
 use std::{future::Future, time::Duration};
 
 use futures_util::{Stream, StreamExt};
-use localnet::{Account, Builder, CommitmentConfig, Keypair, Localnet, Pubkey, Signer, tokens};
+use localnet::{Account, Builder, CommitmentConfig, Keypair, Localnet, Node, Pubkey, Signer, tokens};
 use solana_client::{
     nonblocking::{pubsub_client::PubsubClient, rpc_client::RpcClient},
     rpc_config::{RpcAccountInfoConfig, UiAccountEncoding},
@@ -55,12 +55,38 @@ pub async fn until(net: &Localnet, what: &str, holds: impl Fn(&Localnet) -> bool
     soon(what, check).await;
 }
 
-pub fn rpc(net: &Localnet) -> RpcClient {
-    RpcClient::new_with_commitment(net.rpc_url(), CONFIRMED)
+/// The faces of a cluster's first node, or of a further one.
+pub trait Urls {
+    fn rpc(&self) -> String;
+    fn ws(&self) -> String;
 }
 
-pub async fn pubsub(net: &Localnet) -> PubsubClient {
-    soon("a connection", PubsubClient::new(net.ws_url())).await.unwrap()
+impl Urls for Localnet {
+    fn rpc(&self) -> String {
+        self.rpc_url()
+    }
+
+    fn ws(&self) -> String {
+        self.ws_url()
+    }
+}
+
+impl Urls for Node {
+    fn rpc(&self) -> String {
+        self.rpc_url()
+    }
+
+    fn ws(&self) -> String {
+        self.ws_url()
+    }
+}
+
+pub fn rpc(net: &impl Urls) -> RpcClient {
+    RpcClient::new_with_commitment(net.rpc(), CONFIRMED)
+}
+
+pub async fn pubsub(net: &impl Urls) -> PubsubClient {
+    soon("a connection", PubsubClient::new(net.ws())).await.unwrap()
 }
 
 pub fn base64(commitment: CommitmentConfig) -> RpcAccountInfoConfig {
@@ -121,8 +147,8 @@ pub struct Http {
 }
 
 impl Http {
-    pub fn new(net: &Localnet) -> Self {
-        Self { client: reqwest::Client::new(), url: net.rpc_url() }
+    pub fn new(net: &impl Urls) -> Self {
+        Self { client: reqwest::Client::new(), url: net.rpc() }
     }
 
     pub async fn send(&self, body: String) -> reqwest::Result<reqwest::Response> {

@@ -3,12 +3,15 @@
 use std::collections::VecDeque;
 
 use futures_util::{SinkExt, StreamExt};
-use localnet::{Localnet, Pubkey};
+use localnet::Pubkey;
 use serde_json::{Value, json};
 use tokio::net::{TcpSocket, TcpStream};
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, client_async, connect_async, tungstenite::Message};
+use tokio_tungstenite::{
+    MaybeTlsStream, WebSocketStream, client_async, connect_async, connect_async_with_config,
+    tungstenite::{Message, protocol::WebSocketConfig},
+};
 
-use super::soon;
+use super::{Urls, soon};
 
 pub struct Raw {
     pub socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
@@ -25,18 +28,25 @@ pub struct Seen {
 }
 
 impl Raw {
-    pub async fn connect(net: &Localnet) -> Self {
-        let (socket, _) = soon("a connection", connect_async(net.ws_url())).await.unwrap();
+    pub async fn connect(net: &impl Urls) -> Self {
+        let (socket, _) = soon("a connection", connect_async(net.ws())).await.unwrap();
+        Self { socket, notifications: VecDeque::new(), calls: 0 }
+    }
+
+    /// A connection with limits of its own.
+    pub async fn connect_with(net: &impl Urls, config: WebSocketConfig) -> Self {
+        let connected = connect_async_with_config(net.ws(), Some(config), true);
+        let (socket, _) = soon("a connection", connected).await.unwrap();
         Self { socket, notifications: VecDeque::new(), calls: 0 }
     }
 
     /// A connection that takes little before its peer must wait.
-    pub async fn connect_with_small_window(net: &Localnet) -> Self {
+    pub async fn connect_with_small_window(net: &impl Urls) -> Self {
         let tcp = TcpSocket::new_v4().unwrap();
         tcp.set_recv_buffer_size(4096).unwrap();
-        let place = net.ws_url().trim_start_matches("ws://").parse().unwrap();
+        let place = net.ws().trim_start_matches("ws://").parse().unwrap();
         let stream = MaybeTlsStream::Plain(soon("a connection", tcp.connect(place)).await.unwrap());
-        let (socket, _) = soon("a handshake", client_async(net.ws_url(), stream)).await.unwrap();
+        let (socket, _) = soon("a handshake", client_async(net.ws(), stream)).await.unwrap();
         Self { socket, notifications: VecDeque::new(), calls: 0 }
     }
 
@@ -46,9 +56,12 @@ impl Raw {
 
     /// The next message; `None` when the connection ends.
     pub async fn message(&mut self) -> Option<Value> {
-        match soon("a message", self.socket.next()).await {
-            Some(Ok(Message::Text(text))) => Some(serde_json::from_str(&text).unwrap()),
-            _ => None,
+        loop {
+            match soon("a message", self.socket.next()).await {
+                Some(Ok(Message::Text(text))) => return Some(serde_json::from_str(&text).unwrap()),
+                Some(Ok(Message::Pong(_))) => {}
+                _ => return None,
+            }
         }
     }
 
@@ -71,6 +84,25 @@ impl Raw {
         let config = json!({ "encoding": "base64", "commitment": commitment });
         let answer = self.call("accountSubscribe", json!([address.to_string(), config])).await;
         answer["result"].as_u64().expect("an id")
+    }
+
+    /// Subscribes with a slice of so many bytes, and takes the answer.
+    pub async fn subscribe_slice(&mut self, address: &Pubkey, length: u64) -> Value {
+        let slice = json!({ "offset": 0, "length": length });
+        let config = json!({ "encoding": "base64", "commitment": "processed", "dataSlice": slice });
+        self.call("accountSubscribe", json!([address.to_string(), config])).await
+    }
+
+    /// Asks for a subscription without waiting for the answer.
+    pub async fn ask(&mut self, id: u64, address: &Pubkey) {
+        let params = json!([address.to_string(), { "encoding": "base64", "commitment": "processed" }]);
+        let request = json!({ "jsonrpc": "2.0", "id": id, "method": "accountSubscribe", "params": params });
+        self.send(request.to_string()).await;
+    }
+
+    /// Forgets the notifications that wait.
+    pub fn forget(&mut self) {
+        self.notifications.clear();
     }
 
     pub async fn notification(&mut self) -> Value {
