@@ -99,6 +99,8 @@ pub struct NodeHealth {
     pub acknowledged: usize,
     /// Accounts that its links prove.
     pub live: usize,
+    /// Accounts that there is no room for on its connections: TTL and RPC serve them.
+    pub unplaced: usize,
     /// The slot of its newest canary.
     pub slot: Option<Slot>,
     /// Wall time less the chain's own at that canary, in milliseconds.
@@ -149,6 +151,7 @@ impl NodeHealth {
             connections: 0,
             acknowledged: 0,
             live: 0,
+            unplaced: engine.unplaced(id),
             slot: newest.map(|(slot, _)| slot),
             chain_lag_ms: newest.map(|(_, lag)| lag),
             canary: None,

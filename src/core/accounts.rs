@@ -149,14 +149,6 @@ impl Accounts {
         self.watched.get(address).map(|watched| watched.watch)
     }
 
-    pub(crate) fn is_watched(&self, address: &Pubkey) -> bool {
-        self.watched.contains_key(address)
-    }
-
-    pub(crate) fn epoch(&self) -> u32 {
-        self.epoch
-    }
-
     /// The slot from which an RPC answer about the account is worth having.
     pub(crate) fn wanted_slot(&self, address: &Pubkey) -> Slot {
         self.watched.get(address).map_or(0, |watched| watched.ledger.wanted_slot())
@@ -444,8 +436,8 @@ impl Accounts {
     }
 
     /// The chain began anew: every record begins anew.
-    pub(crate) fn reset(&mut self, now: Tick) {
-        self.epoch += 1;
+    pub(crate) fn reset(&mut self, now: Tick, epoch: u32) {
+        self.epoch = epoch;
         self.void_proofs(now);
         for (address, watched) in &mut self.watched {
             watched.ledger.begin(self.epoch);

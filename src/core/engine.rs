@@ -285,9 +285,9 @@ impl Engine {
 
     fn canary(&mut self, now: Tick, id: LinkId, slot: Slot, lag_ms: i64) {
         let Some(link) = self.links.get(usize::from(id.0)) else { return };
-        let (endpoint, role) = (link.endpoint, link.role);
+        let endpoint = link.endpoint;
         self.note_lag(endpoint, lag_ms);
-        if role == Role::Mirror && !self.is_plausible(now, endpoint, slot) {
+        if !self.is_plausible(now, endpoint, slot) {
             return;
         }
         if let Some(lag_ms) = self.chain_lag[usize::from(endpoint.0)].take() {
@@ -308,12 +308,13 @@ impl Engine {
         let Some(presence) = presence else {
             return self.tell(now, id, Input::Accused { address });
         };
+        if !self.is_plausible(now, endpoint, slot) {
+            return;
+        }
         match role {
             Role::Mirror => {
-                if self.is_plausible(now, endpoint, slot) {
-                    let source = Source::Subscription(generation);
-                    self.accounts.apply(&address, &Observation { presence, slot, source, proof });
-                }
+                let source = Source::Subscription(generation);
+                self.accounts.apply(&address, &Observation { presence, slot, source, proof });
             }
             Role::Processed => self.accounts.apply_processed(&address, generation, slot, &presence),
         }
@@ -647,6 +648,11 @@ impl Engine {
     /// The endpoint that a link connects to.
     pub(crate) fn endpoint_of(&self, link: LinkId) -> EndpointId {
         self.links.get(usize::from(link.0)).map(|link| link.endpoint).unwrap_or_default()
+    }
+
+    /// How many accounts an endpoint has no room for.
+    pub(crate) fn unplaced(&self, endpoint: EndpointId) -> usize {
+        self.placements.get(usize::from(endpoint.0)).map_or(0, |placement| placement.unplaced().len())
     }
 
     /// The endpoints in use, and those that are left alone for now.

@@ -42,10 +42,8 @@ const INSISTS_AFTER: Duration = Duration::from_secs(60);
 /// The first quarantine, and the longest.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
-/// 2020-03-16T14:29:00Z, the genesis of mainnet-beta, since 1970.
-const GENESIS: Duration = Duration::from_secs(1_584_368_940);
-/// What a host's clock says at least: one that stands at 1970 locks nobody out.
-const TODAY_AT_LEAST: Duration = Duration::from_secs(1_767_225_600);
+/// No chain is older: a century. It bounds what a mirror believes that knows nothing yet.
+const LONGEST_LIFE: Duration = Duration::from_secs(100 * 365 * 86_400);
 
 /// What to make of a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -132,7 +130,7 @@ pub(crate) struct Gate {
     /// Since when half of the endpoints contradict the anchor.
     contradicted: Option<Tick>,
     chains: Chains,
-    epoch: u64,
+    epoch: u32,
 }
 
 impl Gate {
@@ -147,19 +145,12 @@ impl Gate {
     }
 
     /// What to make of `slot`, which `endpoint` says at `now`. `lag` is how far the chain's Clock that came with it
-    /// (or last came from there) is behind wall time, zero where it is ahead; `wall` is wall time since 1970.
-    pub(crate) fn check(
-        &mut self,
-        now: Tick,
-        wall: Duration,
-        endpoint: EndpointId,
-        slot: Slot,
-        lag: Duration,
-    ) -> Belief {
+    /// (or last came from there) is behind wall time, zero where it is ahead.
+    pub(crate) fn check(&mut self, now: Tick, endpoint: EndpointId, slot: Slot, lag: Duration) -> Belief {
         let Some(source) = self.sources.get_mut(usize::from(endpoint.0)) else {
             return Belief::Quarantined;
         };
-        let since_genesis = slots_in(wall.max(TODAY_AT_LEAST).saturating_sub(GENESIS));
+        let since_genesis = slots_in(LONGEST_LIFE);
         if slot > since_genesis {
             source.offend(now);
             return Belief::Ahead { by: slot - since_genesis };
@@ -263,21 +254,20 @@ impl Gate {
         self.chains.is_foreign(endpoint)
     }
 
-    /// Says whether an endpoint is in use. The word of one that is not counts for nothing.
+    /// Counts the new beginnings: slots compare only within one epoch.
+    pub(crate) fn epoch(&self) -> u32 {
+        self.epoch
+    }
+
+    /// Says whether an endpoint is in use. What one that is not says of slots counts for nothing.
     pub(crate) fn set_enabled(&mut self, endpoint: EndpointId, enabled: bool) {
         if enabled {
             return;
         }
-        self.chains.forget(endpoint);
         if let Some(source) = self.sources.get_mut(usize::from(endpoint.0)) {
             source.word = None;
             source.insists = None;
         }
-    }
-
-    /// Counts the new beginnings: slots compare only within one epoch.
-    pub(crate) fn epoch(&self) -> u64 {
-        self.epoch
     }
 }
 

@@ -99,6 +99,7 @@ impl Placement {
     }
 
     /// The accounts on a connection, in the order of their addresses.
+    #[cfg(test)]
     pub(crate) fn on(&self, link: LinkId) -> impl Iterator<Item = Pubkey> {
         self.places.iter().filter(move |(_, place)| **place == Place::On(link)).map(|(address, _)| *address)
     }
@@ -114,6 +115,7 @@ impl Placement {
     }
 
     /// How many accounts have a place.
+    #[cfg(test)]
     pub(crate) fn placed(&self) -> usize {
         self.places.len() - self.queue.len()
     }

@@ -37,8 +37,9 @@ pub use protocol::LinkPhase;
 pub(crate) use protocol::{Action, Fetch, Input, SessionSettings, Subject};
 pub(crate) use roster::WatchId;
 use roster::{Attempt, Roster, Stage};
+pub(crate) use trial::Capabilities;
+pub use trial::Profile;
 use trial::Trial;
-pub use trial::{Capabilities, Profile};
 pub(crate) use turn::order_turn;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -86,14 +87,15 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// A session that connects at once. `seed` spreads its backoff and its barrier lengths.
+    /// A session that connects at once.
+    #[cfg(test)]
     pub(crate) fn new(settings: SessionSettings, link: LinkId, seed: u64, now: Tick) -> Self {
         let mut session = Self::parked(settings, link, seed);
         session.connect(now);
         session
     }
 
-    /// A session that waits for [`Input::Start`].
+    /// A session that waits for [`Input::Start`]. `seed` spreads its backoff and its barrier lengths.
     pub(crate) fn parked(settings: SessionSettings, link: LinkId, seed: u64) -> Self {
         Self {
             audit: Audit::new(settings.audit_every, settings.audit_batch),
@@ -103,7 +105,7 @@ impl Session {
             settings,
             link: Link::Parked { not_before: Tick::NEVER },
             generation: Generation { link, life: 0 },
-            evidence: LinkEvidence::default(),
+            evidence: LinkEvidence { generation: Generation { link, life: 0 }, ..LinkEvidence::default() },
             gauge: LagGauge::default(),
             roster: Roster::default(),
             timers: Timers::default(),

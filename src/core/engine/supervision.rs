@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use solana_pubkey::Pubkey;
 
-use super::{Engine, Input, LinkPhase, Note, Role, id_of};
+use super::{Engine, Input, LinkPhase, Note, id_of};
 use crate::core::{
     gate::{Belief, Chain, Genesis},
     observation::{EndpointId, LinkId, Slot},
@@ -228,7 +228,7 @@ impl Engine {
         }
         let lag = self.lag[usize::from(endpoint.0)];
         let before = self.gate.quarantined(endpoint, now);
-        match self.gate.check(now, Duration::ZERO, endpoint, slot, lag) {
+        match self.gate.check(now, endpoint, slot, lag) {
             Belief::Plausible => true,
             Belief::Ahead { .. } => {
                 if !before {
@@ -249,8 +249,7 @@ impl Engine {
     fn lose_live(&mut self, now: Tick, endpoint: EndpointId) {
         for place in 0..self.links.len() {
             let link = &self.links[place];
-            let proves = link.role == Role::Mirror && link.session.phase() == LinkPhase::Live;
-            if link.endpoint == endpoint && proves {
+            if link.endpoint == endpoint && link.session.phase() == LinkPhase::Live {
                 self.tell(now, id_of(place), Input::Lost);
             }
         }
@@ -283,7 +282,7 @@ impl Engine {
         for place in 0..self.links.len() {
             self.tell(now, id_of(place), Input::Lost);
         }
-        self.accounts.reset(now);
+        self.accounts.reset(now, self.gate.epoch());
     }
 }
 

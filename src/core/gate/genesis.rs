@@ -13,9 +13,9 @@ pub(crate) enum Chain {
     First,
     /// The mirror's.
     Same,
-    /// Another chain, while an endpoint is on the mirror's, or the endpoints do not agree: not to be listened to.
+    /// Another chain, and not every endpoint has said so: not to be listened to.
     Foreign,
-    /// Another chain, and nobody is on the mirror's any more: it is the mirror's chain from now on.
+    /// Another chain, by the word of every endpoint: it is the mirror's from now on.
     Reset,
 }
 
@@ -31,13 +31,6 @@ impl Chains {
         Self { mirror: None, told: vec![None; endpoints] }
     }
 
-    /// An endpoint that is no longer in use holds the mirror on no chain.
-    pub(super) fn forget(&mut self, endpoint: EndpointId) {
-        if let Some(told) = self.told.get_mut(usize::from(endpoint.0)) {
-            *told = None;
-        }
-    }
-
     pub(super) fn hear(&mut self, endpoint: EndpointId, genesis: Genesis) -> Chain {
         if let Some(told) = self.told.get_mut(usize::from(endpoint.0)) {
             *told = Some(genesis);
@@ -46,10 +39,11 @@ impl Chains {
             self.mirror = Some(genesis);
             return Chain::First;
         };
-        let mut others = self.told.iter().flatten();
+        // A stranger's node behind one name must not be believed against a witness that nobody has asked.
+        let all_agree = self.told.iter().all(|told| *told == Some(genesis));
         if mirror == genesis {
             Chain::Same
-        } else if others.all(|other| *other == genesis) {
+        } else if all_agree {
             self.mirror = Some(genesis);
             Chain::Reset
         } else {
