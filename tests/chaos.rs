@@ -9,7 +9,7 @@ use suite::{Cluster, chaos};
 /// Quick, and slow enough for two cores that run all lanes at once.
 const SLOT: Duration = Duration::from_millis(40);
 /// They mostly wait.
-const LANES: u64 = 4;
+const LANES: u64 = 6;
 
 struct Local(Localnet);
 

@@ -4,6 +4,7 @@ use std::{
     collections::VecDeque,
     fmt, io,
     net::{Ipv4Addr, SocketAddr, TcpListener},
+    pin::pin,
     sync::{Arc, Mutex, PoisonError},
     thread::{self, JoinHandle},
     time::Duration,
@@ -342,8 +343,15 @@ async fn pump(shared: &Shared, direction: Direction, mut from: ReadHalf<'_>, mut
         }
         Cut::Fin
     };
+    let mut writing = pin!(writing);
+    let end = tokio::select! {
+        biased;
+        // Before all is read that only is an end of its own.
+        written = &mut writing => return written,
+        end = reading => end,
+    };
     // What was read before an end is written before the end.
-    let (end, written) = tokio::join!(reading, writing);
+    let written = writing.await;
     if written == Cut::Reset { written } else { end }
 }
 

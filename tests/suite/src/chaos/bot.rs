@@ -27,7 +27,7 @@ const WORKERS: usize = 2;
 const AGES: [Duration; 4] =
     [Duration::ZERO, Duration::from_millis(1_200), Duration::from_secs(4), Duration::from_secs(30)];
 /// Between two rounds of who reads memory.
-const PAUSE: Duration = Duration::from_millis(1);
+const PAUSE: Duration = Duration::from_millis(2);
 /// A read that takes longer than this never ends.
 const FOR_EVER: Duration = Duration::from_secs(30);
 
@@ -95,7 +95,7 @@ impl Bot {
             bounds.builder(world).start()?
         };
         let readers = mirror.watch_all(targets)?;
-        let judge = Arc::new(Judge::new(readers.iter().map(Reader::address), world.slots(1)));
+        let judge = Arc::new(Judge::new(readers.iter().map(Reader::address), world.slots(1), bounds.verify));
         let bot = Self {
             mirror,
             readers,

@@ -3,7 +3,7 @@
 //! * What is served was so on the chain at every slot from that of the state to that as of which it is served: the very
 //!   state, where no account, no tokens and frozen tokens are three. Nothing is told of slots not confirmed.
 //! * Across all readers, of whatever form: no read that begins after another has ended gets an earlier slot, nor is
-//!   served as of an earlier slot.
+//!   served as of an earlier slot, unless its own verification has expired since.
 //! * A floor is met, and no proof is older than the age asked for, counted from when the read began.
 //! * The slot as of which it is served is the one that the node held at the moment of the proof, but for [`USUAL`].
 //! * What is not served is an error that says "later", and comes in time.
@@ -21,9 +21,9 @@ use balance_mirror::{
 
 use super::truth::Truth;
 
-/// By how much a proof may be too young, beside a slot: what the usual delay of a notification takes. The mirror knows
-/// delays only as what exceeds the smallest of late, by a clock of whole seconds.
-const USUAL: Duration = Duration::from_millis(250);
+/// By how much a proof may be too young, beside a slot. The mirror knows a delay only as what exceeds the smallest of
+/// late, by a Clock of whole seconds. What it comes to is printed.
+const USUAL: Duration = Duration::from_secs(1);
 /// Enough to understand what went wrong.
 const ENOUGH: usize = 20;
 
@@ -35,7 +35,7 @@ struct Claim {
     to: Slot,
     excused: bool,
     /// The fault in force when it was first made.
-    fault: usize,
+    fault: (usize, &'static str),
 }
 
 #[derive(Debug, Default)]
@@ -73,12 +73,13 @@ impl Tally {
 pub(super) struct Judge {
     accounts: HashMap<Pubkey, Mutex<Seen>>,
     slack: Duration,
+    verify: Duration,
     inner: Mutex<Inner>,
 }
 
 #[derive(Debug, Default)]
 struct Inner {
-    fault: usize,
+    fault: (usize, &'static str),
     tally: Tally,
     /// Accounts of which the server conceals something, from before that until it was found out.
     excused: HashSet<Pubkey>,
@@ -105,17 +106,21 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 impl Judge {
-    pub(super) fn new(accounts: impl IntoIterator<Item = Pubkey>, slot_time: Duration) -> Self {
+    pub(super) fn new(
+        accounts: impl IntoIterator<Item = Pubkey>,
+        slot_time: Duration,
+        verify: Duration,
+    ) -> Self {
         let accounts = accounts.into_iter().map(|address| (address, Mutex::default())).collect();
-        Self { accounts, slack: USUAL + slot_time, inner: Mutex::default() }
+        Self { accounts, slack: USUAL + slot_time, verify, inner: Mutex::default() }
     }
 
     // The faults.
 
     /// From now on this fault is in force. Returns what was read since the last.
-    pub(super) fn begin_fault(&self, number: usize) -> Tally {
+    pub(super) fn begin_fault(&self, number: usize, name: &'static str) -> Tally {
         let mut inner = lock(&self.inner);
-        inner.fault = number;
+        inner.fault = (number, name);
         mem::take(&mut inner.tally)
     }
 
@@ -241,7 +246,8 @@ impl Judge {
             seen.claim(Claim { state: balance.state, from: slot, to: as_of, excused, fault });
             seen.as_of = seen.as_of.max(Some(as_of));
         }
-        if Some(as_of) < before.as_of {
+        // Past that, an account's link no longer speaks for it, and the account falls back on its own proof.
+        if Some(as_of) < before.as_of && age <= self.verify {
             self.violation(format!("as of an earlier slot than {:?}: {balance:?}", before.as_of));
         }
         self.told(before, reading);
@@ -261,7 +267,7 @@ impl Judge {
     pub(super) fn violation(&self, what: String) {
         let mut inner = lock(&self.inner);
         if inner.violations.len() < ENOUGH {
-            let what = format!("during fault {}: {what}", inner.fault);
+            let what = format!("during fault {:?}: {what}", inner.fault);
             inner.violations.push(what);
         }
     }
@@ -280,7 +286,7 @@ impl Judge {
                     if let Some(held) = truth.contradiction(address, &claim.state, claim.from, to) {
                         let Claim { state, fault, .. } = claim;
                         self.violation(format!(
-                            "{address}: first during fault {fault}, from slot {} to {to}: {state:?}, where the chain \
+                            "{address}: first during fault {fault:?}, from slot {} to {to}: {state:?}, where the chain \
                              held {held:?}",
                             claim.from
                         ));

@@ -112,7 +112,7 @@ async fn run(world: &World<'_>, load: &Load<'_>, faults: &[Fault], mut random: R
     truth.note_tip(settled);
     bot.judge().settle(&truth);
     verdict(&bot)?;
-    lane.tally.add(bot.judge().begin_fault(0));
+    lane.tally.add(bot.judge().begin_fault(0, "none"));
     (lane.claims, lane.youngest) = bot.judge().claims();
     lane.transactions = truth.transactions();
     lane.reconnects = bot.mirror.health().reconnects;
@@ -132,7 +132,7 @@ async fn play_one(
 ) -> Outcome {
     let (world, bot) = (stage.world, stage.bot);
     world.pass(bot.bounds.canary.mul_f64(0.1 + 0.3 * random.fraction())).await;
-    lane.tally.add(bot.judge().begin_fault(fault.number));
+    lane.tally.add(bot.judge().begin_fault(fault.number, fault.kind.name));
     // Another account is watched in the middle of it.
     let late = &load.late()[random.index(load.mints())];
     let wait = bot.bounds.canary.mul_f64(0.6 * random.fraction());

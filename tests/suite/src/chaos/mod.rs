@@ -159,3 +159,28 @@ fn say(what: &str) -> Outcome {
     writeln!(std::io::stdout(), "{what}")?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn dealt(seed: u64) -> Vec<Vec<String>> {
+        let mut kinds = kinds::everywhere();
+        kinds.extend(kinds::local_only());
+        let hands = deal(&kinds, 3, 4, &mut Random::new(seed));
+        let words = |fault: &Fault| format!("{} {} {:?}", fault.number, fault.kind.name, fault.draw);
+        hands.iter().map(|hand| hand.iter().map(words).collect()).collect()
+    }
+
+    #[test]
+    fn every_kind_is_dealt_as_often_as_asked_for_and_the_seed_decides() {
+        let hands = dealt(7);
+        let all: Vec<_> = hands.iter().flatten().collect();
+        for kind in kinds::everywhere().iter().chain(&kinds::local_only()) {
+            let times = all.iter().filter(|words| words.contains(&format!(" {} Draw", kind.name))).count();
+            assert_eq!(times, 3, "{}", kind.name);
+        }
+        assert_eq!(hands, dealt(7));
+        assert_ne!(hands, dealt(8));
+    }
+}

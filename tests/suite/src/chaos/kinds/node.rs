@@ -1,14 +1,19 @@
 //! What only the local cluster's node does, being told to.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use localnet::{Faults, Localnet};
 
 use super::{Stage, link::cut};
-use crate::{chaos::random::Draw, outcome::Outcome};
+use crate::{
+    chaos::random::Draw,
+    outcome::{Outcome, check},
+};
 
 /// What mirrors ask of RPC.
 const READS: &[&str] = &["getMultipleAccounts"];
+/// From when a mirror finds a dead subscription until it no longer trusts it, at most.
+const LETS_GO: Duration = Duration::from_millis(300);
 
 fn faults<'a>(stage: &'a Stage<'_>) -> Outcome<&'a Faults> {
     Ok(stage.world.local().map(Localnet::faults)?)
@@ -98,17 +103,24 @@ pub(super) async fn undecodable(stage: &Stage<'_>, draw: Draw) -> Outcome {
 
 pub(super) async fn drops_one_subscription(stage: &Stage<'_>, draw: Draw) -> Outcome {
     let net = stage.world.local()?;
-    let victim = draw.victim(&stage.bot.readers).address();
-    stage.bot.judge().excuse([victim]);
-    net.faults().kill_subscriptions_to(&victim);
-    // It is over when the mirror has subscribed anew, which is for it to find out.
-    let subscribed = async {
-        while net.subscribers(&victim) == 0 {
-            stage.world.pass(Duration::from_millis(5)).await;
-        }
+    let victim = draw.victim(&stage.bot.readers);
+    let found = || {
+        let health = stage.bot.mirror.health();
+        health.missed + health.disputes
     };
-    let found = tokio::time::timeout(stage.bot.bounds.recovery(), subscribed).await;
-    Ok(found.map_err(|_| format!("the dead subscription of {victim} was not found"))?)
+    let before = found();
+    stage.bot.judge().excuse([victim.address()]);
+    net.faults().kill_subscriptions_to(&victim.address());
+    // It is over when the mirror has found out, which takes a change that is not told, and lets go of the dead one.
+    let until = Instant::now() + stage.bot.bounds.recovery();
+    while found() == before {
+        check!(Instant::now() < until, "the dead subscription of {} was not found", victim.address());
+        stage.world.pass(Duration::from_millis(5)).await;
+    }
+    let let_go = victim.wait_for(|reading| !reading.is_live(), LETS_GO);
+    // It may be so quick that nobody sees it.
+    let _ = let_go.await;
+    Ok(())
 }
 
 pub(super) async fn drops_notifications(stage: &Stage<'_>, draw: Draw) -> Outcome {
