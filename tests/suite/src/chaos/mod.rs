@@ -141,7 +141,7 @@ fn summary(lanes: &[Lane], took: Duration) -> String {
     let youngest = lanes.iter().map(|lane| lane.youngest).max().unwrap_or_default();
     format!(
         "{} faults, {} readings ({} from memory, {} by RPC, {} refused), {} claims about slots, {} transactions, {} \
-         reconnects; {} violations in the lanes that ended well; proofs too young by {youngest:?} at most; {took:.0?}",
+         reconnects; 0 violations in the lanes that ended well; proofs too young by {youngest:?} at most; {took:.0?}",
         lanes.iter().map(|lane| lane.played.len()).sum::<usize>(),
         tally.readings(),
         tally.memory,
@@ -150,7 +150,6 @@ fn summary(lanes: &[Lane], took: Duration) -> String {
         sum(|lane| lane.claims),
         sum(|lane| lane.transactions),
         sum(|lane| lane.reconnects),
-        0,
     )
 }
 

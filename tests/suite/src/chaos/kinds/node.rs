@@ -57,8 +57,8 @@ pub(super) async fn silent(stage: &Stage<'_>, draw: Draw) -> Outcome {
 }
 
 pub(super) async fn lags(stage: &Stage<'_>, draw: Draw) -> Outcome {
-    faults(stage)?.lag_notifications(draw.size(3, 40));
-    last(stage, &draw, 0.5, 2.0).await
+    faults(stage)?.lag_notifications(draw.size(3, 60));
+    last(stage, &draw, 0.5, 3.0).await
 }
 
 pub(super) async fn slow(stage: &Stage<'_>, draw: Draw) -> Outcome {
