@@ -69,7 +69,7 @@ pub(super) async fn turned_away(stage: &Stage<'_>, draw: Draw) -> Outcome {
 }
 
 pub(super) async fn delayed(stage: &Stage<'_>, draw: Draw) -> Outcome {
-    let by = draw.size_of(stage.canary(), 0.05, 0.8);
+    let by = draw.size_of(stage.canary(), 0.2, 0.9);
     stage.world.ws_side.delay(Direction::Up, by);
     stage.world.ws_side.delay(Direction::Down, by);
     stage.last(&draw, 1.0, 2.5).await;

@@ -57,13 +57,13 @@ pub(super) async fn silent(stage: &Stage<'_>, draw: Draw) -> Outcome {
 }
 
 pub(super) async fn lags(stage: &Stage<'_>, draw: Draw) -> Outcome {
-    faults(stage)?.lag_notifications(draw.size(3, 60));
-    last(stage, &draw, 0.5, 3.0).await
+    faults(stage)?.lag_notifications(draw.size(3, 24));
+    last(stage, &draw, 1.0, 2.5).await
 }
 
 pub(super) async fn slow(stage: &Stage<'_>, draw: Draw) -> Outcome {
-    faults(stage)?.delay_notifications(draw.size_of(stage.canary(), 0.1, 0.8));
-    last(stage, &draw, 0.5, 2.0).await
+    faults(stage)?.delay_notifications(draw.size_of(stage.canary(), 0.3, 0.9));
+    last(stage, &draw, 1.0, 2.5).await
 }
 
 pub(super) async fn stands_still(stage: &Stage<'_>, draw: Draw) -> Outcome {
