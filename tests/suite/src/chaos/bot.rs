@@ -26,6 +26,8 @@ const WORKERS: usize = 2;
 /// The ages of a read that must ask RPC, of one in a hurry, and of the usual ones.
 const AGES: [Duration; 4] =
     [Duration::ZERO, Duration::from_millis(1_200), Duration::from_secs(4), Duration::from_secs(30)];
+/// One of so many reads must ask RPC. More of them would hide what the link alone does.
+const RARELY: u64 = 16;
 /// Between two rounds of who reads memory.
 const PAUSE: Duration = Duration::from_millis(2);
 /// A read that takes longer than this never ends.
@@ -156,7 +158,10 @@ impl Bot {
                 (reader.address(), Arc::clone(&self.stop), Random::new(random.next()));
             self.runtime()?.spawn(async move {
                 while !stop.load(Relaxed) {
-                    let age = AGES[random.index(AGES.len())];
+                    let age = match random.below(RARELY) {
+                        0 => AGES[0],
+                        _ => AGES[1 + random.index(AGES.len() - 1)],
+                    };
                     ask(&mirror, &judge, &truth, address, age, None).await;
                     tokio::time::sleep(pause.mul_f64(0.5 + random.fraction())).await;
                 }
