@@ -3,6 +3,7 @@
 //! It runs twice: on the local cluster, and on a real validator. [`everywhere()`] is for both; [`local_only()`] needs
 //! faults that only the local cluster has. Faults of the network come from a [proxy] of the suite's own.
 
+pub mod chaos;
 mod checker;
 mod cluster;
 mod logs;

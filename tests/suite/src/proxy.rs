@@ -4,6 +4,7 @@ use std::{
     collections::VecDeque,
     fmt, io,
     net::{Ipv4Addr, SocketAddr, TcpListener},
+    pin::pin,
     sync::{Arc, Mutex, PoisonError},
     thread::{self, JoinHandle},
     time::Duration,
@@ -54,6 +55,10 @@ struct Weather {
     delay: [Duration; 2],
     /// Bytes a second.
     rate: [Option<u32>; 2],
+    /// Bytes after which a connection is reset.
+    cut_after: [Option<u64>; 2],
+    /// The HTTP status that the proxy itself answers.
+    status: Option<u16>,
 }
 
 #[derive(Debug)]
@@ -141,6 +146,21 @@ impl Proxy {
         self.shared.weather.send_modify(|weather| weather.rate[direction as usize] = bytes_per_second);
     }
 
+    /// Each connection, those that are open now included, is reset once so many bytes more have passed in this
+    /// direction; in the middle of a message, most likely.
+    pub fn cut_after(&self, direction: Direction, bytes: Option<u64>) {
+        self.shared.weather.send_modify(|weather| weather.cut_after[direction as usize] = bytes);
+    }
+
+    /// The proxy answers HTTP requests with this status itself, as a hosted node's gate does; 429 asks to wait a second.
+    /// Open connections are reset.
+    pub fn answer_http(&self, status: Option<u16>) {
+        self.shared.weather.send_modify(|weather| weather.status = status);
+        if status.is_some() {
+            self.cut(Cut::Reset);
+        }
+    }
+
     /// Everything passes again.
     pub fn clear(&self) {
         self.shared.weather.send_replace(Weather::default());
@@ -201,7 +221,13 @@ async fn connection(
     mut cuts: broadcast::Receiver<Cut>,
 ) {
     shared.accepted.send_modify(|count| *count += 1);
-    let refused = shared.weather.borrow().refuse;
+    let (refused, status) = {
+        let weather = shared.weather.borrow();
+        (weather.refuse, weather.status)
+    };
+    if let Some(status) = status.filter(|_| !refused) {
+        return turn_away(client, status).await;
+    }
     let upstream = if refused { None } else { TcpStream::connect(server).await.ok() };
     let Some(mut upstream) = upstream else { return reset(&client) };
     shared.open.send_modify(|count| *count += 1);
@@ -236,6 +262,35 @@ async fn connection(
     }
 }
 
+/// Answers one HTTP request with a status, and closes.
+async fn turn_away(mut client: TcpStream, status: u16) {
+    let answer = async {
+        let mut request = Vec::new();
+        let mut buffer = [0; 4096];
+        while !is_whole(&request) {
+            match client.read(&mut buffer).await {
+                Ok(read @ 1..) => request.extend_from_slice(&buffer[..read]),
+                _ => return,
+            }
+        }
+        let wait = if status == 429 { "retry-after: 1\r\n" } else { "" };
+        let answer =
+            format!("HTTP/1.1 {status} Refused\r\n{wait}content-length: 0\r\nconnection: close\r\n\r\n");
+        let _ = client.write_all(answer.as_bytes()).await;
+        let _ = client.shutdown().await;
+    };
+    // Whoever does not ask is not answered.
+    let _ = timeout(FAREWELL, answer).await;
+}
+
+/// Whether an HTTP request is there, as long as its head says.
+fn is_whole(request: &[u8]) -> bool {
+    let Some(end) = request.windows(4).position(|bytes| bytes == b"\r\n\r\n") else { return false };
+    let head = String::from_utf8_lossy(&request[..end]).to_ascii_lowercase();
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length:")?.trim().parse().ok());
+    request.len() >= end + 4 + length.unwrap_or(0usize)
+}
+
 fn reset(stream: &TcpStream) {
     let _ = stream.set_zero_linger();
 }
@@ -265,12 +320,19 @@ async fn pump(shared: &Shared, direction: Direction, mut from: ReadHalf<'_>, mut
         }
     };
     let writing = async {
+        // Bytes since they are counted.
+        let mut passed = 0;
         while let Some((due, chunk)) = chunks.recv().await {
             sleep_until(due).await;
             for piece in chunk.chunks(1024) {
-                if weather.wait_for(|weather| !weather.hole[side]).await.is_err()
-                    || to.write_all(piece).await.is_err()
-                {
+                let limit = match weather.wait_for(|weather| !weather.hole[side]).await {
+                    Ok(weather) => weather.cut_after[side],
+                    Err(_) => return Cut::Reset,
+                };
+                passed = if limit.is_some() { passed + piece.len() as u64 } else { 0 };
+                let over = limit.map_or(0, |limit| passed.saturating_sub(limit));
+                let piece = &piece[..piece.len().saturating_sub(over as usize)];
+                if to.write_all(piece).await.is_err() || over > 0 {
                     return Cut::Reset;
                 }
                 let rate = weather.borrow().rate[side];
@@ -281,8 +343,15 @@ async fn pump(shared: &Shared, direction: Direction, mut from: ReadHalf<'_>, mut
         }
         Cut::Fin
     };
+    let mut writing = pin!(writing);
+    let end = tokio::select! {
+        biased;
+        // Before all is read that only is an end of its own.
+        written = &mut writing => return written,
+        end = reading => end,
+    };
     // What was read before an end is written before the end.
-    let (end, written) = tokio::join!(reading, writing);
+    let written = writing.await;
     if written == Cut::Reset { written } else { end }
 }
 
