@@ -208,7 +208,7 @@ impl Ledger {
                 && evidence.of(generation).is_some()
                 && seen.source != Source::Subscription(generation)
             {
-                awaited.get_or_insert(seen.slot);
+                *awaited = Some(seen.slot);
             }
         }
     }

@@ -487,6 +487,9 @@ impl Session {
             self.subscribe(now, subject);
         }
         let paced = room(self) && self.roster.anybody_waits();
+        if paced {
+            self.pace.rest();
+        }
         self.timers.set_or_stop(Timer::Pace, paced.then(|| self.pace.next()));
         if !self.roster.gathers(self.settings.in_flight) {
             self.raise_barrier_behind_acknowledged(now);
@@ -556,6 +559,8 @@ impl Session {
                     let until = self.roster.retry_at(&address, now, &mut self.random);
                     self.roster.set(&address, Stage::Refused { until });
                     self.timers.set_by(Timer::Retry, until);
+                } else {
+                    self.roster.release_held(&address);
                 }
             }
         }

@@ -11,18 +11,34 @@ pub(super) struct Pace {
     /// How far ahead of now that moment may be for one more to be sent.
     tolerance: Duration,
     full_at: Tick,
+    /// How long those wait for company that the burst left behind: a tenth of a second, so that they, and their
+    /// baselines, go in batches.
+    company: Duration,
+    not_before: Tick,
 }
 
 impl Pace {
     pub(super) fn new(burst: usize, per_second: u32) -> Self {
         let every = Duration::from_secs(1) / per_second.max(1);
         let burst = u32::try_from(burst).unwrap_or(u32::MAX).max(1);
-        Self { every, tolerance: every.saturating_mul(burst - 1), full_at: Tick::NEVER }
+        let batch = (per_second / 10).clamp(1, burst);
+        Self {
+            every,
+            tolerance: every.saturating_mul(burst - 1),
+            full_at: Tick::NEVER,
+            company: every.saturating_mul(batch - 1),
+            not_before: Tick::NEVER,
+        }
     }
 
     /// When the next may be sent.
     pub(super) fn next(&self) -> Tick {
-        self.full_at.minus(self.tolerance)
+        self.full_at.minus(self.tolerance).max(self.not_before)
+    }
+
+    /// There is no more to be sent now, and somebody waits.
+    pub(super) fn rest(&mut self) {
+        self.not_before = self.full_at.minus(self.tolerance).plus(self.company);
     }
 
     /// Counts one that is sent, in its turn or not.
@@ -53,6 +69,23 @@ mod tests {
         assert_eq!(sent(&mut pace, 1_000, 1_001), 64);
         assert_eq!(sent(&mut pace, 1_001, 2_001), 200);
         assert_eq!(sent(&mut pace, 9_000, 9_001), 64, "no more than a burst however long the rest");
+    }
+
+    #[test]
+    fn those_left_behind_by_the_burst_go_in_batches() {
+        let mut pace = Pace::new(64, 200);
+        let start = Tick::from_nanos(1_000_000_000);
+        let mut batches = Vec::new();
+        for now in (0..1_000).map(|ms| start.plus(Duration::from_millis(ms))) {
+            let mut batch = 0;
+            while pace.next() <= now {
+                pace.sent(now);
+                batch += 1;
+            }
+            pace.rest();
+            batches.extend((batch > 0).then_some(batch));
+        }
+        assert_eq!(batches, [64, 20, 20, 20, 20, 20, 20, 20, 20, 20]);
     }
 
     #[test]

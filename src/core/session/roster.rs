@@ -162,10 +162,13 @@ impl Roster {
     pub(super) fn ended(&mut self, address: &Pubkey) {
         let Some(held) = self.known.get_mut(address) else { return };
         *held = held.saturating_sub(1);
-        if *held > 0 {
-            return;
+        if *held == 0 {
+            self.release_held(address);
         }
-        self.known.remove(address);
+    }
+
+    /// Whoever waited for what is left of earlier subscriptions of this address may be subscribed.
+    pub(super) fn release_held(&mut self, address: &Pubkey) {
         if self.current_stage(address) == Some(Stage::Held) {
             self.set(address, Stage::Waiting);
         }
@@ -206,13 +209,21 @@ impl Roster {
         self.acknowledged.remove(address);
     }
 
-    /// The next to subscribe. Without `slices` there are no own parameters: who needs them is held back.
+    /// The next to subscribe. An address that was subscribed before on this connection keeps to parameters of its own:
+    /// the client answers a late notification of an ended subscription with one more unsubscribe, of an id that
+    /// the same parameters may have got again. Without `slices` there are none: who needs them is held back
+    /// until what went before is gone.
     pub(super) fn next_waiting(&mut self, slices: bool) -> Option<Subject> {
         loop {
             let address = self.waiting.pop_first()?;
             let want = self.wanted.get_mut(&address)?;
-            want.own_parameters = self.known.len() >= MAX_KNOWN || self.known.contains_key(&address);
-            if want.own_parameters && !slices {
+            let before = self.known.get(&address).copied();
+            // Its answer is still to come, and so is the unsubscribe that follows.
+            let under_way = self.in_flight.keys().any(
+                |subject| matches!(subject, Subject::Account { address: other, .. } if *other == address),
+            );
+            want.own_parameters = slices && (self.known.len() >= MAX_KNOWN || before.is_some() || under_way);
+            if !slices && (under_way || before.is_some_and(|held| held > 0)) {
                 want.stage = Stage::Held;
                 continue;
             }

@@ -117,3 +117,15 @@ fn live_accounts_are_audited_once_a_period() {
     }
     assert_eq!(audits, 3);
 }
+
+#[test]
+fn watched_anew_while_its_subscribe_is_under_way_it_shares_no_id_with_what_is_about_to_be_ended() {
+    let mut world = World::live();
+    assert_eq!(world.watch(1, 1), [Action::Subscribe(account(1, 0))]);
+    world.unwatch(1);
+    assert_eq!(world.watch(1, 2), [Action::Subscribe(account_again(1, 1))]);
+    // The first is answered late, and ended at once: the second lives on.
+    assert!(world.acknowledge(account(1, 0)).contains(&Action::Unsubscribe(account(1, 0))));
+    world.bring_to_life(account_again(1, 1));
+    assert_eq!(world.session.counts(), (1, 1));
+}
