@@ -1,6 +1,6 @@
 //! The one loop of a connection: it tells the engine what happens on the socket, and carries out its orders.
 
-use std::{fmt, future::pending, sync::Arc};
+use std::{fmt, future::pending, sync::Arc, time::Duration};
 
 use futures::{
     FutureExt, StreamExt,
@@ -19,6 +19,7 @@ use crate::{
         engine::{LinkEvent, Order},
         observation::LinkId,
         session::{LinkPhase, Subject},
+        time::Tick,
         timers::Timer,
     },
     endpoint::{Endpoint, Redacted},
@@ -27,7 +28,29 @@ use crate::{
 };
 
 /// How long the end of the last connection may take.
-const GOODBYE: std::time::Duration = std::time::Duration::from_millis(1_500);
+const GOODBYE: Duration = Duration::from_millis(1_500);
+
+/// Messages taken from a connection in one second, at most: a thousand accounts that all change in every slot make
+/// some 2 500. A server that sends more is dropped before what the client buffers of it grows.
+const MAX_RATE: usize = 50_000;
+
+/// Counts the messages of the second that runs.
+#[derive(Debug, Default)]
+struct Flow {
+    since: Tick,
+    count: usize,
+}
+
+impl Flow {
+    /// Whether so many more are still within the limit.
+    fn admits(&mut self, now: Tick, messages: usize) -> bool {
+        if now.since(self.since) >= Duration::from_secs(1) {
+            *self = Self { since: now, count: 0 };
+        }
+        self.count += messages;
+        self.count <= MAX_RATE
+    }
+}
 
 /// How a connection came to its end.
 #[derive(Debug)]
@@ -84,6 +107,7 @@ pub(crate) struct Link {
     wake: Arc<Notify>,
     connecting: Option<BoxFuture<'static, Result<Connection, String>>>,
     wire: Option<Wire>,
+    flow: Flow,
     /// Connections that are closing.
     closing: FuturesUnordered<BoxFuture<'static, Event>>,
 }
@@ -108,6 +132,7 @@ impl Link {
             wake,
             connecting: None,
             wire: None,
+            flow: Flow::default(),
             closing: FuturesUnordered::new(),
         }
     }
@@ -132,11 +157,7 @@ impl Link {
 
     /// To stop comes first, then orders, which are few; the wire, which may be busy, after them; the clock last,
     /// so that a deadline is judged by all that had arrived before it.
-    async fn next_event(
-        &mut self,
-        stop: &mut watch::Receiver<()>,
-        due: Option<crate::core::time::Tick>,
-    ) -> Event {
+    async fn next_event(&mut self, stop: &mut watch::Receiver<()>, due: Option<Tick>) -> Event {
         let wait = due.map(|due| due.since(self.book.clock.now()));
         let Self { wake, connecting, wire, closing, .. } = self;
         let turn = async {
@@ -171,7 +192,10 @@ impl Link {
                     Err(reason) => self.lose(&Loss::Refused(reason)),
                 }
             }
-            Event::Turn(Turn::Events(events)) => self.take_turn(events),
+            Event::Turn(Turn::Events(events)) if self.flow.admits(self.book.clock.now(), events.len()) => {
+                self.take_turn(events);
+            }
+            Event::Turn(Turn::Events(_)) => self.lose(&Loss::Flooded),
             Event::Turn(Turn::Ended) => self.lose(&Loss::Ended),
             Event::Turn(Turn::Flooded) => self.lose(&Loss::Flooded),
             Event::Turn(Turn::CanaryReplaced) => self.lose(&Loss::CanaryReplaced),
@@ -292,5 +316,20 @@ impl Link {
             let (client, endpoint) = (wire.into_client(), self.endpoint.clone());
             self.closing.push(async move { Event::Closed(pubsub::close(client, &endpoint).await) }.boxed());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_is_counted_by_the_second() {
+        let at = |ms: u64| Tick::from_nanos((10_000 + ms) * 1_000_000);
+        let mut flow = Flow::default();
+        assert!(flow.admits(at(0), MAX_RATE - 1));
+        assert!(flow.admits(at(500), 1));
+        assert!(!flow.admits(at(999), 1));
+        assert!(flow.admits(at(1_000), MAX_RATE), "the next second has its own");
     }
 }
