@@ -54,10 +54,6 @@ impl AccountUpdate {
 /// What [`Updates`] yields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "yielded one at a time, and a gap is rare: a box would cost each update"
-)]
 pub enum Update {
     /// An account changed.
     Account(AccountUpdate),

@@ -263,8 +263,11 @@ impl Ledger {
     }
 
     pub(crate) fn uncover_all(&mut self, evidence: &Evidence) -> bool {
-        let places = 0..MAX_ENDPOINTS as u8;
-        places.fold(false, |uncovered, place| self.uncover(EndpointId(place), evidence) || uncovered)
+        let mut uncovered = false;
+        for place in 0..MAX_ENDPOINTS as u8 {
+            uncovered |= self.uncover(EndpointId(place), evidence);
+        }
+        uncovered
     }
 
     /// Whether a notification should be under way for a change that another source showed.
