@@ -149,8 +149,6 @@ pub(crate) struct Engine {
     supervision: Supervision,
     mints: BTreeMap<Pubkey, Mint>,
     mints_touched: bool,
-    /// The smallest chain lag that RPC answers of each endpoint showed since its link last asked.
-    chain_lag: Vec<Option<i64>>,
     /// By how much each endpoint's Clock lagged last.
     lag: Vec<Duration>,
     replies: VecDeque<(AskId, Result<Slot, RpcFailure>)>,
@@ -195,7 +193,6 @@ impl Engine {
             supervision: Supervision::new(endpoints),
             mints: BTreeMap::new(),
             mints_touched: false,
-            chain_lag: vec![None; endpoints],
             lag: vec![Duration::ZERO; endpoints],
             replies: VecDeque::new(),
             stopped: false,
@@ -289,9 +286,6 @@ impl Engine {
         self.note_lag(endpoint, lag_ms);
         if !self.is_plausible(now, endpoint, slot) {
             return;
-        }
-        if let Some(lag_ms) = self.chain_lag[usize::from(endpoint.0)].take() {
-            self.tell(now, id, Input::ChainLag { lag_ms });
         }
         self.tell(now, id, Input::Canary { slot, lag_ms });
     }
@@ -462,8 +456,7 @@ impl Engine {
         self.refresh.answered();
         self.desk.succeeded(endpoint, answer.slot);
         let lag = Duration::from_millis(answer.lag_ms.unsigned_abs());
-        let smallest = &mut self.chain_lag[usize::from(endpoint.0)];
-        *smallest = Some(smallest.map_or(answer.lag_ms, |smallest| smallest.min(answer.lag_ms)));
+        self.tell_lag(now, endpoint, answer.lag_ms);
         let (proof, told) = if lag > self.settings.max_lag {
             (Tick::NEVER, Err(RpcFailure::Lagging { lag }))
         } else {
@@ -488,6 +481,16 @@ impl Engine {
                     self.desk.mint_unread(now, address, wish);
                 }
             }
+        }
+    }
+
+    /// Every link of an endpoint learns from its RPC what delay of its Clock is usual.
+    fn tell_lag(&mut self, now: Tick, endpoint: EndpointId, lag_ms: i64) {
+        for link in self.links.iter_mut().filter(|link| link.endpoint == endpoint) {
+            link.session.handle(now, Input::ChainLag { lag_ms });
+        }
+        for place in 0..self.links.len() {
+            self.carry_out(now, id_of(place));
         }
     }
 

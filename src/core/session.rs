@@ -368,7 +368,9 @@ impl Session {
             self.evidence.ticking = false;
             self.act(Action::Prove(self.evidence));
         }
-        self.canary_for_barriers(slot);
+        if let Some(held) = held {
+            self.canary_for_barriers(slot, held);
+        }
         // No gathering for longer than a canary: one subscribe that is never answered must not hold up the rest.
         self.raise_barrier_behind_acknowledged(now);
     }
@@ -430,7 +432,7 @@ impl Session {
         }
         let slices = self.slices();
         let Some(open) = self.open() else { return };
-        open.barriers.raise(length, accounts);
+        open.barriers.raise(now, length, accounts);
         if slices {
             self.subscribe(now, Subject::Barrier { length });
         } else {
@@ -466,8 +468,8 @@ impl Session {
         self.recheck(accounts, slot);
     }
 
-    fn canary_for_barriers(&mut self, slot: Slot) {
-        let passed = self.open().map(|open| open.barriers.tick()).unwrap_or_default();
+    fn canary_for_barriers(&mut self, slot: Slot, held: Tick) {
+        let passed = self.open().map(|open| open.barriers.tick(held)).unwrap_or_default();
         for length in passed {
             self.pass_barrier(length, slot);
         }

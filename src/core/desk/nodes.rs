@@ -1,4 +1,6 @@
 //! What the desk knows of each endpoint's RPC: whether it may be asked, how much at once, and how far it is.
+//!
+//! One that does not answer is asked after the others for a while: two seconds, doubling up to thirty.
 
 use std::time::Duration;
 
@@ -29,6 +31,10 @@ struct Node {
     /// The most keys of one call.
     batch: usize,
     good: u32,
+    /// Calls in a row that it failed to answer at all.
+    silent: u32,
+    /// Until when others are asked first.
+    behind_others: Tick,
 }
 
 /// The endpoints in the order of preference.
@@ -37,7 +43,15 @@ pub(super) struct Nodes(Vec<Node>);
 
 impl Nodes {
     pub(super) fn new(endpoints: usize) -> Self {
-        let node = Node { usable: true, refusal: None, newest: 0, batch: BATCH, good: 0 };
+        let node = Node {
+            usable: true,
+            refusal: None,
+            newest: 0,
+            batch: BATCH,
+            good: 0,
+            silent: 0,
+            behind_others: Tick::NEVER,
+        };
         Self(vec![node; endpoints.clamp(1, MAX_ENDPOINTS)])
     }
 
@@ -64,10 +78,13 @@ impl Nodes {
         self.node(endpoint).is_some_and(|node| node.usable && node.refusal.is_none())
     }
 
-    /// Where to go next: the first that may be asked and was not, if possible another than the one to avoid.
+    /// Where to go next: the first that may be asked and was not; if possible one that answers, and another than
+    /// the one to avoid.
     pub(super) fn route(&self, trial: &Trial, avoid: Option<EndpointId>) -> Option<EndpointId> {
         let mut open = self.ids().filter(|id| self.is_open(*id) && !trial.tried.contains(*id));
-        open.clone().find(|id| Some(*id) != avoid).or_else(|| open.next())
+        let answers = |id: &EndpointId| self.node(*id).is_some_and(|node| node.behind_others == Tick::NEVER);
+        let mut wanted = open.clone().filter(|id| Some(*id) != avoid);
+        wanted.clone().find(answers).or_else(|| wanted.next()).or_else(|| open.next())
     }
 
     /// Why nobody can be asked now, and until when, if that is known.
@@ -85,9 +102,21 @@ impl Nodes {
 
     /// Keeps a failure in mind that says something of the node itself.
     pub(super) fn failed(&mut self, endpoint: EndpointId, now: Tick, failure: &RpcFailure) {
-        if let (Some(node), RpcFailure::RateLimited { retry_after }) = (self.node_mut(endpoint), failure) {
-            let pause = retry_after.unwrap_or(REFUSED_PAUSE).clamp(REFUSED_PAUSE, LONGEST_PAUSE);
-            node.refusal = Some((now.plus(pause), failure.clone()));
+        let Some(node) = self.node_mut(endpoint) else { return };
+        match failure {
+            RpcFailure::RateLimited { retry_after } => {
+                let pause = retry_after.unwrap_or(REFUSED_PAUSE).clamp(REFUSED_PAUSE, LONGEST_PAUSE);
+                node.refusal = Some((now.plus(pause), failure.clone()));
+            }
+            // Each that asked it first would pay its timeout.
+            RpcFailure::Unreachable { .. }
+            | RpcFailure::Timeout { .. }
+            | RpcFailure::Status { status: 500.. } => {
+                node.silent = node.silent.saturating_add(1);
+                let pause = REFUSED_PAUSE.saturating_mul(1 << node.silent.min(10)).min(LONGEST_PAUSE);
+                node.behind_others = now.plus(pause);
+            }
+            _ => {}
         }
     }
 
@@ -95,6 +124,9 @@ impl Nodes {
     pub(super) fn reopen(&mut self, now: Tick) {
         for node in &mut self.0 {
             node.refusal.take_if(|(until, _)| *until <= now);
+            if node.behind_others <= now {
+                node.behind_others = Tick::NEVER;
+            }
         }
     }
 
@@ -109,6 +141,8 @@ impl Nodes {
     pub(super) fn succeeded(&mut self, endpoint: EndpointId, slot: Slot) {
         let Some(node) = self.node_mut(endpoint) else { return };
         node.newest = node.newest.max(slot);
+        node.silent = 0;
+        node.behind_others = Tick::NEVER;
         node.good += 1;
         if node.good >= GOOD_ANSWERS {
             node.batch = (node.batch * 2).min(BATCH);

@@ -514,3 +514,26 @@ fn a_session_is_told_which_recheck_it_was_and_nobody_is_told_nothing() {
     assert_eq!(desk.next_reply(), Some((reply, Ok(140))));
     assert_eq!(desk.next_reply(), None);
 }
+
+#[test]
+fn who_does_not_answer_is_asked_after_the_others_for_a_while() {
+    let mut desk = desk(2);
+    let asked = |desk: &mut Desk, now: Tick, n: u8| {
+        take(desk, now, [urgent(n)]);
+        depart(desk, now).expect("a call")
+    };
+    let first = asked(&mut desk, at(0), 1);
+    assert_eq!(first.endpoint, EndpointId(0));
+    fail(&mut desk, at(3_000), &first, &RpcFailure::Timeout { after: Duration::from_secs(3) });
+    let again = depart(&mut desk, at(3_000)).expect("the next endpoint");
+    assert_eq!(again.endpoint, EndpointId(1));
+    answer(&mut desk, &again, 5);
+    let meanwhile = asked(&mut desk, at(4_900), 2);
+    assert_eq!(meanwhile.endpoint, EndpointId(1), "nobody else pays its timeout");
+    // Where the other fails too, it is asked all the same.
+    fail(&mut desk, at(4_900), &meanwhile, &RpcFailure::Unreachable { reason: String::new() });
+    let instead = depart(&mut desk, at(4_900)).expect("the first");
+    assert_eq!(instead.endpoint, EndpointId(0));
+    answer(&mut desk, &instead, 6);
+    assert_eq!(asked(&mut desk, at(5_000), 3).endpoint, EndpointId(0), "it answers again");
+}

@@ -17,11 +17,15 @@ struct Barrier {
     due: Option<Tick>,
     /// Where the server gives no answer, the canaries until one stands in.
     canaries_left: Option<u8>,
+    /// A canary stands in only if its node held its slot later than this: what waits behind the barrier was in the
+    /// node's queue by then. One that was under way before says nothing of it.
+    queued: Tick,
 }
 
 impl Barriers {
-    pub(super) fn raise(&mut self, length: u64, accounts: Vec<Attempt>) {
-        self.0.insert(length, Barrier { accounts, subscribed: true, due: None, canaries_left: None });
+    pub(super) fn raise(&mut self, now: Tick, length: u64, accounts: Vec<Attempt>) {
+        let (subscribed, due, canaries_left) = (true, None, None);
+        self.0.insert(length, Barrier { accounts, subscribed, due, canaries_left, queued: now });
     }
 
     /// Notes that the server has taken a barrier; `false` if there is no such barrier.
@@ -58,10 +62,10 @@ impl Barriers {
         }
     }
 
-    /// Counts a canary; the barriers that it passes.
-    pub(super) fn tick(&mut self) -> Vec<u64> {
+    /// Counts a canary whose slot the node held at `held`; the barriers that it passes.
+    pub(super) fn tick(&mut self, held: Tick) -> Vec<u64> {
         let mut passed = Vec::new();
-        for (length, barrier) in &mut self.0 {
+        for (length, barrier) in self.0.iter_mut().filter(|(_, barrier)| barrier.queued <= held) {
             if let Some(left) = &mut barrier.canaries_left {
                 *left = left.saturating_sub(1);
                 if *left == 0 {

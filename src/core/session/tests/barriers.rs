@@ -86,3 +86,21 @@ fn a_young_barrier_is_not_overdue_with_an_old_one() {
     assert!(passed.contains(&Action::Unsubscribe(Subject::Barrier { length: old })), "{passed:?}");
     assert!(!passed.contains(&Action::Unsubscribe(Subject::Barrier { length: young })), "{passed:?}");
 }
+
+#[test]
+fn a_canary_that_was_under_way_before_the_barrier_does_not_stand_in_for_it() {
+    let mut world = World::live();
+    // The notifier falls behind by six seconds, and comes on steadily from there.
+    world.pass(Duration::from_secs(4));
+    world.watch(1, 1);
+    let length = World::barrier(&world.acknowledge(account(1, 0)));
+    world.acknowledge(Subject::Barrier { length });
+    let rechecks =
+        |actions: &[Action]| actions.iter().any(|a| matches!(a, Action::Fetch(Fetch::Recheck { .. })));
+    for _ in 0..14 {
+        world.pass(SLOT);
+        assert!(!rechecks(&world.canary(6_500)), "the node held its slot before it took the subscription");
+    }
+    world.pass(SLOT);
+    assert!(rechecks(&world.canary(6_500)), "six seconds after the barrier: now it says something of it");
+}
