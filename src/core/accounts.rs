@@ -419,6 +419,13 @@ impl Accounts {
                     self.accused.insert((*address, Suspects::All));
                 }
                 _ => {
+                    // The RPC of one node against the notifications of another: whichever is wrong, both are named.
+                    if let Some(by @ Source::Rpc(other)) = source
+                        && other != endpoint
+                    {
+                        let against = Source::Rpc(endpoint);
+                        self.notes.push_back(Note::Disputed { address: *address, by, against });
+                    }
                     watched.ledger.uncover(endpoint, &self.evidence);
                     self.accused.insert((*address, Suspects::One(endpoint)));
                 }
@@ -438,6 +445,7 @@ impl Accounts {
     /// The chain began anew: every record begins anew.
     pub(crate) fn reset(&mut self, now: Tick, epoch: u32) {
         self.epoch = epoch;
+        self.evidence.epoch = epoch;
         self.void_proofs(now);
         for (address, watched) in &mut self.watched {
             watched.ledger.begin(self.epoch);

@@ -188,6 +188,7 @@ impl Engine {
             refresh: Refresh::new(RefreshSettings {
                 every: settings.refresh_every,
                 longest_wait: settings.refresh_every * 10,
+                batches_a_second: batches_a_second(settings.refresh_every),
                 ..RefreshSettings::default()
             }),
             supervision: Supervision::new(endpoints),
@@ -673,4 +674,10 @@ impl Engine {
 /// The link at a place.
 fn id_of(place: usize) -> LinkId {
     LinkId(u16::try_from(place).unwrap_or(u16::MAX))
+}
+
+/// Two, or as many as it takes where each account is wanted more often than that.
+fn batches_a_second(every: Duration) -> u32 {
+    let often = Duration::from_secs(1).as_millis().div_ceil(every.as_millis().max(1));
+    u32::try_from(often).unwrap_or(u32::MAX).max(2)
 }

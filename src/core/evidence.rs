@@ -51,11 +51,13 @@ pub(crate) struct Evidence {
     pub(crate) links: Vec<LinkEvidence>,
     /// Proofs from before this moment are void: the host's clocks jumped since, or the chain began anew.
     pub(crate) valid_from: Tick,
+    /// Counts the chain's new beginnings.
+    pub(crate) epoch: u32,
 }
 
 impl Evidence {
     pub(crate) fn new(links: usize) -> Self {
-        Self { links: vec![LinkEvidence::default(); links], valid_from: Tick::NEVER }
+        Self { links: vec![LinkEvidence::default(); links], valid_from: Tick::NEVER, epoch: 0 }
     }
 
     /// What a connection proves, while it is the one that its link last had.

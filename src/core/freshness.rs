@@ -165,7 +165,7 @@ mod tests {
     fn link(arrived: u64) -> Evidence {
         let (proof, arrived) = (at(arrived), at(arrived));
         let link = LinkEvidence { generation: LINK, ticking: true, slot: 500, proof, arrived };
-        Evidence { links: vec![link], valid_from: Tick::NEVER }
+        Evidence { links: vec![link], ..Evidence::default() }
     }
 
     fn with(mut evidence: Evidence, change: impl FnOnce(&mut LinkEvidence)) -> Evidence {

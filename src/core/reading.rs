@@ -99,6 +99,7 @@ pub struct Reading {
     pub(crate) record: Option<Record>,
     pub(crate) standing: Option<Standing>,
     pub(crate) overlay: Option<Shown>,
+    pub(crate) epoch: u32,
     pub(crate) taken: Tick,
     pub(crate) ended: Option<StaleReason>,
 }
@@ -114,7 +115,8 @@ impl Reading {
         policy: &Policy,
     ) -> Self {
         let standing = record.map(|record| standing(&record, evidence, taken, policy));
-        Self { address, record, standing, overlay, taken, ended: None }
+        let epoch = record.map_or(evidence.epoch, |record| record.epoch);
+        Self { address, record, standing, overlay, epoch, taken, ended: None }
     }
 
     /// The account's address.
@@ -171,7 +173,7 @@ impl Reading {
 
     /// How often the chain began anew since the mirror started: slots compare only within one of its orders.
     pub fn epoch(&self) -> u32 {
-        self.record.map_or(0, |record| record.epoch)
+        self.epoch
     }
 
     /// Where the state came from.
