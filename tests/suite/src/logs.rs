@@ -19,8 +19,10 @@ use tracing_subscriber::{
 /// A key as hosted nodes want it, in the URLs' query and in a header.
 pub(crate) const SECRET: &str = "s3cr3t-4f1d0c7e";
 
-/// So many of the latest warnings are kept.
-const KEPT: usize = 20;
+/// So many of the latest warnings are kept, of all scenarios that run in this process.
+const KEPT: usize = 10_000;
+/// So many of them are shown.
+const SHOWN: usize = 20;
 
 static LINES: Mutex<Lines> = Mutex::new(Lines { seen: 0, leaks: Vec::new(), warnings: VecDeque::new() });
 
@@ -54,7 +56,15 @@ pub(crate) fn leaks() -> Vec<String> {
 
 /// The latest warnings in the process: of this scenario, and of what ran beside it.
 pub(crate) fn warnings() -> Vec<String> {
-    LINES.lock().unwrap_or_else(PoisonError::into_inner).warnings.iter().cloned().collect()
+    let lines = LINES.lock().unwrap_or_else(PoisonError::into_inner);
+    let hidden = lines.warnings.len().saturating_sub(SHOWN);
+    lines.warnings.iter().skip(hidden).cloned().collect()
+}
+
+/// Whether a warning was logged that holds all of these words. Ports among them tell this scenario's from others'.
+pub(crate) fn warned(words: &[&str]) -> bool {
+    let lines = LINES.lock().unwrap_or_else(PoisonError::into_inner);
+    lines.warnings.iter().any(|line| words.iter().all(|word| line.contains(word)))
 }
 
 struct Ear {

@@ -64,7 +64,8 @@ struct Weather {
 #[derive(Debug)]
 struct Shared {
     weather: watch::Sender<Weather>,
-    cuts: broadcast::Sender<Cut>,
+    /// With the number of the connection that is cut, where not all are.
+    cuts: broadcast::Sender<(Cut, Option<usize>)>,
     /// Connections accepted, refused ones too.
     accepted: watch::Sender<usize>,
     open: watch::Sender<usize>,
@@ -123,7 +124,13 @@ impl Proxy {
 
     /// Ends every connection that is open now. Returns how many.
     pub fn cut(&self, cut: Cut) -> usize {
-        self.shared.cuts.send(cut).unwrap_or(0)
+        self.shared.cuts.send((cut, None)).unwrap_or(0)
+    }
+
+    /// Ends the connection that was accepted as the so manieth, the first being 1, if it is open.
+    pub fn cut_one(&self, number: usize, cut: Cut) {
+        // Without a connection there is nothing to cut.
+        let _ = self.shared.cuts.send((cut, Some(number)));
     }
 
     /// New connections are accepted and reset at once.
@@ -218,9 +225,13 @@ async fn connection(
     shared: Arc<Shared>,
     mut client: TcpStream,
     server: SocketAddr,
-    mut cuts: broadcast::Receiver<Cut>,
+    mut cuts: broadcast::Receiver<(Cut, Option<usize>)>,
 ) {
-    shared.accepted.send_modify(|count| *count += 1);
+    let mut number = 0;
+    shared.accepted.send_modify(|count| {
+        *count += 1;
+        number = *count;
+    });
     let (refused, status) = {
         let weather = shared.weather.borrow();
         (weather.refuse, weather.status)
@@ -240,7 +251,7 @@ async fn connection(
         let down = pump(&shared, Direction::Down, from_server, to_client);
         tokio::select! {
             biased;
-            cut = cuts.recv() => cut.unwrap_or(Cut::Reset),
+            cut = its_cut(&mut cuts, number) => cut,
             end = up => end,
             end = down => end,
         }
@@ -258,6 +269,17 @@ async fn connection(
             let mut rest = [0; 1024];
             let drain = async { while matches!(client.read(&mut rest).await, Ok(1..)) {} };
             let _ = timeout(FAREWELL, drain).await;
+        }
+    }
+}
+
+/// Waits until the connection of this number is to be cut.
+async fn its_cut(cuts: &mut broadcast::Receiver<(Cut, Option<usize>)>, number: usize) -> Cut {
+    loop {
+        match cuts.recv().await {
+            Ok((cut, one)) if one.is_none_or(|one| one == number) => return cut,
+            Ok(_) => {}
+            Err(_) => return Cut::Reset,
         }
     }
 }

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use balance_mirror::{AccountState, Builder, Mirror, Pubkey, Reader, Reading};
+use balance_mirror::{AccountState, Builder, Mirror, Node, Pubkey, Reader, Reading};
 use localnet::{CommitmentConfig, Instruction, Keypair, Localnet, Signer};
 use solana_rpc_client::nonblocking::rpc_client::RpcClient;
 use solana_rpc_client_api::config::RpcSendTransactionConfig;
@@ -26,6 +26,25 @@ use crate::{
 pub(crate) const HEADER: &str = "x-suite-key";
 /// Between two looks at something that notifies nobody.
 const LOOK: Duration = Duration::from_millis(2);
+
+/// A further way to a node, through proxies of its own: to a mirror, a node of its own.
+pub(crate) struct Door {
+    pub(crate) rpc: Proxy,
+    pub(crate) ws: Proxy,
+}
+
+impl Door {
+    pub(crate) fn open(rpc_url: &str, ws_url: &str) -> Outcome<Self> {
+        Ok(Self { rpc: Proxy::start(address(rpc_url)?)?, ws: Proxy::start(address(ws_url)?)? })
+    }
+
+    /// As a mirror is told of it, with the secret.
+    pub(crate) fn node(&self) -> Node {
+        Node::new(format!("http://127.0.0.1:{}/?api-key={SECRET}", self.rpc.port()))
+            .ws_url(format!("ws://127.0.0.1:{}/?api-key={SECRET}", self.ws.port()))
+            .header(HEADER, SECRET)
+    }
+}
 
 /// See the module.
 pub struct World<'a> {
@@ -61,6 +80,11 @@ impl<'a> World<'a> {
         self.cluster.local().ok_or_else(|| "only the local cluster can play this".into())
     }
 
+    /// A second way to the cluster's node.
+    pub(crate) fn back_door(&self) -> Outcome<Door> {
+        Door::open(&self.cluster.rpc_url(), &self.cluster.ws_url())
+    }
+
     pub(crate) fn payer(&self) -> &'a Keypair {
         self.cluster.payer()
     }
@@ -90,8 +114,17 @@ impl<'a> World<'a> {
 
     /// Waits for a future, and says in vain for what.
     pub(crate) async fn within<T>(&self, what: &str, future: impl Future<Output = T>) -> Outcome<T> {
-        let soon = self.soon();
-        tokio::time::timeout(soon, future).await.map_err(|_| format!("no {what} within {soon:?}").into())
+        self.within_time(self.soon(), what, future).await
+    }
+
+    /// As [`within`](Self::within), with a deadline of its own.
+    pub(crate) async fn within_time<T>(
+        &self,
+        time: Duration,
+        what: &str,
+        future: impl Future<Output = T>,
+    ) -> Outcome<T> {
+        tokio::time::timeout(time, future).await.map_err(|_| format!("no {what} within {time:?}").into())
     }
 
     /// Waits until something holds of which nobody is notified.

@@ -97,7 +97,7 @@ impl Bot {
             bounds.builder(world).start()?
         };
         let readers = mirror.watch_all(targets)?;
-        let judge = Arc::new(Judge::new(readers.iter().map(Reader::address), world.slots(1), bounds.verify));
+        let judge = Arc::new(Judge::new(readers.iter().map(Reader::address), world.slots(1)));
         let bot = Self {
             mirror,
             readers,

@@ -3,7 +3,7 @@
 //! * What is served was so on the chain at every slot from that of the state to that as of which it is served: the very
 //!   state, where no account, no tokens and frozen tokens are three. Nothing is told of slots not confirmed.
 //! * Across all readers, of whatever form: no read that begins after another has ended gets an earlier slot, nor is
-//!   served as of an earlier slot, unless its own verification has expired since.
+//!   served as of an earlier slot.
 //! * A floor is met, and no proof is older than the age asked for, counted from when the read began.
 //! * The slot as of which it is served is the one that the node held at the moment of the proof, but for [`USUAL`].
 //! * What is not served is an error that says "later", and comes in time.
@@ -74,7 +74,6 @@ impl Tally {
 pub(super) struct Judge {
     accounts: HashMap<Pubkey, Mutex<Seen>>,
     slack: Duration,
-    verify: Duration,
     inner: Mutex<Inner>,
 }
 
@@ -107,13 +106,9 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 impl Judge {
-    pub(super) fn new(
-        accounts: impl IntoIterator<Item = Pubkey>,
-        slot_time: Duration,
-        verify: Duration,
-    ) -> Self {
+    pub(super) fn new(accounts: impl IntoIterator<Item = Pubkey>, slot_time: Duration) -> Self {
         let accounts = accounts.into_iter().map(|address| (address, Mutex::default())).collect();
-        Self { accounts, slack: USUAL + slot_time, verify, inner: Mutex::default() }
+        Self { accounts, slack: USUAL + slot_time, inner: Mutex::default() }
     }
 
     // The faults.
@@ -247,8 +242,7 @@ impl Judge {
             seen.claim(Claim { state: balance.state, from: slot, to: as_of, excused, fault });
             seen.as_of = seen.as_of.max(Some(as_of));
         }
-        // Past that, an account's link no longer speaks for it, and the account falls back on its own proof.
-        if Some(as_of) < before.as_of && age <= self.verify {
+        if Some(as_of) < before.as_of {
             self.violation(format!("as of an earlier slot than {:?}: {balance:?}", before.as_of));
         }
         self.told(before, reading);

@@ -1,10 +1,21 @@
 //! What is played, in two lists.
 
+mod degraded;
+mod doubt;
 mod faults;
+mod hostile;
 mod identity;
+mod liars;
 mod lifecycle;
 mod many;
+mod market;
+mod nodes;
+mod nodes_local;
 mod outage;
+mod pool;
+mod pool_local;
+mod processed;
+mod providers;
 mod reading;
 mod rpc_faults;
 mod traffic;
@@ -66,6 +77,27 @@ macro_rules! everywhere {
                 finalized_serves_what_is_final,
                 finalized_absence_is_confirmed_without_hurry,
             ],
+            nodes: [
+                a_dead_node_is_replaced_by_the_next,
+                a_half_open_node_is_replaced_by_the_next,
+                reads_go_to_the_next_node_where_the_first_fails,
+                in_a_race_no_reader_notices_one_node_go,
+            ],
+            pool: [
+                accounts_fill_one_connection_after_the_other,
+                accounts_without_room_are_refreshed,
+                one_cut_connection_costs_its_accounts_alone,
+            ],
+            degraded: [
+                while_the_link_is_down_readers_hit_memory,
+                refused_refreshes_back_off,
+                a_rate_limit_quiets_the_refresh,
+            ],
+            doubt: [
+                neither_a_tick_nor_an_earlier_question_ends_a_doubt,
+                a_doubt_with_a_floor_ends_at_its_slot,
+                readers_of_a_doubted_account_share_a_call,
+            ],
             traffic: [two_hundred_accounts_under_traffic_and_cuts]
         }
     };
@@ -96,6 +128,52 @@ macro_rules! local_only {
                 rpc_behind_the_tip_is_waited_for,
                 a_node_cut_off_from_its_cluster_serves_nothing_older,
                 a_slow_answer_still_answers,
+            ],
+            nodes_local: [
+                a_node_that_stops_ticking_is_replaced_by_the_next,
+                in_a_race_a_late_node_is_outrun,
+                a_node_on_another_chain_is_refused,
+            ],
+            liars: [
+                notified_slots_far_ahead_are_not_believed,
+                answered_slots_far_ahead_are_not_believed,
+                a_first_node_with_slots_far_ahead_poisons_nothing,
+                alone_with_a_liar_that_stops_the_mirror_recovers,
+                a_lie_that_came_first_is_overcome,
+                in_a_race_a_wrong_amount_is_reported,
+                a_wrong_amount_is_found_by_asking_another_node,
+                a_link_that_is_quarantined_is_not_live_in_health,
+            ],
+            pool_local: [a_node_that_takes_no_more_subscriptions_is_lived_with],
+            processed: [
+                a_change_is_shown_before_it_is_confirmed,
+                a_fork_that_is_told_takes_the_hint_back,
+                a_fork_that_nobody_tells_is_reverted_by_what_is_confirmed,
+                a_hint_goes_with_its_connection,
+            ],
+            providers: [
+                a_fan_out_without_a_clock_is_made_do_with,
+                a_provider_without_a_clock_is_found_out,
+                a_provider_that_refuses_the_clock_is_made_do_with,
+                a_node_of_ones_own_must_tick,
+                a_node_that_refuses_slices_goes_live_all_the_same,
+                a_node_that_ignores_slices_goes_live_on_the_next_connection,
+                a_connection_closed_for_being_idle_comes_back,
+                a_node_that_takes_few_keys_is_asked_in_smaller_calls,
+                a_floor_refused_in_other_words_is_waited_for,
+            ],
+            hostile: [
+                a_flood_of_an_accounts_own_state_is_survived,
+                a_flood_of_unknown_subscriptions_is_survived,
+                huge_frames_are_survived,
+                every_kind_of_junk_is_survived,
+                forged_acknowledgements_are_survived,
+                malformed_notifications_are_survived,
+                bad_answers_of_rpc_are_survived,
+                a_new_chain_is_told_and_the_old_one_is_forgotten,
+                a_new_chain_with_the_same_accounts_is_a_new_chain,
+                a_chain_set_far_back_is_a_reset,
+                a_chain_set_a_little_back_is_true_again_in_time,
             ]
         }
     };
