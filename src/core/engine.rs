@@ -674,3 +674,6 @@ impl Engine {
 fn id_of(place: usize) -> LinkId {
     LinkId(u16::try_from(place).unwrap_or(u16::MAX))
 }
+
+#[cfg(test)]
+mod tests;
