@@ -483,4 +483,43 @@ mod tests {
         assert_eq!(answer.try_recv(), Ok(Ok(7)));
         assert!(publisher.callers.is_empty());
     }
+
+    #[test]
+    fn whoever_waits_wakes_on_the_notification_and_on_the_answer_whichever_comes() {
+        use futures::FutureExt;
+        let (shared, _) = opened();
+        let cell = live(&shared);
+        let mut publisher = shared.lock();
+        let subject = crate::core::session::Subject::Account {
+            address: cell.address,
+            attempt: 0,
+            own_parameters: false,
+        };
+        let now = publisher.book.clock.now();
+        let ask = |reply| Ask {
+            address: cell.address,
+            min_slot: 0,
+            not_before: now,
+            urgent: true,
+            reply,
+            patience: now.plus(Duration::from_secs(9)),
+            avoid: None,
+        };
+        let (_, mut answer) = publisher.ask(ask).expect("room");
+        let calls = publisher.expire().0;
+        let call = calls.iter().find(|call| call.accounts == [cell.address]).expect("a call");
+
+        let waits = cell.changed.notified();
+        publisher.handle(LINK, [LinkEvent::Account { subject, slot: 9, presence: Some(holding(9)) }]);
+        assert!(waits.now_or_never().is_some(), "the notification wakes, with a call under way");
+        assert!(answer.try_recv().is_err(), "which it does not take the place of");
+
+        let waits = cell.changed.notified();
+        let (accounts, mints) = (vec![Ok(holding(10))], vec![None; call.mints.len()]);
+        publisher.answered(call.number, Ok(Answer { slot: 10, sent: now, lag_ms: 0, accounts, mints }));
+        assert!(waits.now_or_never().is_some(), "and the answer does");
+        assert_eq!(answer.try_recv(), Ok(Ok(10)));
+        let reading = publisher.book.read(&cell);
+        assert_eq!(reading.last_known().and_then(crate::AccountState::held), Some(10));
+    }
 }

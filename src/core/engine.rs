@@ -681,3 +681,6 @@ fn batches_a_second(every: Duration) -> u32 {
     let often = Duration::from_secs(1).as_millis().div_ceil(every.as_millis().max(1));
     u32::try_from(often).unwrap_or(u32::MAX).max(2)
 }
+
+#[cfg(test)]
+mod tests;

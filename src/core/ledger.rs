@@ -615,6 +615,57 @@ mod tests {
     }
 
     #[test]
+    fn closed_and_created_anew_while_nobody_looked_is_the_newest_state_and_judged_anew() {
+        let (mint, owner) = (Pubkey::new_from_array([1; 32]), Pubkey::new_from_array([2; 32]));
+        let stranger = Pubkey::new_from_array([9; 32]);
+        let created = |mint, owner, amount| {
+            Presence::decode(&TokenProgram::Token.id(), 1, &account_bytes(mint, owner, amount))
+        };
+        for (now, name) in [
+            (created(mint, owner, 3), "initialized"),
+            (created(mint, stranger, 3), "owner_changed"),
+            (created(stranger, owner, 3), "wrong_mint"),
+        ] {
+            let mut ledger = covered(5);
+            ledger.uncover(NODE, &proved(20, 100));
+            assert_eq!(ledger.apply(&asked(30, now, 200), &none()), Verdict::Changed);
+            assert_eq!(ledger.record().map(|record| record.state.name()), Some(name));
+            // What came before it, told late by another node: neither the close nor the account that was.
+            assert_eq!(ledger.apply(&told(25, Presence::Absent), &none()), Verdict::Superseded);
+            assert_eq!(ledger.apply(&asked(29, tokens(5), 300), &none()), Verdict::Superseded);
+            assert_eq!(ledger.record().map(|record| record.state.name()), Some(name));
+        }
+    }
+
+    #[test]
+    fn a_doubt_is_ended_only_by_an_answer_sent_since_of_its_slot_or_later() {
+        let mut ledger = covered(1);
+        ledger.invalidate(at(50), 15, &proved(12, 40));
+        let doubted = |ledger: &Ledger| ledger.record().is_some_and(|record| record.invalidated.is_some());
+        assert_eq!(ledger.wanted_slot(), 15);
+        for seen in [
+            asked(16, tokens(1), 49),
+            asked(14, tokens(1), 60),
+            told(17, tokens(2)),
+            Observation { proof: Tick::NEVER, ..asked(18, tokens(2), 60) },
+        ] {
+            ledger.apply(&seen, &proved(12, 40));
+            assert!(doubted(&ledger), "{seen:?}");
+        }
+        // Doubted again meanwhile: from then on, and not below what was asked for before.
+        ledger.invalidate(at(80), 0, &none());
+        ledger.apply(&asked(20, tokens(2), 79), &none());
+        assert!(doubted(&ledger));
+        ledger.apply(&asked(21, tokens(2), 80), &none());
+        assert!(!doubted(&ledger));
+
+        let mut unseen = self::ledger();
+        unseen.invalidate(at(50), 15, &none());
+        unseen.apply(&told(20, tokens(1)), &none());
+        assert!(doubted(&unseen), "also where nothing was known yet");
+    }
+
+    #[test]
     fn a_lagging_answer_of_a_later_slot_is_taken_without_making_anything_younger() {
         let mut ledger = ledger();
         ledger.apply(&asked(10, tokens(1), 50), &none());
