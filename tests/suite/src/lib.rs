@@ -11,6 +11,7 @@ mod outcome;
 pub mod proxy;
 mod runner;
 mod scenarios;
+pub mod soak;
 mod token;
 mod world;
 

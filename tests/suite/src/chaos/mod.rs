@@ -10,7 +10,7 @@ mod judge;
 mod kinds;
 mod lane;
 mod load;
-mod random;
+pub(crate) mod random;
 mod table;
 mod truth;
 

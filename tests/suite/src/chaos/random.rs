@@ -4,14 +4,14 @@ use std::time::Duration;
 
 /// SplitMix64.
 #[derive(Clone, Debug)]
-pub(super) struct Random(u64);
+pub(crate) struct Random(u64);
 
 impl Random {
-    pub(super) fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self(seed)
     }
 
-    pub(super) fn next(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -20,21 +20,21 @@ impl Random {
     }
 
     /// A number below `bound`, which is not zero.
-    pub(super) fn below(&mut self, bound: u64) -> u64 {
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
         self.next() % bound.max(1)
     }
 
     /// A place in something so long.
-    pub(super) fn index(&mut self, length: usize) -> usize {
+    pub(crate) fn index(&mut self, length: usize) -> usize {
         usize::try_from(self.below(length as u64)).unwrap_or_default()
     }
 
     /// A fraction of one.
-    pub(super) fn fraction(&mut self) -> f64 {
+    pub(crate) fn fraction(&mut self) -> f64 {
         (self.next() >> 11) as f64 / (1u64 << 53) as f64
     }
 
-    pub(super) fn shuffle<T>(&mut self, items: &mut [T]) {
+    pub(crate) fn shuffle<T>(&mut self, items: &mut [T]) {
         for i in (1..items.len()).rev() {
             items.swap(i, self.index(i + 1));
         }
@@ -43,7 +43,7 @@ impl Random {
 
 /// What is drawn for one fault. Each kind takes of it what it needs.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Draw {
+pub(crate) struct Draw {
     /// How long it lasts, from as short to as long as its kind may.
     length: f64,
     /// How bad it is, from as little to as bad as its kind may.
@@ -51,11 +51,11 @@ pub(super) struct Draw {
     /// Which account it meets.
     victim: usize,
     /// Which of two ways.
-    pub(super) coin: bool,
+    pub(crate) coin: bool,
 }
 
 impl Draw {
-    pub(super) fn new(random: &mut Random) -> Self {
+    pub(crate) fn new(random: &mut Random) -> Self {
         Self {
             length: random.fraction(),
             size: random.fraction(),
@@ -65,21 +65,21 @@ impl Draw {
     }
 
     /// A time between `from` and `to` times `unit`.
-    pub(super) fn length(&self, unit: Duration, from: f64, to: f64) -> Duration {
+    pub(crate) fn length(&self, unit: Duration, from: f64, to: f64) -> Duration {
         unit.mul_f64(from + (to - from) * self.length)
     }
 
     /// A time as bad as drawn, between `from` and `to` times `unit`.
-    pub(super) fn size_of(&self, unit: Duration, from: f64, to: f64) -> Duration {
+    pub(crate) fn size_of(&self, unit: Duration, from: f64, to: f64) -> Duration {
         unit.mul_f64(from + (to - from) * self.size)
     }
 
     /// A number between `from` and `to`, both included.
-    pub(super) fn size(&self, from: u64, to: u64) -> u64 {
+    pub(crate) fn size(&self, from: u64, to: u64) -> u64 {
         from + ((to - from + 1) as f64 * self.size) as u64
     }
 
-    pub(super) fn victim<'a, T>(&self, all: &'a [T]) -> &'a T {
+    pub(crate) fn victim<'a, T>(&self, all: &'a [T]) -> &'a T {
         &all[self.victim % all.len()]
     }
 }

@@ -1,0 +1,285 @@
+//! A soak: mirrors at work for long, while one fault follows the other, and nothing that they hold grows.
+//!
+//! Two mirrors, one in failover and one in a race with the processed view, each in a runtime of its own, on two nodes
+//! of the local cluster. The cluster is in a process of its own and the callers in a runtime of their own, so that the heap
+//! is that of the mirrors and the tasks are theirs. In each round a fault of one node begins while callers read and
+//! watch; then it ends, the callers pause, and when the mirrors are as they were at the start, a sample is taken: at
+//! equal moments, equal things are held.
+
+mod cluster;
+mod figures;
+mod work;
+
+use std::{
+    io::Write,
+    process::Command,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use balance_mirror::{LinkPhase, Mirror, Mode, Node, Reader, Target};
+use localnet::Fault;
+use tokio::{runtime::Runtime, sync::RwLock};
+
+pub use self::cluster::serve;
+use self::{
+    cluster::{Address, Remote},
+    figures::{Figures, Sample},
+    work::Work,
+};
+use crate::{
+    chaos::random::Random,
+    outcome::{Outcome, check},
+};
+
+/// Where nothing else is asked for.
+const SECONDS: u64 = 25;
+const SEED: u64 = 20_261_122;
+/// Long soaks play also what takes a mirror ten seconds or more to get over.
+const LONG: Duration = Duration::from_secs(120);
+/// A mirror that is not as it was at the start after so long never is.
+const FOR_EVER: Duration = Duration::from_secs(90);
+/// The warm-up is so small a part of the whole.
+const WARM_UP: u32 = 5;
+/// In each of so many rounds every connection is cut: what the least of a third is then is what new connections hold.
+const RENEWED: usize = 4;
+/// No more samples are taken.
+const SAMPLES: usize = 100_000;
+
+/// How long, and what the faults are drawn from.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan {
+    /// How long the rounds go on.
+    pub time: Duration,
+    /// What the faults are drawn from.
+    pub seed: u64,
+}
+
+impl Plan {
+    /// As `SOAK_SECONDS` and `SOAK_SEED` say; 25 s, and always the same seed, without them.
+    ///
+    /// # Errors
+    /// One of them is not a number.
+    pub fn from_env() -> Outcome<Self> {
+        let number = |name: &str, default: u64| match std::env::var(name) {
+            Ok(text) => text.parse().map_err(|error| format!("{name}={text}: {error}")),
+            Err(_) => Ok(default),
+        };
+        Ok(Self {
+            time: Duration::from_secs(number("SOAK_SECONDS", SECONDS)?),
+            seed: number("SOAK_SEED", SEED)?,
+        })
+    }
+}
+
+/// A mirror, and what runs in it.
+struct Side {
+    name: &'static str,
+    runtime: Runtime,
+    mirror: Mirror,
+    readers: Vec<Reader>,
+    /// Which nodes are in use when all is well.
+    in_use: &'static [bool],
+}
+
+impl Side {
+    fn start(name: &'static str, mode: Mode, address: &Address) -> Outcome<Self> {
+        let race = mode == Mode::Race;
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+        let [(rpc, ws), (other_rpc, other_ws)] = &address.nodes[..] else { return Err("not two nodes".into()) };
+        let builder = Mirror::builder(rpc)
+            .ws_url(ws)
+            .node(Node::new(other_rpc).ws_url(other_ws))
+            .mode(mode)
+            .max_connections(1)
+            .processed(race)
+            .canary_deadline(Duration::from_millis(500))
+            .verify_every(Duration::from_secs(2))
+            .audit_every(Duration::from_millis(500))
+            .connect_timeout(Duration::from_secs(1))
+            .rpc_timeout(Duration::from_millis(500))
+            .read_deadline(Duration::from_secs(1))
+            .refresh_every(Duration::from_millis(500))
+            .reconnect_cap(Duration::from_millis(300))
+            .health_interval(Duration::from_millis(250));
+        let mirror = {
+            let _inside = runtime.enter();
+            builder.start()?
+        };
+        let readers = mirror.watch_all(address.accounts.iter().copied().map(Target::account))?;
+        let in_use = if race { &[true, true] } else { &[true, false] };
+        Ok(Self { name, runtime, mirror, readers, in_use })
+    }
+
+    /// Every account is live, on the nodes that are to be in use, and on no other.
+    fn is_whole(&self) -> bool {
+        let health = self.mirror.health();
+        let whole = |(node, in_use): (&balance_mirror::NodeHealth, &bool)| {
+            let live = node.phase == LinkPhase::Live && node.live == self.readers.len() && node.connections == 1;
+            node.enabled == *in_use && (live || !in_use)
+        };
+        health.wanted == self.readers.len()
+            && health.nodes.iter().zip(self.in_use).all(whole)
+            && self.readers.iter().all(|reader| reader.read().is_live())
+    }
+
+    fn tasks(&self) -> usize {
+        self.runtime.metrics().num_alive_tasks()
+    }
+}
+
+/// Plays a soak and prints its figures. `cluster` starts this process again so that it calls [`serve`]; `heap` tells the
+/// bytes that this process has allocated and not freed.
+///
+/// # Errors
+/// Something grew, or a mirror did not become whole again: with the seed.
+pub fn run(plan: Plan, cluster: Command, heap: fn() -> usize) -> Outcome {
+    let Plan { time, seed } = plan;
+    let outcome = play(plan, cluster, heap);
+    outcome.map_err(|error| format!("SOAK_SEED={seed} SOAK_SECONDS={}: {error}", time.as_secs()).into())
+}
+
+fn play(plan: Plan, cluster: Command, heap: fn() -> usize) -> Outcome {
+    let mut remote = Remote::start(cluster)?;
+    let mut random = Random::new(plan.seed);
+    let sides = [
+        Side::start("failover", Mode::Failover, &remote.address)?,
+        Side::start("race", Mode::Race, &remote.address)?,
+    ];
+    let callers = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    let alone = Arc::new(RwLock::new(()));
+    let works: Vec<_> = sides
+        .iter()
+        .map(|side| Work::begin(callers.handle(), &side.mirror, &side.readers, &alone, &mut random))
+        .collect();
+    let peak = Peak::watch(heap)?;
+    let mut deck = Deck::new(plan.time);
+    // Later, a sample is not put into more room than there is: it would be counted.
+    let (began, mut samples) = (Instant::now(), Vec::with_capacity(SAMPLES));
+    let (mut rounds, mut slowest) = (0, (Duration::ZERO, None));
+    while began.elapsed() < plan.time && samples.len() < SAMPLES {
+        let (place, fault) = deck.draw(&mut random);
+        let node = random.index(remote.address.nodes.len());
+        rounds += 1;
+        remote.begin(node, place, random.index(1_000), 1 + random.below(10))?;
+        thread::sleep(Duration::from_millis(100 + random.below(500)));
+        remote.clear()?;
+        if rounds % RENEWED == 0 {
+            remote.renew()?;
+        }
+        let over = Instant::now();
+        let quiet = callers.block_on(alone.write());
+        works.iter().for_each(|work| work.end_passing());
+        while !sides.iter().all(Side::is_whole) {
+            check!(
+                over.elapsed() < FOR_EVER,
+                "{fault:?} of node {node}: not as before after {FOR_EVER:?}: {:#?}",
+                sides.each_ref().map(|side| (side.name, side.mirror.health()))
+            );
+            thread::sleep(Duration::from_millis(5));
+        }
+        let sample =
+            Sample { at: began.elapsed(), heap: heap(), tasks: sides.iter().map(Side::tasks).sum() };
+        drop(quiet);
+        slowest = slowest.max((over.elapsed(), Some(place)));
+        if std::env::var_os("SOAK_LOG").is_some() {
+            let tasks = sides.each_ref().map(Side::tasks);
+            say(&format!("{fault:?} of node {node}, whole {:.0?} after: {sample:?} {tasks:?}", over.elapsed()))?;
+        }
+        if sample.at > plan.time / WARM_UP {
+            samples.push(sample);
+        }
+    }
+    let peak = peak.stop()?;
+    callers.shutdown_background();
+    let figures = Figures(samples);
+    let (slowest, place) = slowest;
+    say(&format!(
+        "soak of {:.0?}, seed {}: {rounds} faults, whole again {slowest:.1?} after {:?} at the latest; at most {} KiB of heap at \
+         any moment\n{figures}",
+        began.elapsed(),
+        plan.seed,
+        place.map(|place| Fault::all()[place]),
+        peak / 1024
+    ))?;
+    for (side, work) in sides.iter().zip(&works) {
+        let health = side.mirror.health();
+        say(&format!(
+            "{}: {} accounts watched for a while, {} reads, {} connects, {} RPC calls of which {} failed, {} notifications, \
+             {} quarantines",
+            side.name,
+            work.watched.load(Relaxed),
+            work.reads.load(Relaxed),
+            health.connects,
+            health.rpc_calls,
+            health.rpc_failures,
+            health.notifications,
+            health.quarantines
+        ))?;
+    }
+    figures.judge()
+}
+
+/// Every kind of fault once, then again in another order.
+struct Deck {
+    kinds: Vec<(usize, Fault)>,
+    left: Vec<(usize, Fault)>,
+}
+
+impl Deck {
+    fn new(time: Duration) -> Self {
+        // The buffers of a huge frame stay as long as its connection: that is chaos' to play.
+        let huge = |fault| matches!(fault, Fault::HugeNotification | Fault::HugeText);
+        let played = |(_, fault): &(usize, Fault)| !huge(*fault) && (time >= LONG || !is_slow(*fault));
+        Self { kinds: Fault::all().into_iter().enumerate().filter(played).collect(), left: Vec::new() }
+    }
+
+    fn draw(&mut self, random: &mut Random) -> (usize, Fault) {
+        if self.left.is_empty() {
+            self.left.clone_from(&self.kinds);
+            random.shuffle(&mut self.left);
+        }
+        self.left.pop().unwrap_or((0, Fault::Lag))
+    }
+}
+
+/// What costs a mirror so long as a subscribe without an answer may take, or a quarantine.
+fn is_slow(fault: Fault) -> bool {
+    fault.lies() || matches!(fault, Fault::IgnoreSubscriptions | Fault::IgnoreAccount | Fault::Forged(_))
+}
+
+/// The most that the heap came to, also between the samples.
+struct Peak {
+    stop: Arc<AtomicBool>,
+    thread: thread::JoinHandle<usize>,
+}
+
+impl Peak {
+    fn watch(heap: fn() -> usize) -> Outcome<Self> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let thread = thread::Builder::new().name("soak-peak".to_owned()).spawn(move || {
+            let mut peak = 0;
+            while !stopped.load(Relaxed) {
+                peak = peak.max(heap());
+                thread::sleep(Duration::from_millis(1));
+            }
+            peak
+        })?;
+        Ok(Self { stop, thread })
+    }
+
+    fn stop(self) -> Outcome<usize> {
+        self.stop.store(true, Relaxed);
+        Ok(self.thread.join().map_err(|_| "who watched the peak panicked")?)
+    }
+}
+
+fn say(what: &str) -> Outcome {
+    writeln!(std::io::stdout(), "{what}")?;
+    Ok(())
+}
