@@ -630,16 +630,23 @@ fn a_key_appears_in_nothing_that_the_watcher_prints() {
     let closed = closed.as_str();
     let refuses = [Ws::Status(401), Ws::RefusedSubscription]
         .map(|ws| format!("127.0.0.1:{}", ws_node(ws, keys.clone())));
+    let mut nodes: Vec<_> =
+        refuses.into_iter().chain([closed.to_owned()]).map(|ws| (closed.to_owned(), ws)).collect();
+    // And nodes whose RPC repeats the keys that it was asked with: each form in its turn.
+    for rpc in [Rpc::Error, Rpc::ErrorUnderStatus, Rpc::OddError, Rpc::Page, Rpc::Status(403), Rpc::OddResult]
+    {
+        nodes.push((format!("127.0.0.1:{}", rpc_node(rpc, keys.clone())), closed.to_owned()));
+    }
     let mut watchers = Vec::new();
-    for ws in refuses.into_iter().chain([closed.to_owned()]) {
+    for (rpc, ws) in nodes {
         for (json, log) in [
             (None, None),
             (Some("--json"), None),
             (Some("--json"), Some("info")),
             (None, Some("info,balance_mirror=trace,watcher=trace")),
         ] {
-            let planted = planted(closed, &ws, ("http", "ws"));
-            let (wallet, host) = (wallet.clone(), closed.to_owned());
+            let planted = planted(&rpc, &ws, ("http", "ws"));
+            let (wallet, host) = (wallet.clone(), rpc.clone());
             watchers.push(thread::spawn(move || {
                 let Planted { rpc, ws, .. } = planted;
                 let mut arguments = vec!["--rpc-url", &rpc.text, "--ws-url", &ws.text];

@@ -131,7 +131,8 @@ use Shape::{Integer, Key, Number, OneOf, Raw, Text, Time};
 
 const STATES: Shape =
     OneOf(&["absent", "initialized", "frozen", "closed", "owner_changed", "wrong_mint", "not_token"]);
-const PHASES: Shape = OneOf(&["waiting", "connecting", "probing", "live", "lagging", "stopped"]);
+const PHASES: Shape =
+    OneOf(&["parked", "waiting", "connecting", "probing", "unproven", "live", "lagging", "stopped"]);
 
 /// Name, shape, and whether it may be null.
 const BALANCE: &[(&str, Shape, bool)] = &[
@@ -146,6 +147,14 @@ const BALANCE: &[(&str, Shape, bool)] = &[
     ("state", STATES, false),
     ("slot", Number, false),
     ("origin", OneOf(&["subscription", "rpc"]), false),
+];
+const PROCESSED: &[(&str, Shape, bool)] = &[
+    ("ts", Time, false),
+    ("account", Key, false),
+    ("amount", Raw, true),
+    ("ui_amount", Text, true),
+    ("state", STATES, false),
+    ("slot", Number, false),
 ];
 const READING: &[(&str, Shape, bool)] = &[
     ("ts", Time, false),
@@ -186,6 +195,9 @@ fn judge(line: &Value) -> Result<String, String> {
         "reading" => (READING, false),
         "health" => (HEALTH, true),
         "missed" => (&[("count", Number, false)], false),
+        "processed" => (PROCESSED, false),
+        "reverted" => (&[("ts", Time, false), ("account", Key, false)], false),
+        "reset" => (&[("ts", Time, false), ("epoch", Number, false)], false),
         _ => return Err(format!("unknown type {kind}")),
     };
     for (name, shape, nullable) in schema {
@@ -372,6 +384,61 @@ fn a_wallets_accounts_are_found_under_both_programs_once_the_node_is_there() {
         assert_eq!((&line["amount"], &line["decimals"]), (&amount.into(), &decimals.into()));
         assert_eq!(line["ui_amount"], ui);
     }
+}
+
+#[test]
+fn of_several_nodes_each_is_shown_and_the_one_that_works_serves() {
+    let net = Localnet::builder().slot_time(Duration::from_millis(100)).start().expect("a cluster");
+    let (bank, wallet, mint) = (net.payer().pubkey(), Keypair::new().pubkey(), Keypair::new());
+    let (program, key) = (tokens::TOKEN, mint.pubkey());
+    let account = tokens::ata(&program, &wallet, &key);
+    let mut instructions = tokens::create_mint(&program, &bank, &key, 6, &bank, None, &[]);
+    instructions.push(tokens::create_ata(&program, &bank, &wallet, &key));
+    net.send(&instructions, &[&mint]).expect("an account");
+    net.advance(2);
+
+    let down = format!("http://127.0.0.1:{}", closed_port());
+    let (owner, rpc) = (wallet.to_string(), net.rpc_url());
+    let nodes = ["--rpc-url", &down, "--rpc-url", &rpc, "--race", "--owner", &owner, "--processed"];
+    let often = ["--health-interval", "0.5", "--duration", "5"];
+    let arguments = [&nodes[..], &often].concat();
+    let mut json = Running::start(&[&arguments[..], &["--json"]].concat(), None);
+    let mut people = Running::start(&arguments, None);
+    for running in [&mut json, &mut people] {
+        running.until_logged("link live");
+    }
+    // A node that is down holds up neither the look-up of the wallet nor the link of the other.
+    for amount in 1..=3 {
+        net.send(&[tokens::mint_to(&program, &key, &account, &bank, amount)], &[]).expect("tokens");
+        net.advance(2);
+    }
+    let (json, people) = (json.end(), people.end());
+    assert_eq!((json.code, people.code), (Some(0), Some(0)), "{:#?}", json.err);
+
+    let types = json.json();
+    let amounts = |kind: &str| -> Vec<_> {
+        types.get(kind).into_iter().flatten().filter_map(|line| line["amount"].as_str()).collect()
+    };
+    assert_eq!(amounts("balance").last(), Some(&"6"), "{types:#?}");
+    assert_eq!(amounts("processed").last(), Some(&"6"), "what is to come is shown too");
+    let last = &types["health"].last().expect("health")["nodes"];
+    assert_eq!((&last[1]["phase"], &last[1]["live"]), (&"live".into(), &1.into()), "{last:#?}");
+    assert_ne!(last[0]["phase"], "live");
+    assert!(last[0]["last_error"].is_string() && last[0]["slot"].is_null(), "{last:#?}");
+
+    let host = down.trim_start_matches("http://").rsplit(':').next().expect("a port").parse::<u16>();
+    let ports = [
+        host.expect("a port") + 1,
+        rpc.trim_end_matches('/').rsplit(':').next().map_or(0, |port| port.parse::<u16>().expect("a port"))
+            + 1,
+    ];
+    for (port, says) in ports.into_iter().zip(["0/1 live", "live"]) {
+        let shown = |line: &&String| line.contains("  node") && line.contains(&format!(":{port}"));
+        let line =
+            people.out.iter().rfind(shown).unwrap_or_else(|| panic!("no line of {port}: {:#?}", people.out));
+        assert!(line.contains(says), "{line}");
+    }
+    assert!(people.out.iter().any(|line| line.contains("ahead ")), "{:#?}", people.out);
 }
 
 #[test]

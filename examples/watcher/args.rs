@@ -13,12 +13,15 @@ Without arguments it starts a cluster in this process, plays a small market on i
 then, and mirrors that. With --rpc-url it watches a real cluster.
 
 Usage: watcher [OPTIONS]
-       watcher --rpc-url URL [--ws-url URL] (--account PUBKEY | --owner PUBKEY)... [OPTIONS]
+       watcher (--rpc-url URL [--ws-url URL])... (--account PUBKEY | --owner PUBKEY)... [OPTIONS]
 
 A real cluster:
-  --rpc-url URL           where the node answers JSON-RPC (http or https)
+  --rpc-url URL           where the node answers JSON-RPC (http or https); up to four times, for as many
+                          nodes, the preferred one first
   --ws-url URL            where it serves WebSockets; left out, the RPC URL's port + 1, or the same
-                          authority where the RPC URL has no port
+                          authority where the RPC URL has no port; with several nodes, one for each in
+                          the same order, or none
+  --race                  use all nodes at once; without it, the next one while the first is not live
   --account PUBKEY        watch this token account; may be repeated
   --owner PUBKEY          watch this wallet: all token accounts that it has now, of both token programs
   --mint PUBKEY           of the wallet, watch only its associated token account for this mint, which
@@ -28,11 +31,13 @@ A real cluster:
 Both modes:
   --max-age SECS          how old the proof of a balance may be [30; the local market: 3]; below 2 many
                           reads ask RPC, for the chain's clock knows whole seconds alone
+  --processed             show changes at processed too, before they are confirmed: hints, which may be
+                          taken back
   --read-interval MS      how often each account is read [1000]
   --health-interval SECS  how often health is shown [10; the local market: 5]
   --duration SECS         end after so long; without it, at Ctrl-C
-  --json                  one JSON object a line on stdout, of the types balance, missed, reading and
-                          health; everything else goes to stderr
+  --json                  one JSON object a line on stdout, of the types balance, processed, reverted,
+                          reset, missed, reading and health; everything else goes to stderr
   -h, --help              print this
 
 Logs go to stderr; RUST_LOG sets their level [balance_mirror=info; without --json, its periodic health
@@ -58,16 +63,25 @@ pub(crate) struct Args {
     pub(crate) health_interval: Option<Duration>,
     pub(crate) duration: Option<Duration>,
     pub(crate) json: bool,
+    pub(crate) processed: bool,
 }
 
 /// A real cluster, and what to watch there.
 #[derive(PartialEq, Eq)]
 pub(crate) struct Cluster {
-    pub(crate) rpc_url: String,
-    pub(crate) ws_url: Option<String>,
+    /// In the order of preference; one at least.
+    pub(crate) nodes: Vec<NodeUrls>,
+    pub(crate) race: bool,
     pub(crate) accounts: Vec<Pubkey>,
     pub(crate) wallet: Option<Wallet>,
     pub(crate) commitment: CommitmentLevel,
+}
+
+/// Where a node is.
+#[derive(PartialEq, Eq)]
+pub(crate) struct NodeUrls {
+    pub(crate) rpc: String,
+    pub(crate) ws: Option<String>,
 }
 
 /// A wallet, and the mints to watch of it; all without any.
@@ -81,6 +95,7 @@ pub(crate) struct Wallet {
 impl fmt::Debug for Cluster {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Cluster")
+            .field("nodes", &self.nodes.len())
             .field("accounts", &self.accounts)
             .field("wallet", &self.wallet)
             .finish_non_exhaustive()
@@ -114,8 +129,9 @@ const UNEXPECTED: &str = "an argument stands alone that belongs to no option";
 /// Reads the arguments, the program's name left out.
 pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, Wrong> {
     let mut parser = Parser::from_args(arguments);
-    let (mut rpc_url, mut ws_url, mut owner, mut commitment) = (None, None, None, None);
-    let (mut accounts, mut mints) = (Vec::new(), Vec::new());
+    let (mut owner, mut commitment, mut race) = (None, None, false);
+    let (mut rpc_urls, mut ws_urls, mut accounts, mut mints) =
+        (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let mut args = Args {
         cluster: None,
         max_age: None,
@@ -123,11 +139,13 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Com
         health_interval: None,
         duration: None,
         json: false,
+        processed: false,
     };
     while let Some(argument) = parser.next()? {
         match argument {
-            Arg::Long("rpc-url") => once("--rpc-url", &mut rpc_url, text(&mut parser)?)?,
-            Arg::Long("ws-url") => once("--ws-url", &mut ws_url, text(&mut parser)?)?,
+            Arg::Long("rpc-url") => rpc_urls.push(text(&mut parser)?),
+            Arg::Long("ws-url") => ws_urls.push(text(&mut parser)?),
+            Arg::Long("race") => race = true,
             Arg::Long("account") => accounts.push(key("--account", &text(&mut parser)?)?),
             Arg::Long("owner") => once("--owner", &mut owner, key("--owner", &text(&mut parser)?)?)?,
             Arg::Long("mint") => mints.push(key("--mint", &text(&mut parser)?)?),
@@ -139,6 +157,7 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Com
             }
             Arg::Long("duration") => args.duration = Some(seconds("--duration", &text(&mut parser)?)?),
             Arg::Long("json") => args.json = true,
+            Arg::Long("processed") => args.processed = true,
             Arg::Long("help") | Arg::Short('h') => return Ok(Command::Help),
             Arg::Value(_) => return Err(Wrong(UNEXPECTED.to_owned())),
             unknown => return Err(unknown.unexpected().into()),
@@ -148,22 +167,39 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Com
         return Err(Wrong("--mint says which account of a wallet is meant: give --owner too".to_owned()));
     }
     let wallet = owner.map(|owner| Wallet { owner, mints });
-    let Some(rpc_url) = rpc_url else {
-        let alone = ws_url.is_none() && commitment.is_none() && wallet.is_none() && accounts.is_empty();
+    if rpc_urls.is_empty() {
+        let alone =
+            ws_urls.is_empty() && commitment.is_none() && wallet.is_none() && accounts.is_empty() && !race;
         return match alone {
             true => Ok(Command::Run(Box::new(args))),
             false => Err(Wrong(
-                "--ws-url, --account, --owner and --commitment are about a real cluster: give --rpc-url too"
+                "--ws-url, --race, --account, --owner and --commitment are about a real cluster: give --rpc-url too"
                     .to_owned(),
             )),
         };
-    };
+    }
+    let nodes = pair(rpc_urls, ws_urls)?;
+    if race && nodes.len() == 1 {
+        return Err(Wrong("--race takes several nodes: give --rpc-url for each".to_owned()));
+    }
     if accounts.is_empty() && wallet.is_none() {
         return Err(Wrong("there is nothing to watch: give --account or --owner".to_owned()));
     }
     let commitment = commitment.unwrap_or(CommitmentLevel::Confirmed);
-    args.cluster = Some(Cluster { rpc_url, ws_url, accounts, wallet, commitment });
+    args.cluster = Some(Cluster { nodes, race, accounts, wallet, commitment });
     Ok(Command::Run(Box::new(args)))
+}
+
+/// The nodes, each with its WebSocket URL where they are given.
+fn pair(rpc: Vec<String>, ws: Vec<String>) -> Result<Vec<NodeUrls>, Wrong> {
+    if !ws.is_empty() && ws.len() != rpc.len() {
+        let (rpc, ws) = (rpc.len(), ws.len());
+        return Err(Wrong(format!(
+            "{rpc} --rpc-url and {ws} --ws-url: give one of the latter for each of the former, in order, or none"
+        )));
+    }
+    let ws = ws.into_iter().map(Some).chain(std::iter::repeat(None));
+    Ok(rpc.into_iter().zip(ws).map(|(rpc, ws)| NodeUrls { rpc, ws }).collect())
 }
 
 fn text(parser: &mut Parser) -> Result<String, Wrong> {
@@ -253,9 +289,25 @@ mod tests {
         ]);
         let cluster = args.cluster.expect("a cluster");
         assert!(!format!("{cluster:?}").contains("s3cr3t"));
-        assert_eq!((cluster.rpc_url.as_str(), cluster.ws_url), (URL, None));
+        assert_eq!(cluster.nodes.len(), 1);
+        assert_eq!((cluster.nodes[0].rpc.as_str(), &cluster.nodes[0].ws), (URL, &None));
         assert_eq!((cluster.accounts.len(), cluster.commitment), (2, CommitmentLevel::Finalized));
         assert_eq!(cluster.wallet.map(|wallet| wallet.mints.len()), Some(1));
+    }
+
+    #[test]
+    fn several_nodes_are_paired_in_order() {
+        let ws = |cluster: &Cluster| cluster.nodes.iter().map(|node| node.ws.clone()).collect::<Vec<_>>();
+        let two = ["--rpc-url", "http://a", "--rpc-url", "http://b", "--account", KEY];
+        let cluster = run(&two).cluster.expect("a cluster");
+        assert_eq!(
+            (cluster.nodes[1].rpc.as_str(), ws(&cluster), cluster.race),
+            ("http://b", vec![None, None], false)
+        );
+        let more = ["--ws-url", "ws://a", "--ws-url", "ws://b", "--race"];
+        let cluster = run(&[&two[..], &more].concat()).cluster.expect("a cluster");
+        assert_eq!(ws(&cluster), [Some("ws://a".to_owned()), Some("ws://b".to_owned())]);
+        assert!(cluster.race);
     }
 
     #[test]
@@ -272,7 +324,13 @@ mod tests {
             (&["--duration", "inf"], "above zero"),
             (&["--read-interval", "1.5"], "milliseconds"),
             (&["--rpc-url"], "missing argument"),
-            (&["--rpc-url", URL, "--rpc-url", URL], "twice"),
+            (&["--owner", KEY, "--owner", KEY], "twice"),
+            (&["--rpc-url", URL, "--account", KEY, "--race"], "several nodes"),
+            (&["--race"], "--rpc-url"),
+            (
+                &["--rpc-url", URL, "--rpc-url", URL, "--ws-url", "ws://host", "--account", KEY],
+                "2 --rpc-url and 1 --ws-url",
+            ),
             (&["--nonsense"], "--nonsense"),
         ] {
             let refusal = refusal(arguments);

@@ -52,7 +52,7 @@ async fn told(rpc: &RpcClient, accounts: &[Pubkey], since: u64) -> (u64, Vec<Opt
             min_context_slot: Some(since),
             ..RpcAccountInfoConfig::default()
         };
-        match call(rpc, rpc.get_multiple_ui_accounts_with_config(accounts, config)).await {
+        match call(rpc.get_multiple_ui_accounts_with_config(accounts, config)).await {
             Ok(answer) if answer.context.slot >= since => {
                 return (
                     answer.context.slot,

@@ -52,21 +52,19 @@ impl fmt::Display for CallFailed {
 impl Error for CallFailed {}
 
 /// Makes a call of the watcher's own, bounded in time: the client retries refused calls for minutes.
-pub(crate) async fn call<T>(
-    rpc: &RpcClient,
-    request: impl Future<Output = Result<T, ClientError>>,
-) -> Result<T, CallFailed> {
+pub(crate) async fn call<T>(request: impl Future<Output = Result<T, ClientError>>) -> Result<T, CallFailed> {
     match tokio::time::timeout(CALL, request).await {
-        Ok(answer) => answer.map_err(|error| explain(&error, &rpc.url())),
+        Ok(answer) => answer.map_err(|error| explain(&error)),
         Err(_) => Err(CallFailed { transient: true, reason: format!("no answer within {CALL:?}") }),
     }
 }
 
-/// The client's own texts hold the URL, key and all.
-fn explain(error: &ClientError, url: &str) -> CallFailed {
+/// The client's own texts hold the URL, key and all, and a node's words may repeat it in any form: none of either is
+/// told, only codes and kinds.
+fn explain(error: &ClientError) -> CallFailed {
     let (transient, reason) = match error.kind() {
-        ClientErrorKind::RpcError(RpcError::RpcResponseError { code, message, .. }) => {
-            (!WRONG_REQUEST.contains(code), format!("the node answers {} ({code})", scrubbed(message, url)))
+        ClientErrorKind::RpcError(RpcError::RpcResponseError { code, .. }) => {
+            (!WRONG_REQUEST.contains(code), format!("the node answers with error {code}{}", meaning(*code)))
         }
         ClientErrorKind::Reqwest(error) => match error.status().map(|status| status.as_u16()) {
             Some(status @ (401 | 403 | 404)) => {
@@ -85,13 +83,17 @@ fn explain(error: &ClientError, url: &str) -> CallFailed {
     CallFailed { transient, reason }
 }
 
-/// A node's words, without those that stand in its URL beyond the host.
-fn scrubbed(words: &str, url: &str) -> String {
-    let host = shown(url);
-    let parts = url.split(|letter: char| !letter.is_alphanumeric() && letter != '-' && letter != '_');
-    // Shorter ones are no keys, and would tear words apart.
-    let secrets = parts.filter(|part| part.len() >= 6 && !host.contains(part));
-    secrets.fold(words.to_owned(), |words, secret| words.replace(secret, "…"))
+/// What a JSON-RPC code says, in our words.
+fn meaning(code: i64) -> &'static str {
+    match code {
+        -32005 => ": it is unhealthy, or behind its cluster",
+        -32010 => ": it keeps no index of accounts by owner; give --account or --mint",
+        -32016 => ": it has not come to that slot",
+        -32600 | -32602 => ": it takes the request for wrong",
+        -32601 => ": it does not know the method",
+        -32603 => ": an error of its own",
+        _ => "",
+    }
 }
 
 /// The I/O error at the root of a transport error.
@@ -121,10 +123,18 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_the_node_repeats_is_left_out() {
-        for url in ["https://host.example/s3cr3t-key", "https://host.example/?key=s3cr3t-key&x=1"] {
-            assert_eq!(scrubbed("s3cr3t-key is no key of host.example", url), "… is no key of host.example");
-        }
+    fn of_what_a_node_says_only_the_code_is_told() {
+        let error = RpcError::RpcResponseError {
+            code: -32005,
+            message: "Node is unhealthy, S3CR3T".to_owned(),
+            data: solana_client::rpc_request::RpcResponseErrorData::Empty,
+        };
+        let failed = explain(&ClientErrorKind::RpcError(error).into());
+        assert!(failed.transient);
+        assert_eq!(
+            failed.to_string(),
+            "the node answers with error -32005: it is unhealthy, or behind its cluster"
+        );
     }
 
     #[tokio::test]
@@ -133,7 +143,7 @@ mod tests {
         let port = listener.local_addr().expect("bound").port();
         drop(listener);
         let client = client(&format!("http://127.0.0.1:{port}/s3cr3t"), CommitmentLevel::Confirmed);
-        let failed = call(&client, client.get_slot()).await.expect_err("nobody listens");
+        let failed = call(client.get_slot()).await.expect_err("nobody listens");
         assert!(failed.transient && failed.to_string().contains("refused"), "{failed}");
         assert!(!format!("{failed} {failed:?}").contains("s3cr3t"));
     }

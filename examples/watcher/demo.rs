@@ -60,6 +60,7 @@ async fn mirrored(
         .rpc_timeout(RPC_TIMEOUT)
         .read_deadline(READ_DEADLINE)
         .health_interval(health_interval)
+        .processed(args.processed)
         .start()?;
     let updates = mirror.updates();
     let watch = Watch {

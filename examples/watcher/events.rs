@@ -45,6 +45,16 @@ pub(crate) struct Change {
     pub(crate) origin: Origin,
 }
 
+/// What the processed bank shows of an account, which may be taken back.
+#[derive(Clone, Debug)]
+pub(crate) struct Preview {
+    pub(crate) at: Moment,
+    pub(crate) account: Pubkey,
+    pub(crate) state: AccountState,
+    pub(crate) mint: Option<Mint>,
+    pub(crate) slot: u64,
+}
+
 /// What a sell path got.
 #[derive(Clone, Debug)]
 pub(crate) struct Read {

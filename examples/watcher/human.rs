@@ -2,11 +2,11 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use balance_mirror::{AccountState, Health, LinkPhase, Mint, Origin, Pubkey, ReadError};
+use balance_mirror::{AccountState, Health, LinkPhase, Mint, NodeHealth, Origin, Pubkey, ReadError};
 use tokio::time::Instant;
 
 use crate::{
-    events::{Change, Moment, Read, Registry, Short, chain},
+    events::{Change, Moment, Preview, Read, Registry, Short, chain},
     output::Voice,
 };
 
@@ -154,6 +154,38 @@ impl Human {
         self.line(change.at, Colour::Bold, "balance", &text)
     }
 
+    /// A state at processed: nothing to trade on yet.
+    pub(crate) fn preview(&self, preview: &Preview) -> String {
+        let held = preview.state.held().filter(|_| preview.state.token().is_some());
+        let shown = |raw| preview.mint.and_then(|mint| mint.ui_amount(raw)).map(|ui| grouped(&ui));
+        let amount =
+            held.map_or_else(|| "-".to_owned(), |raw| shown(raw).unwrap_or_else(|| format!("raw {raw}")));
+        let text = format!(
+            "{:<12} {}  {amount:>15}  {:<12} {:<13} {:<12} slot {}",
+            self.registry.name(&preview.account),
+            Short(&preview.account),
+            "",
+            preview.state.name(),
+            "processed",
+            preview.slot,
+        );
+        self.line(preview.at, Colour::Dim, "ahead", &self.paint(Colour::Dim, &text))
+    }
+
+    pub(crate) fn reverted(&self, at: Moment, account: &Pubkey) -> String {
+        let text = format!(
+            "{:<12} {}  what was shown ahead did not come to be; the last balance stands",
+            self.registry.name(account),
+            Short(account),
+        );
+        self.line(at, Colour::Yellow, "reverted", &text)
+    }
+
+    pub(crate) fn reset(&self, at: Moment) -> String {
+        let text = "the chain began anew: nothing is served before each account is read anew";
+        self.line(at, Colour::Red, "reset", text)
+    }
+
     /// A line for a reading of all accounts, if it looks different from the one before, or that was long ago.
     pub(crate) fn sweep(
         &mut self,
@@ -211,19 +243,13 @@ impl Human {
     }
 
     pub(crate) fn health(&self, at: Moment, health: &Health) -> String {
-        let colour = match health.phase {
-            LinkPhase::Live => Colour::Green,
-            LinkPhase::Connecting | LinkPhase::Probing => Colour::Yellow,
-            _ => Colour::Red,
-        };
-        let seconds = |millis: u64| Span(Duration::from_millis(millis));
-        let phase = format!("{} {}", health.phase.name(), seconds(health.phase_ms));
+        let phase = self.phase(health.phase, health.phase_ms);
         let canary = health
             .canary_age_ms
-            .map_or_else(|| "no canary yet".to_owned(), |age| format!("canary {} ago", seconds(age)));
+            .map_or_else(|| "no canary yet".to_owned(), |age| format!("canary {} ago", millis(age)));
         let text = format!(
             "{}, {canary}, {}/{} live, {} reconnects, {} hits, {} fallbacks, {} RPC failures",
-            self.paint(colour, &phase),
+            phase,
             health.live,
             health.wanted,
             health.reconnects,
@@ -231,7 +257,35 @@ impl Human {
             health.fallbacks,
             health.rpc_failures,
         );
-        self.line(at, Colour::Bold, "health", &text)
+        let mut lines = vec![self.line(at, Colour::Bold, "health", &text)];
+        if health.nodes.len() > 1 {
+            lines.extend(health.nodes.iter().map(|node| self.node(at, node, health.wanted)));
+        }
+        lines.join("\n")
+    }
+
+    /// One of several nodes.
+    fn node(&self, at: Moment, node: &NodeHealth, wanted: usize) -> String {
+        let phase = match (node.paused, node.enabled) {
+            (true, _) => self.paint(Colour::Red, "not believed for now"),
+            (false, false) => self.paint(Colour::Dim, "in reserve"),
+            (false, true) => self.phase(node.phase, node.phase_ms),
+        };
+        let slot = node.slot.map(|slot| format!(", slot {slot}")).unwrap_or_default();
+        let lag =
+            node.chain_lag_ms.map(|lag| format!(", {:.1} s behind", lag as f64 / 1e3)).unwrap_or_default();
+        let live = format!(", {}/{wanted} live", node.live);
+        let live = if node.enabled { live } else { String::new() };
+        self.line(at, Colour::Bold, "  node", &format!("{}  {phase}{live}{slot}{lag}", node.url))
+    }
+
+    fn phase(&self, phase: LinkPhase, since_ms: u64) -> String {
+        let colour = match phase {
+            LinkPhase::Live => Colour::Green,
+            LinkPhase::Connecting | LinkPhase::Probing => Colour::Yellow,
+            _ => Colour::Red,
+        };
+        self.paint(colour, &format!("{} {}", phase.name(), millis(since_ms)))
     }
 }
 
@@ -259,6 +313,10 @@ pub(crate) fn grouped(number: &str) -> String {
         text.push(digit);
     }
     text + rest
+}
+
+fn millis(millis: u64) -> Span {
+    Span(Duration::from_millis(millis))
 }
 
 /// A time span with two or three digits.

@@ -2,16 +2,25 @@
 //!
 //! Amounts are text, because many JSON readers lose whole numbers above 2^53.
 
-use balance_mirror::{AccountState, Health, ServedFrom};
+use balance_mirror::{AccountState, Health, Pubkey, ServedFrom};
 use serde::Serialize;
 
-use crate::events::{Change, Moment, Read, chain};
+use crate::events::{Change, Moment, Preview, Read, chain};
 
 /// One line.
 #[derive(Debug, Serialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
 pub(crate) enum Line {
     Balance(BalanceLine),
+    Processed(ProcessedLine),
+    Reverted {
+        ts: String,
+        account: String,
+    },
+    Reset {
+        ts: String,
+        epoch: u32,
+    },
     Missed {
         count: u64,
     },
@@ -43,6 +52,17 @@ pub(crate) struct BalanceLine {
     origin: &'static str,
 }
 
+/// What the processed bank shows of an account, which may be taken back: no balance to trade on.
+#[derive(Debug, Serialize)]
+pub(crate) struct ProcessedLine {
+    ts: String,
+    account: String,
+    amount: Option<String>,
+    ui_amount: Option<String>,
+    state: &'static str,
+    slot: u64,
+}
+
 /// What a sell path got. Beside an error there is nothing that it got.
 #[derive(Debug, Serialize)]
 pub(crate) struct ReadingLine {
@@ -63,6 +83,10 @@ impl Line {
     pub(crate) fn health(at: Moment, health: Health) -> Self {
         Self::Health { ts: at.rfc3339(), health: Box::new(health) }
     }
+
+    pub(crate) fn reverted(at: Moment, account: &Pubkey) -> Self {
+        Self::Reverted { ts: at.rfc3339(), account: account.to_string() }
+    }
 }
 
 impl From<&Change> for Line {
@@ -81,6 +105,20 @@ impl From<&Change> for Line {
             state: state.name(),
             slot: *slot,
             origin: origin.name(),
+        })
+    }
+}
+
+impl From<&Preview> for Line {
+    fn from(preview: &Preview) -> Self {
+        let amount = preview.state.held();
+        Self::Processed(ProcessedLine {
+            ts: preview.at.rfc3339(),
+            account: preview.account.to_string(),
+            amount: amount.map(|amount| amount.to_string()),
+            ui_amount: amount.and_then(|amount| preview.mint.and_then(|mint| mint.ui_amount(amount))),
+            state: preview.state.name(),
+            slot: preview.slot,
         })
     }
 }

@@ -7,11 +7,11 @@ use std::{
     time::Duration,
 };
 
-use balance_mirror::{Health, Mirror};
+use balance_mirror::{Health, Mirror, Pubkey};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
-    events::{Change, Moment, Read, Registry},
+    events::{Change, Moment, Preview, Read, Registry},
     human::Human,
     lines::Line,
 };
@@ -77,6 +77,21 @@ impl Output {
 
     pub(crate) async fn change(&self, change: &Change) {
         self.show(|human| Some(human.change(change)), || Some(Line::from(change))).await;
+    }
+
+    pub(crate) async fn preview(&self, preview: &Preview) {
+        self.show(|human| Some(human.preview(preview)), || Some(Line::from(preview))).await;
+    }
+
+    pub(crate) async fn reverted(&self, account: &Pubkey) {
+        let at = Moment::now();
+        self.show(|human| Some(human.reverted(at, account)), || Some(Line::reverted(at, account))).await;
+    }
+
+    pub(crate) async fn reset(&self, epoch: u32) {
+        let at = Moment::now();
+        let line = || Some(Line::Reset { ts: at.rfc3339(), epoch });
+        self.show(|human| Some(human.reset(at)), line).await;
     }
 
     pub(crate) async fn missed(&self, count: u64) {

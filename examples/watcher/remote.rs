@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use balance_mirror::{CommitmentLevel, Mirror, Pubkey, Target, TokenProgram};
+use balance_mirror::{CommitmentLevel, Mirror, Mode, Node, Pubkey, Target, TokenProgram};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use serde::Deserialize;
 use serde_json::json;
@@ -27,21 +27,34 @@ pub(crate) async fn run(
     output: &Arc<Output>,
     registry: &Arc<Registry>,
 ) -> Result<(), Failure> {
-    let rpc = client(&cluster.rpc_url, cluster.commitment);
+    let clients: Vec<_> = cluster.nodes.iter().map(|node| client(&node.rpc, cluster.commitment)).collect();
     let max_age = args.max_age.unwrap_or(Duration::from_secs(30));
     let health_interval = args.health_interval.unwrap_or(Duration::from_secs(10));
-    let mut builder = Mirror::builder(&cluster.rpc_url)
+    let mut nodes = cluster.nodes.iter().zip(&clients);
+    let Some((first, rpc)) = nodes.next() else { return Err(Failure::Wrong("no node is given".to_owned())) };
+    let mut builder = Mirror::builder(&first.rpc)
         .rpc_client(rpc.clone())
+        .mode(if cluster.race { Mode::Race } else { Mode::Failover })
+        .processed(args.processed)
         .commitment(cluster.commitment)
         .selling_age(max_age)
         .health_interval(health_interval);
-    if let Some(url) = &cluster.ws_url {
+    if let Some(url) = &first.ws {
         builder = builder.ws_url(url);
+    }
+    for (urls, rpc) in nodes {
+        let node = Node::new(&urls.rpc).rpc_client(rpc.clone());
+        builder = builder.node(match &urls.ws {
+            Some(url) => node.ws_url(url),
+            None => node,
+        });
     }
     let mirror = builder.start()?;
     let updates = mirror.updates();
-    let (url, level) = (shown(&cluster.rpc_url), cluster.commitment);
-    output.tell(Voice::Watcher, &format!("{url} at {level}; Ctrl-C ends it")).await;
+    let urls: Vec<String> = cluster.nodes.iter().map(|node| shown(&node.rpc)).collect();
+    let between = if cluster.race { " raced with " } else { ", then " };
+    let (urls, level) = (urls.join(between), cluster.commitment);
+    output.tell(Voice::Watcher, &format!("{urls}, at {level}; Ctrl-C ends it")).await;
     output.tell(Voice::Watcher, "balances: mint, account, amount, its change, state, origin, slot").await;
     let watch = Watch {
         mirror,
@@ -55,7 +68,7 @@ pub(crate) async fn run(
     let given = cluster.accounts.iter().map(|account| (Target::account(*account), Identity::default()));
     watch.all(given.collect())?;
     let found = async {
-        match watch.wallet(&rpc, cluster).await {
+        match watch.wallet(&clients, cluster).await {
             // Watched from now on; it is only the end that is waited for.
             Ok(()) => std::future::pending().await,
             Err(failure) => Err(failure),
@@ -83,15 +96,11 @@ impl Watch {
     }
 
     /// Finds out which accounts of the wallet are meant, however long that takes, and watches them.
-    async fn wallet(&self, rpc: &RpcClient, cluster: &Cluster) -> Result<(), Failure> {
+    async fn wallet(&self, clients: &[Arc<RpcClient>], cluster: &Cluster) -> Result<(), Failure> {
         let Some(wallet) = &cluster.wallet else { return Ok(()) };
         let mut wait = WAITS.0;
         let found = loop {
-            let found = match wallet.mints.is_empty() {
-                true => token_accounts(rpc, wallet, cluster.commitment).await,
-                false => associated_accounts(rpc, wallet).await,
-            };
-            match found {
+            match look_up(clients, wallet, cluster.commitment).await {
                 Ok(found) => break found,
                 Err(LookUp::Call(failed)) if failed.transient => {
                     tracing::warn!(
@@ -127,6 +136,27 @@ impl Watch {
         self.output.tell(Voice::Watcher, &format!("wallet {owner}: accounts watched: {count}")).await;
         Ok(())
     }
+}
+
+/// Asks one node after the other; what the last that may yet do better said, where none answers.
+async fn look_up(
+    clients: &[Arc<RpcClient>],
+    wallet: &Wallet,
+    commitment: CommitmentLevel,
+) -> Result<Vec<(Target, Identity)>, LookUp> {
+    let mut failed: Option<CallFailed> = None;
+    for rpc in clients {
+        let found = match wallet.mints.is_empty() {
+            true => token_accounts(rpc, wallet, commitment).await,
+            false => associated_accounts(rpc, wallet).await,
+        };
+        match found {
+            Err(LookUp::Call(why)) if why.transient || failed.is_none() => failed = Some(why),
+            Err(LookUp::Call(_)) => {}
+            answered => return answered,
+        }
+    }
+    failed.map_or(Ok(Vec::new()), |failed| Err(failed.into()))
 }
 
 /// Why a look-up gave no accounts.
@@ -177,7 +207,7 @@ async fn token_accounts(
                 "dataSlice": { "offset": 0, "length": 32 },
             },
         ]);
-        let owned: Owned = call(rpc, rpc.send(RpcRequest::GetTokenAccountsByOwner, params)).await?;
+        let owned: Owned = call(rpc.send(RpcRequest::GetTokenAccountsByOwner, params)).await?;
         found.extend(owned.value.iter().filter_map(|account| account.target(wallet.owner, program)));
     }
     Ok(found)
@@ -201,7 +231,7 @@ async fn associated_accounts(rpc: &RpcClient, wallet: &Wallet) -> Result<Vec<(Ta
             encoding: Some(solana_account_decoder_client_types::UiAccountEncoding::Base64),
             ..Default::default()
         };
-        let accounts = call(rpc, rpc.get_multiple_ui_accounts_with_config(mints, config)).await?.value;
+        let accounts = call(rpc.get_multiple_ui_accounts_with_config(mints, config)).await?.value;
         for (mint, account) in mints.iter().zip(accounts) {
             let program = account.and_then(|account| account.owner.parse().ok());
             let program =

@@ -11,12 +11,12 @@ use std::{
     time::Duration,
 };
 
-use balance_mirror::{AccountUpdate, Mint, Mirror, Pubkey, Update, Updates};
+use balance_mirror::{AccountUpdate, Mint, Mirror, ProcessedUpdate, Pubkey, Update, Updates};
 use futures::{StreamExt, stream::FuturesUnordered};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::{
-    events::{Change, Moment, Read, Registry},
+    events::{Change, Moment, Preview, Read, Registry},
     output::Output,
 };
 
@@ -80,6 +80,12 @@ impl Watch {
                     self.tally.changes.fetch_add(1, Relaxed);
                     self.output.change(&change).await;
                 }
+                Update::Processed(update) => {
+                    let change = self.preview(update);
+                    self.output.preview(&change).await;
+                }
+                Update::Reverted { address } => self.output.reverted(&address).await,
+                Update::Reset { epoch } => self.output.reset(epoch).await,
                 Update::Missed(count) => self.output.missed(count).await,
                 _ => {}
             }
@@ -109,6 +115,12 @@ impl Watch {
             slot: update.slot,
             origin: update.origin,
         }
+    }
+
+    fn preview(&self, update: ProcessedUpdate) -> Preview {
+        let mint = update.state.token().and_then(|token| self.mirror.mint(&token.mint));
+        let (account, state, slot) = (update.address, update.state, update.slot);
+        Preview { at: Moment::now(), account, state, mint, slot }
     }
 
     /// The mirror asks for a mint by itself when it first sees an account of it; its answer is a moment away.

@@ -222,7 +222,7 @@ fn every_notification_of_a_hot_account_is_applied_as_it_comes() {
 }
 
 #[test]
-fn a_thousand_changes_during_which_the_server_cuts_the_connection_are_all_found_after_it() {
+fn a_slot_of_changes_during_which_the_server_cuts_the_connection_is_found_whole_after_it() {
     let mut world = World::new(EngineSettings { max_per_link: 1_000, ..settings(1) });
     let accounts: Vec<u8> = (1..=200).collect();
     accounts.iter().for_each(|byte| world.watch(*byte));
