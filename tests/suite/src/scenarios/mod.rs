@@ -2,6 +2,7 @@
 
 mod degraded;
 mod doubt;
+mod doubt_local;
 mod faults;
 mod hostile;
 mod identity;
@@ -145,6 +146,7 @@ macro_rules! local_only {
                 a_link_that_is_quarantined_is_not_live_in_health,
             ],
             pool_local: [a_node_that_takes_no_more_subscriptions_is_lived_with],
+            doubt_local: [an_answer_asked_for_before_a_doubt_does_not_end_it],
             processed: [
                 a_change_is_shown_before_it_is_confirmed,
                 a_fork_that_is_told_takes_the_hint_back,

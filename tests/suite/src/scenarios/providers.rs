@@ -1,6 +1,6 @@
 //! Providers that serve less than a node of one's own, or otherwise.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use balance_mirror::{
     Builder, Floor, LinkPhase, Mirror, NodeHealth, Origin, Profile, Pubkey, Query, Reading, ServedFrom,
@@ -12,6 +12,7 @@ use crate::{
     checker::Checker,
     logs,
     outcome::{Outcome, check, equal},
+    proxy::Cut,
     world::World,
 };
 
@@ -165,12 +166,27 @@ pub(crate) async fn a_connection_closed_for_being_idle_comes_back(world: &World<
 pub(crate) async fn a_node_that_takes_few_keys_is_asked_in_smaller_calls(world: &World<'_>) -> Outcome {
     let net = world.local()?;
     let market = Market::open(world, 60).await?;
-    for how in [TooMany::InvalidParams, TooMany::PayloadTooLarge] {
+    for (round, how) in (1..).zip([TooMany::InvalidParams, TooMany::PayloadTooLarge]) {
         net.faults().limit_keys(Some(20), how);
-        let (mirror, readers) = market.follow(world, world.builder()).await?;
+        let (mirror, readers) = market.watch(world.builder().refresh_every(Duration::from_millis(500)))?;
+        market.hold(world, &readers, 99 + round).await?;
+        // Without a link all of them are asked for at once.
+        world.ws_side.refuse(true);
+        world.ws_side.cut(Cut::Reset);
+        world.until("loss of the link", || mirror.health().phase != LinkPhase::Live).await?;
+        let (calls, began) = (mirror.health().rpc_calls, Instant::now());
+        market.trade(world).await?;
+        for reader in &readers {
+            let told =
+                |reading: &Reading| reading.fresh(USUAL).is_ok_and(|state| state.held() == Some(100 + round));
+            reader.wait_for(told, world.soon()).await?;
+        }
+        let (made, took) = (mirror.health().rpc_calls - calls, began.elapsed());
         check!(mirror.health().rpc_failures > 0, "the limit was never felt");
-        check!(mirror.health().rpc_calls < 60, "{} calls for 60 accounts", mirror.health().rpc_calls);
-        world.agree(&readers).await?;
+        // Three calls a round or a few more, and two rounds a second.
+        check!(made as f64 <= 10.0 + 10.0 * took.as_secs_f64(), "{made} calls in {took:?}");
+        world.ws_side.refuse(false);
+        market.hold(world, &readers, 100 + round).await?;
         mirror.shutdown().await;
     }
     Ok(())
@@ -182,16 +198,21 @@ pub(crate) async fn a_floor_refused_in_other_words_is_waited_for(world: &World<'
     net.faults().hold_rpc(5);
     let market = Market::open(world, 2).await?;
     let (mirror, readers) = market.follow(world, world.builder()).await?;
-    let slot = market.trade(world).await?;
-    for reader in &readers {
-        // Only RPC can be that young.
-        let query = Query::max_age(Duration::ZERO).as_of(Floor::confirmed(slot)).deadline(world.soon());
-        let balance = mirror.balance(&reader.address(), query).await?;
-        equal!((balance.state.held(), balance.served_from), (Some(101), ServedFrom::Rpc), "as of {slot}");
-        check!(balance.as_of() >= Some(slot), "{balance:?}");
+    // Without a link it is RPC that must come to the slot.
+    world.ws_side.refuse(true);
+    world.ws_side.cut(Cut::Reset);
+    world.until("loss of the link", || mirror.health().phase != LinkPhase::Live).await?;
+    for round in 1..=3u64 {
+        let slot = market.trade(world).await?;
+        for reader in &readers {
+            let query = Query::max_age(USUAL).as_of(Floor::confirmed(slot)).deadline(world.soon());
+            let balance = mirror.balance(&reader.address(), query).await?;
+            equal!(balance.state.held(), Some(100 + round), "as of {slot}");
+            check!(balance.as_of() >= Some(slot), "{balance:?}");
+        }
     }
     check!(mirror.health().rpc_failures > 0, "it was never behind");
-    equal!(mirror.health().losses, 0, "losses");
+    world.ws_side.refuse(false);
     net.faults().clear();
     world.agree(&readers).await?;
     Ok(())
