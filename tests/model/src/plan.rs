@@ -181,7 +181,6 @@ const BASE: Plan = Plan {
 /// The worlds, in the size for every change or, much larger, in full.
 pub fn plans(full: bool) -> Vec<Plan> {
     let more = u8::from(full);
-    let bound = |budget: Budget| budget;
     vec![
         // From nothing: connect, subscribe, baseline, barrier, recheck, while the account is bought into.
         Plan {
@@ -190,15 +189,15 @@ pub fn plans(full: bool) -> Vec<Plan> {
             writes: &[(0, Value::Tokens(10)), (0, Value::Tokens(20)), (0, Value::Absent)],
             live: false,
             late_effect: true,
-            budget: bound(Budget { slots: 3 + more, losses: more, refusals: more, ..BASE.budget }),
+            budget: Budget { slots: 2 + more, writes: 1 + more, ..BASE.budget },
             ..BASE
         },
         // A connection is cut or goes half-open, and comes back, while the account changes.
         Plan {
             name: "loss",
-            late_effect: full,
+            late_effect: false,
             turns: true,
-            budget: bound(Budget { slots: 4 + more, idles: more, cuts: 1, freezes: 1, ..BASE.budget }),
+            budget: Budget { slots: 3, writes: 1 + more, cuts: 1, freezes: more, ..BASE.budget },
             ..BASE
         },
         // One name for two nodes, of which one may be behind: a connect and a call may come to either.
@@ -207,7 +206,7 @@ pub fn plans(full: bool) -> Vec<Plan> {
             nodes: 2,
             lag: 1,
             late_calls: full,
-            budget: bound(Budget { slots: 3 + more, cuts: 1, ..BASE.budget }),
+            budget: Budget { slots: 2, writes: 1 + more, cuts: 1, ..BASE.budget },
             ..BASE
         },
         // Two endpoints raced, one of which may be behind.
@@ -218,7 +217,7 @@ pub fn plans(full: bool) -> Vec<Plan> {
             lag: 1 + u64::from(more),
             old_answers: full,
             late_calls: full,
-            budget: bound(Budget { slots: 3, repeats: 1, cuts: more, asks: 1, ..BASE.budget }),
+            budget: Budget { slots: 2 + more, writes: 1, asks: 1, repeats: 1, ..BASE.budget },
             ..BASE
         },
         // The second endpoint is called when the first is dark.
@@ -228,20 +227,21 @@ pub fn plans(full: bool) -> Vec<Plan> {
             nodes: 2,
             old_answers: false,
             late_calls: false,
-            budget: bound(Budget { slots: 5 + more, idles: 1, writes: 2, cuts: 1, freezes: 1, ..BASE.budget }),
+            budget: Budget { slots: 3 + more, writes: 1, cuts: 1, ..BASE.budget },
             ..BASE
         },
         // A caller doubts what is known, while answers and notifications are under way.
         Plan {
             name: "doubt",
-            budget: bound(Budget { slots: 3 + more, doubts: 1, asks: 1, refusals: 1, looks: 1, ..BASE.budget }),
+            audits: 4,
+            budget: Budget { slots: 2, writes: 1 + more, doubts: 1, looks: 1, refusals: 1, ..BASE.budget },
             ..BASE
         },
         // A reader that is slow between its two loads.
         Plan {
             name: "look",
             turns: true,
-            budget: bound(Budget { slots: 4, looks: 1, cuts: 1, losses: 1, repeats: more, ..BASE.budget }),
+            budget: Budget { slots: 3, writes: 1 + more, looks: 1, cuts: 1, losses: more, ..BASE.budget },
             ..BASE
         },
         // Two accounts, watched anew while their subscribes and unsubscribes are under way.
@@ -256,7 +256,7 @@ pub fn plans(full: bool) -> Vec<Plan> {
             slow_requests: true,
             late_calls: false,
             old_answers: false,
-            budget: bound(Budget { slots: 3, rewatches: 2, ..BASE.budget }),
+            budget: Budget { slots: 2 + more, writes: 1, rewatches: 2, ..BASE.budget },
             ..BASE
         },
         // A subscription dies in silence beside living ones: audits find it.
@@ -264,7 +264,7 @@ pub fn plans(full: bool) -> Vec<Plan> {
             name: "silence",
             audits: 3,
             late_calls: false,
-            budget: bound(Budget { slots: 8 + more, writes: 2, kills: 1, losses: more, ..BASE.budget }),
+            budget: Budget { slots: 4 + more, writes: 1, kills: 1, ..BASE.budget },
             ..BASE
         },
         // Nobody is live: what RPC says again and again must do.
@@ -274,7 +274,7 @@ pub fn plans(full: bool) -> Vec<Plan> {
             nodes: 2,
             lag: 1,
             late_calls: false,
-            budget: bound(Budget { slots: 4 + more, cuts: 2, refusals: 1, asks: 1, ..BASE.budget }),
+            budget: Budget { slots: 2, writes: 1, cuts: 1, refusals: more, ..BASE.budget },
             ..BASE
         },
         // The processed view, with forks that are abandoned.
@@ -283,7 +283,7 @@ pub fn plans(full: bool) -> Vec<Plan> {
             processed: true,
             old_answers: false,
             late_calls: false,
-            budget: bound(Budget { slots: 3, banks: 3, cuts: 1, repeats: more, ..BASE.budget }),
+            budget: Budget { slots: 2, writes: 1, banks: 2, cuts: more, ..BASE.budget },
             ..BASE
         },
     ]
