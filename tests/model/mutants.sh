@@ -18,7 +18,7 @@ cp -r "$copy/src/core" "$copy/core.whole"
 
 field() { sed -n "s/^# $1: //p" "$2"; }
 
-build() { (cd "$copy" && cargo build --quiet --package model --offline); }
+build() { (cd "$copy" && cargo build --quiet --package model --offline --config 'profile.dev.package.model.opt-level=1'); }
 
 failed=0 tried=0
 for patch in "$root"/tests/model/mutants/*.patch; do

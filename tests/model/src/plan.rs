@@ -241,7 +241,7 @@ pub fn plans(full: bool) -> Vec<Plan> {
         Plan {
             name: "look",
             turns: true,
-            budget: Budget { slots: 3, writes: 1 + more, looks: 1, cuts: 1, losses: more, ..BASE.budget },
+            budget: Budget { slots: 2 + more, writes: 1, looks: 1, cuts: 1, losses: more, ..BASE.budget },
             ..BASE
         },
         // Two accounts, watched anew while their subscribes and unsubscribes are under way.
@@ -274,7 +274,7 @@ pub fn plans(full: bool) -> Vec<Plan> {
             nodes: 2,
             lag: 1,
             late_calls: false,
-            budget: Budget { slots: 2, writes: 1, cuts: 1, refusals: more, ..BASE.budget },
+            budget: Budget { slots: 1 + more, writes: 1, cuts: 1, refusals: more, ..BASE.budget },
             ..BASE
         },
         // The processed view, with forks that are abandoned.
