@@ -233,6 +233,8 @@ impl Engine {
 
     /// What is known of an account is in doubt: only an RPC answer from now on, of `min_slot` or later, counts.
     pub(crate) fn invalidate(&mut self, now: Tick, address: &Pubkey, min_slot: Slot) -> bool {
+        // Whoever doubts it reads it next, as a rule; where that read fails, the refresh tries again.
+        self.refresh_soon(now);
         self.accounts.invalidate(address, now, min_slot)
     }
 

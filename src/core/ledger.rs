@@ -194,8 +194,8 @@ impl Ledger {
         for (awaited, cover) in self.awaiting.iter_mut().zip(record.covers.0) {
             // Also where it is superseded: an answer's slot is the bank's, a notification's that of the first bank
             // checked after the write, and this may be the earlier one.
-            if cover == Some(teller) && (same || awaited.is_some_and(|slot| seen.slot >= slot)) {
-                // A later change than the one awaited may still have to come.
+            if cover == Some(teller) && awaited.is_some() {
+                // It is not dead, and the newest change may still have to come.
                 *awaited = if same || seen.slot >= record.slot { None } else { Some(record.slot) };
             }
         }
@@ -208,7 +208,8 @@ impl Ledger {
                 && evidence.of(generation).is_some()
                 && seen.source != Source::Subscription(generation)
             {
-                *awaited = Some(seen.slot);
+                // The first since it spoke: of an account that changes all the time, too, its silence is heard.
+                awaited.get_or_insert(seen.slot);
             }
         }
     }
@@ -672,5 +673,24 @@ mod tests {
         let lagging = Observation { proof: Tick::NEVER, ..asked(11, tokens(2), 90) };
         assert_eq!(ledger.apply(&lagging, &none()), Verdict::Changed);
         assert_eq!(ledger.record().map(|record| record.proof), Some(at(50)));
+    }
+
+    #[test]
+    fn the_silence_of_one_link_is_heard_also_while_the_account_goes_on_changing() {
+        let other = Generation { link: LinkId(1), life: 1 };
+        let link = proved(10, 100);
+        let mut ledger = covered(1);
+        assert!(ledger.cover(EndpointId(1), other));
+        for slot in 21..30 {
+            let seen = Observation { source: Source::Subscription(other), ..told(slot, tokens(slot)) };
+            assert_eq!(ledger.apply(&seen, &link), Verdict::Changed);
+        }
+        assert!(!missed(&ledger, &proved(20, 110)));
+        assert!(missed(&ledger, &proved(21, 120)), "its canary passed the first change, and it told none");
+        // One that is merely slower is not dead: it tells the changes one by one.
+        for slot in 21..29 {
+            assert_eq!(ledger.apply(&told(slot, tokens(slot)), &link), Verdict::Superseded);
+            assert!(!missed(&ledger, &proved(slot, 130)), "{slot}");
+        }
     }
 }

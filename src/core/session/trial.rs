@@ -51,23 +51,30 @@ pub(crate) struct Capabilities {
     pub slices: Option<bool>,
 }
 
+/// How many times as much patience there is with a provider that has ticked before. With the waits between
+/// connects, twelve in a row take minutes, and a node that restarts is back by then.
+const TRUST: u32 = 4;
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Trial {
     pub(super) profile: Profile,
     pub(super) found: Capabilities,
     /// Connections in a row that answered and never ticked.
     mute: u32,
+    /// It ticked once: then it is rather a passing trouble than the provider's way.
+    ticked_once: bool,
     /// A barrier was given the canary's own id once.
     ignores_slices: bool,
 }
 
 impl Trial {
     pub(super) fn new(profile: Profile) -> Self {
-        Self { profile, found: Capabilities::default(), mute: 0, ignores_slices: false }
+        Self { profile, found: Capabilities::default(), mute: 0, ticked_once: false, ignores_slices: false }
     }
 
     pub(super) fn ticked(&mut self) {
         self.mute = 0;
+        self.ticked_once = true;
         self.found.canary = Some(true);
     }
 
@@ -78,7 +85,8 @@ impl Trial {
 
     /// Whether a connection that does not tick is made do with.
     pub(super) fn makes_do(&self) -> bool {
-        self.profile.patience().is_some_and(|patience| self.mute >= patience)
+        let trust = if self.ticked_once { TRUST } else { 1 };
+        self.profile.patience().is_some_and(|patience| self.mute >= patience * trust)
     }
 
     pub(super) fn ignores_slices(&self) -> bool {

@@ -1,0 +1,27 @@
+//! Explores small worlds: `model [--full] [NAME...]`.
+//!
+//! Ends with 1 at the first world that breaks a promise, and names the promise on its last line.
+
+use std::{env, process::ExitCode};
+
+use model::{explore, plans};
+
+fn main() -> ExitCode {
+    let (flags, names): (Vec<_>, Vec<_>) = env::args().skip(1).partition(|arg| arg.starts_with("--"));
+    let full = flags.iter().any(|flag| flag == "--full");
+    let wanted = |name: &str| names.is_empty() || names.iter().any(|wanted| wanted == name);
+    let most = env::var("MODEL_MOST").ok().and_then(|most| most.parse().ok());
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let mut unique = 0;
+    for plan in plans(full).into_iter().filter(|plan| wanted(plan.name)) {
+        let found = explore(&plan, threads, most);
+        println!("{found}");
+        unique += found.unique;
+        if let Some((check, _)) = found.broken {
+            println!("VIOLATED {} in {}", check.name(), plan.name);
+            return ExitCode::FAILURE;
+        }
+    }
+    println!("{unique} unique states");
+    ExitCode::SUCCESS
+}
