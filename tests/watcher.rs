@@ -240,8 +240,9 @@ impl Shape {
 
 #[test]
 fn the_local_market_shows_changes_a_loss_the_fallback_and_the_recovery() {
-    // The connection is cut after five seconds, for five; what is older than three is not served.
-    let ended = run(&["--json", "--duration", "10", "--read-interval", "500", "--health-interval", "1"]);
+    // The first node falls silent after five seconds, for eight, and the second takes over; five seconds later both
+    // cut the connection, for five. What is older than three is not served.
+    let ended = run(&["--json", "--duration", "23", "--read-interval", "500", "--health-interval", "1"]);
     assert_eq!(ended.code, Some(0), "{:#?}", ended.err);
     let types = ended.json();
     let (balances, readings, healths) = (&types["balance"], &types["reading"], &types["health"]);
@@ -257,7 +258,11 @@ fn the_local_market_shows_changes_a_loss_the_fallback_and_the_recovery() {
     let accounts: BTreeSet<_> = readings.iter().filter_map(|line| line["account"].as_str()).collect();
     assert_eq!(accounts.len(), 9, "each account is read");
 
-    let lost = healths.iter().position(|line| line["phase"] == "waiting").expect("a connection lost");
+    let stood_in = |line: &Value| line["nodes"][0]["phase"] != "live" && line["nodes"][1]["live"] == 9;
+    let stood_in = healths.iter().position(stood_in).expect("the second node in the first one's place");
+    assert_eq!(healths[stood_in]["phase"], "live", "the best of them is the mirror's");
+    let lost = healths[stood_in..].iter().position(|line| line["phase"] == "waiting");
+    let lost = stood_in + lost.expect("both connections lost");
     let lost = healths[lost]["ts"].as_str();
     let fell_back = |line: &&Value| line["served_from"] == "rpc" && line["ts"].as_str() > lost;
     assert!(

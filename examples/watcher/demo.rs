@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use balance_mirror::{CommitmentLevel, Mirror};
+use balance_mirror::{CommitmentLevel, Mirror, Node};
 use localnet::Localnet;
 
 use crate::{
@@ -51,9 +51,11 @@ async fn mirrored(
     let health_interval = args.health_interval.unwrap_or(HEALTH_INTERVAL);
     // A bot has a client of its own already: the mirror reads through it.
     let rpc = client(&net.rpc_url(), CommitmentLevel::Confirmed);
+    let second = net.add_node()?;
     let mirror = Mirror::builder(net.rpc_url())
         .ws_url(net.ws_url())
         .rpc_client(rpc.clone())
+        .node(Node::new(second.rpc_url()).ws_url(second.ws_url()))
         .selling_age(max_age)
         .canary_deadline(CANARY_DEADLINE)
         .reconnect_cap(RECONNECT_CAP)
@@ -79,9 +81,10 @@ async fn mirrored(
         tokio::select! {
             () = ended(args.duration) => {}
             () = market.play(output) => {}
-            () = trouble::play(net.faults(), output, &mut faults) => {}
+            () = trouble::play([net.faults(), second.faults()], output, &mut faults) => {}
         }
         net.faults().clear();
+        second.faults().clear();
         output
             .tell(Voice::Watcher, "the market closes, and every fault ends; comparing with the chain")
             .await;
@@ -113,6 +116,7 @@ async fn introduce(args: &Args, net: &Localnet, market: &Market, max_age: Durati
     let (wallets, mints, accounts) = market.size();
     let lines = [
         format!("a cluster in this process, at {}, with a slot every 400 ms", net.rpc_url()),
+        "and a second node of it, in reserve: it takes over while the first is not live".to_owned(),
         format!(
             "{wallets} wallets trade {mints} tokens with a pool; the mirror watches their {accounts} accounts"
         ),

@@ -28,11 +28,8 @@ pub(crate) fn start(args: &Args) {
     if args.json || !io::IsTerminal::is_terminal(&io::stderr()) {
         return log.compact().with_timer(Rfc3339).with_ansi(false).init();
     }
-    // The local cluster has one URL, which is shown at the start.
-    let local = args.cluster.is_none();
-    let fields = debug_fn(move |writer, field, value| match field.name() {
+    let fields = debug_fn(|writer, field, value| match field.name() {
         "message" => write!(writer, "{value:?}"),
-        "url" if local => Ok(()),
         name => write!(writer, " {name}={value:?}"),
     });
     log.with_ansi(coloured(&io::stderr())).event_format(Columns).fmt_fields(fields).init();

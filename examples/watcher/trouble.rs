@@ -12,19 +12,38 @@ const FIRST: Duration = Duration::from_secs(5);
 /// From the end of one to the next: time to see the recovery.
 const BETWEEN: Duration = Duration::from_secs(5);
 
-/// One fault: what it does, for how long, and what to watch for.
+/// Whom a fault befalls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Whom {
+    First,
+    Both,
+}
+
+/// One fault: what it does, to whom, for how long, and what to watch for.
 struct Act {
     begins: &'static str,
     watch_for: &'static str,
+    whom: Whom,
     begin: fn(&Faults),
     lasts: Duration,
 }
 
 /// In the order in which they are played, over and over.
-const ACTS: [Act; 6] = [
+const ACTS: [Act; 7] = [
     Act {
-        begins: "the connection is cut, and no new one let in for 5 s",
+        begins: "the first node goes silent on an open socket for 8 s",
+        watch_for: "the canary's deadline finds it, RPC serves meanwhile, and the second node takes over",
+        whom: Whom::First,
+        begin: |faults| {
+            faults.silence(true);
+            faults.refuse_connections(503, None, None);
+        },
+        lasts: Duration::from_secs(8),
+    },
+    Act {
+        begins: "both nodes cut the connection, and let no new one in for 5 s",
         watch_for: "balances age, then RPC serves them; trades go on and are caught up with",
+        whom: Whom::Both,
         begin: |faults| {
             faults.refuse_connections(503, None, None);
             faults.cut_with_reset();
@@ -32,8 +51,9 @@ const ACTS: [Act; 6] = [
         lasts: Duration::from_secs(5),
     },
     Act {
-        begins: "the connection is cut and RPC is down too, for 7 s",
+        begins: "both cut the connection, and their RPC is down too, for 7 s",
         watch_for: "what is too old is refused with an error, never served as a fresh number",
+        whom: Whom::Both,
         begin: |faults| {
             faults.rpc_down(true);
             faults.refuse_connections(503, None, None);
@@ -42,28 +62,32 @@ const ACTS: [Act; 6] = [
         lasts: Duration::from_secs(7),
     },
     Act {
-        begins: "RPC refuses every call with HTTP 429 for 6 s, while the connection lives",
+        begins: "both refuse every RPC call with HTTP 429 for 6 s, while the connections live",
         watch_for: "readings notice nothing",
+        whom: Whom::Both,
         begin: |faults| faults.rpc_refuse(429, None, None),
         lasts: Duration::from_secs(6),
     },
     Act {
-        begins: "the node goes silent on an open socket for 6 s",
-        watch_for: "the canary's deadline finds it",
+        begins: "both go silent on open sockets for 6 s",
+        watch_for: "the canary's deadline finds them",
+        whom: Whom::Both,
         begin: |faults| faults.silence(true),
         lasts: Duration::from_secs(6),
     },
     Act {
-        begins: "the connection is closed politely, with a Close frame",
+        begins: "both close the connection politely, with a Close frame",
         watch_for: "it is back before any balance is too old",
+        whom: Whom::Both,
         begin: |faults| {
             faults.cut_with_close_frame();
         },
         lasts: Duration::from_secs(1),
     },
     Act {
-        begins: "the connection is cut, and RPC falls 20 slots behind, for 6 s",
+        begins: "both cut the connection, and their RPC falls 20 slots behind, for 6 s",
         watch_for: "an answer older than what is known is no answer",
+        whom: Whom::Both,
         begin: |faults| {
             faults.hold_rpc(20);
             faults.refuse_connections(503, None, None);
@@ -74,16 +98,17 @@ const ACTS: [Act; 6] = [
 ];
 
 /// Plays faults for ever, and counts them.
-pub(crate) async fn play(faults: &Faults, output: &Output, played: &mut u64) {
+pub(crate) async fn play(nodes: [&Faults; 2], output: &Output, played: &mut u64) {
     sleep(FIRST).await;
     for act in ACTS.iter().cycle() {
         output.tell(Voice::Fault, act.begins).await;
         output.tell(Voice::Fault, &format!("  watch for: {}", act.watch_for)).await;
         *played += 1;
-        (act.begin)(faults);
+        let befallen = if act.whom == Whom::First { 1 } else { nodes.len() };
+        nodes[..befallen].iter().for_each(|faults| (act.begin)(faults));
         sleep(act.lasts).await;
-        faults.clear();
-        output.tell(Voice::Fault, "over: the node is well again").await;
+        nodes.iter().for_each(|faults| faults.clear());
+        output.tell(Voice::Fault, "over: the nodes are well").await;
         sleep(BETWEEN).await;
     }
 }
