@@ -90,7 +90,9 @@ impl Side {
     fn start(name: &'static str, mode: Mode, address: &Address) -> Outcome<Self> {
         let race = mode == Mode::Race;
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-        let [(rpc, ws), (other_rpc, other_ws)] = &address.nodes[..] else { return Err("not two nodes".into()) };
+        let [(rpc, ws), (other_rpc, other_ws)] = &address.nodes[..] else {
+            return Err("not two nodes".into());
+        };
         let builder = Mirror::builder(rpc)
             .ws_url(ws)
             .node(Node::new(other_rpc).ws_url(other_ws))
@@ -119,7 +121,8 @@ impl Side {
     fn is_whole(&self) -> bool {
         let health = self.mirror.health();
         let whole = |(node, in_use): (&balance_mirror::NodeHealth, &bool)| {
-            let live = node.phase == LinkPhase::Live && node.live == self.readers.len() && node.connections == 1;
+            let live =
+                node.phase == LinkPhase::Live && node.live == self.readers.len() && node.connections == 1;
             node.enabled == *in_use && (live || !in_use)
         };
         health.wanted == self.readers.len()
@@ -182,13 +185,15 @@ fn play(plan: Plan, cluster: Command, heap: fn() -> usize) -> Outcome {
             );
             thread::sleep(Duration::from_millis(5));
         }
-        let sample =
-            Sample { at: began.elapsed(), heap: heap(), tasks: sides.iter().map(Side::tasks).sum() };
+        let sample = Sample { at: began.elapsed(), heap: heap(), tasks: sides.iter().map(Side::tasks).sum() };
         drop(quiet);
         slowest = slowest.max((over.elapsed(), Some(place)));
         if std::env::var_os("SOAK_LOG").is_some() {
             let tasks = sides.each_ref().map(Side::tasks);
-            say(&format!("{fault:?} of node {node}, whole {:.0?} after: {sample:?} {tasks:?}", over.elapsed()))?;
+            say(&format!(
+                "{fault:?} of node {node}, whole {:.0?} after: {sample:?} {tasks:?}",
+                over.elapsed()
+            ))?;
         }
         if sample.at > plan.time / WARM_UP {
             samples.push(sample);

@@ -42,11 +42,7 @@ pub(super) struct Remote {
 
 impl Remote {
     pub(super) fn start(mut command: Command) -> Outcome<Self> {
-        let mut process = command
-            .env(ROLE, "1")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()?;
+        let mut process = command.env(ROLE, "1").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let orders = process.stdin.take().ok_or("no way in")?;
         let answers = BufReader::new(process.stdout.take().ok_or("no way out")?);
         let address = Address { nodes: Vec::new(), accounts: Vec::new() };
@@ -152,8 +148,7 @@ fn obey(nodes: &[&Faults], accounts: &[(Pubkey, Pubkey)]) -> Outcome {
                 return Err(format!("no order: {line}").into());
             };
             let address = |place: usize| accounts[place % accounts.len()].1;
-            let aim =
-                Aim { account: address(victim), other: address(victim + 1), strength: strength as u64 };
+            let aim = Aim { account: address(victim), other: address(victim + 1), strength: strength as u64 };
             nodes[node].begin(all[fault], &aim);
         }
         say("done")?;

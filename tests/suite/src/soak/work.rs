@@ -109,9 +109,8 @@ impl Work {
 
     /// Accounts never seen before, of mints never seen before, are watched; the oldest of them no longer.
     fn pass(&self, random: &mut Random) {
-        let target = |random: &mut Random| {
-            Target::ata(&somebody(random), &somebody(random), TokenProgram::Token)
-        };
+        let target =
+            |random: &mut Random| Target::ata(&somebody(random), &somebody(random), TokenProgram::Token);
         let targets: Vec<_> = (0..BATCH).map(|_| target(random)).collect();
         let mut passing = self.passing.lock().unwrap_or_else(PoisonError::into_inner);
         passing.extend(targets.iter().map(Target::address));
