@@ -9,13 +9,13 @@ use std::{
     time::Duration,
 };
 
-use balance_mirror::{Builder, Floor, Mirror, Pubkey, Query, Reader, Slot};
+use balance_mirror::{Builder, Floor, LinkPhase, Mirror, Mode, Node, Profile, Pubkey, Query, Reader, Slot};
 use tokio::{
     runtime::{Handle, Runtime},
     sync::watch,
 };
 
-use super::{judge::Judge, random::Random, truth::Truth};
+use super::{WAYS, judge::Judge, random::Random, truth::Truth};
 use crate::{
     outcome::{Outcome, check},
     world::World,
@@ -32,6 +32,24 @@ const RARELY: u64 = 16;
 const PAUSE: Duration = Duration::from_millis(2);
 /// A read that takes longer than this never ends.
 const FOR_EVER: Duration = Duration::from_secs(30);
+
+/// What a bot's mirror is given: the node that the faults strike, and perhaps another.
+pub(super) enum Nodes {
+    One,
+    Two(Mode, localnet::Node),
+}
+
+impl Nodes {
+    /// As the lane's number has it, where the cluster can have a second node.
+    pub(super) fn of(lane: usize, world: &World<'_>) -> Outcome<Self> {
+        let mode = match (lane % WAYS, world.local()) {
+            (1, Ok(net)) => (Mode::Failover, net),
+            (2, Ok(net)) => (Mode::Race, net),
+            _ => return Ok(Self::One),
+        };
+        Ok(Self::Two(mode.0, mode.1.add_node()?))
+    }
+}
 
 /// The mirror's own bounds, which recovery is judged by.
 #[derive(Clone, Copy, Debug)]
@@ -60,9 +78,17 @@ impl Bounds {
     }
 
     /// The one place where the mirror is set up.
-    fn builder(&self, world: &World<'_>) -> Builder {
-        world
-            .builder()
+    fn builder(&self, world: &World<'_>, nodes: &Nodes) -> Builder {
+        let builder = match nodes {
+            Nodes::One => world.builder(),
+            Nodes::Two(mode, other) => {
+                let other = Node::new(other.rpc_url()).ws_url(other.ws_url());
+                world.builder().node(other).mode(*mode)
+            }
+        };
+        builder
+            // Else a node that refuses for some seconds is made do with, without a proof, for ten minutes.
+            .profile(Profile::OwnNode)
             .canary_deadline(self.canary)
             .verify_every(self.verify)
             .audit_every(self.verify / 4)
@@ -86,6 +112,7 @@ impl Bot {
     /// Starts a mirror, watches, and waits until all is live.
     pub(super) async fn start(
         world: &World<'_>,
+        nodes: &Nodes,
         targets: Vec<balance_mirror::Target>,
         truth: &Arc<Truth>,
     ) -> Outcome<Self> {
@@ -94,7 +121,7 @@ impl Bot {
             tokio::runtime::Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build()?;
         let mirror = {
             let _inside = runtime.enter();
-            bounds.builder(world).start()?
+            bounds.builder(world, nodes).start()?
         };
         let readers = mirror.watch_all(targets)?;
         let judge = Arc::new(Judge::new(readers.iter().map(Reader::address), world.slots(1)));
@@ -112,6 +139,14 @@ impl Bot {
             world.live(reader).await?;
         }
         Ok(bot)
+    }
+
+    /// Whether the node that the faults strike is back: it proves every account, whoever else does.
+    pub(super) fn is_back(&self) -> bool {
+        let health = self.mirror.health();
+        let back =
+            |node: &balance_mirror::NodeHealth| node.phase == LinkPhase::Live && node.live == health.wanted;
+        health.nodes.first().is_some_and(back)
     }
 
     pub(super) fn judge(&self) -> &Judge {

@@ -11,7 +11,7 @@ use futures::future::{try_join, try_join_all};
 use localnet::Localnet;
 
 use super::{
-    bot::Bot,
+    bot::{Bot, Nodes},
     judge::Tally,
     kinds::{Kind, Stage},
     load::Load,
@@ -56,21 +56,28 @@ pub(super) struct Lane {
 }
 
 /// Plays the faults on a cluster. Call it outside any runtime.
-pub(super) fn play(cluster: &dyn Cluster, faults: &[Fault], random: Random) -> Outcome<Lane> {
+pub(super) fn play(lane: usize, cluster: &dyn Cluster, faults: &[Fault], random: Random) -> Outcome<Lane> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let world = World::new(cluster)?;
         let load = Load::open(&world).await?;
-        run(&world, &load, faults, random).await
+        let nodes = Nodes::of(lane, &world)?;
+        run(&world, &nodes, &load, faults, random).await
     })
 }
 
-async fn run(world: &World<'_>, load: &Load<'_>, faults: &[Fault], mut random: Random) -> Outcome<Lane> {
+async fn run(
+    world: &World<'_>,
+    nodes: &Nodes,
+    load: &Load<'_>,
+    faults: &[Fault],
+    mut random: Random,
+) -> Outcome<Lane> {
     let truth = Arc::new(Truth::default());
     let slots = world.local().ok().map(Localnet::slots);
     let pause = Duration::from_millis(40).max(world.slots(1) / 3);
     truth.note_tip(tip(world).await?);
-    let mut bot = Bot::start(world, load.targets(), &truth).await?;
+    let mut bot = Bot::start(world, nodes, load.targets(), &truth).await?;
     bot.read(pause, slots.clone(), &mut random)?;
     let mut lane = Lane::default();
     {
@@ -115,7 +122,9 @@ async fn run(world: &World<'_>, load: &Load<'_>, faults: &[Fault], mut random: R
     lane.tally.add(bot.judge().begin_fault(0, "none"));
     (lane.claims, lane.youngest) = bot.judge().claims();
     lane.transactions = truth.transactions();
-    lane.reconnects = bot.mirror.health().reconnects;
+    let health = bot.mirror.health();
+    check!(health.resets == 0, "the chain never began anew: {health:#?}");
+    lane.reconnects = health.reconnects;
     let Tally { memory, rpc, .. } = lane.tally;
     check!(memory > 0 && rpc > 0 && lane.claims > 0, "nothing was judged: {:?}", lane.tally);
     bot.mirror.shutdown().await;
@@ -156,8 +165,8 @@ async fn play_one(
     Ok(())
 }
 
-/// Waits until each account is live, known as of the fault's end or later, and what the chain held at that slot. Returns
-/// since when the last was.
+/// Waits until each account is live, known as of the fault's end or later, and what the chain held at that slot, and the
+/// node that was struck is in use again. Returns since when the last account was.
 async fn recover(stage: &Stage<'_>, truth: &Truth, readers: &[Reader], over: Instant) -> Outcome<Instant> {
     let (world, bot) = (stage.world, stage.bot);
     let least = tip(world).await?;
@@ -165,7 +174,7 @@ async fn recover(stage: &Stage<'_>, truth: &Truth, readers: &[Reader], over: Ins
     let mut open: Vec<(&Reader, Option<(Instant, Reading)>)> =
         readers.iter().map(|reader| (reader, None)).collect();
     let mut last = over;
-    while !open.is_empty() {
+    while !(open.is_empty() && bot.is_back()) {
         let settled = truth.settled();
         let mut wrong = None;
         open.retain_mut(|(reader, candidate)| {

@@ -36,6 +36,8 @@ use crate::{
 /// How often each kind of fault occurs where nothing else is asked for.
 const ROUNDS: usize = 3;
 const SEED: u64 = 20_261_122;
+/// One node alone, two in failover, two in a race.
+const WAYS: usize = 3;
 
 /// What to draw.
 #[derive(Clone, Copy, Debug)]
@@ -83,9 +85,10 @@ pub fn run(clusters: &[&dyn Cluster], plan: Plan) -> Outcome {
         let lanes: Vec<_> = clusters
             .iter()
             .zip(&hands)
-            .map(|(cluster, faults)| {
+            .enumerate()
+            .map(|(lane, (cluster, faults))| {
                 let random = Random::new(random.next());
-                scope.spawn(move || lane::play(*cluster, faults, random))
+                scope.spawn(move || lane::play(lane, *cluster, faults, random))
             })
             .collect();
         let join =
@@ -123,13 +126,17 @@ fn kinds(clusters: &[&dyn Cluster]) -> Vec<Kind> {
     kinds
 }
 
-/// Every kind so many times, in an order of the seed, dealt out to the lanes.
+/// Every kind so many times, in an order of the seed, dealt out to the lanes: in each round of a kind to another of
+/// the three ways in which lanes are set up.
 fn deal(kinds: &[Kind], rounds: usize, lanes: usize, random: &mut Random) -> Vec<Vec<Fault>> {
-    let mut deck: Vec<_> = (0..rounds).flat_map(|_| kinds.iter().copied()).collect();
+    let mut deck: Vec<_> =
+        (0..rounds).flat_map(|round| kinds.iter().map(move |kind| (round, *kind))).collect();
     random.shuffle(&mut deck);
     let mut hands = vec![Vec::new(); lanes];
-    for (number, kind) in deck.into_iter().enumerate() {
-        hands[number % lanes].push(Fault { number: number + 1, kind, draw: Draw::new(random) });
+    for (number, (round, kind)) in deck.into_iter().enumerate() {
+        let mine = (0..lanes).filter(|lane| lanes < WAYS || lane % WAYS == round % WAYS);
+        let lane = mine.min_by_key(|lane| hands[*lane].len()).unwrap_or_default();
+        hands[lane].push(Fault { number: number + 1, kind, draw: Draw::new(random) });
     }
     hands
 }
@@ -166,7 +173,7 @@ mod tests {
     fn dealt(seed: u64) -> Vec<Vec<String>> {
         let mut kinds = kinds::everywhere();
         kinds.extend(kinds::local_only());
-        let hands = deal(&kinds, 3, 4, &mut Random::new(seed));
+        let hands = deal(&kinds, 3, 6, &mut Random::new(seed));
         let words = |fault: &Fault| format!("{} {} {:?}", fault.number, fault.kind.name, fault.draw);
         hands.iter().map(|hand| hand.iter().map(words).collect()).collect()
     }

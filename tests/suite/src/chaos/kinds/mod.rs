@@ -1,5 +1,6 @@
 //! The kinds of faults, each a few lines: begin, last, end.
 
+mod hostile;
 mod link;
 mod node;
 mod rpc;
@@ -103,5 +104,24 @@ pub(super) fn local_only() -> Vec<Kind> {
         node::rpc_behind: "node: RPC is behind",
         node::rpc_frozen: "node: RPC is cut off from its cluster",
         node::rpc_short: "node: RPC answers an account too few",
+        hostile::lags_whole: "node: lags, RPC and all",
+        hostile::reorders: "node: notifies out of order",
+        hostile::drops_the_clock: "node: drops the Clock's subscription in silence",
+        hostile::never_ticks: "provider: never notifies the Clock",
+        hostile::refuses_the_clock: "provider: refuses the Clock",
+        hostile::refuses_slices: "provider: refuses slices",
+        hostile::ignores_slices: "provider: ignores slices",
+        hostile::limits_subscriptions: "provider: limits subscriptions",
+        hostile::closes_idle: "provider: closes idle connections",
+        hostile::limits_keys: "provider: limits the accounts of a call",
+        hostile::junk_frames: "hostile: junk frames",
+        hostile::huge_frame: "hostile: a huge frame",
+        hostile::flood: "hostile: a flood",
+        hostile::forged_acknowledgements: "hostile: forged acknowledgements",
+        hostile::malformed_notifications: "hostile: malformed notifications",
+        hostile::bad_answers: "hostile: bad RPC answers",
+        hostile::slots_ahead: "hostile: slots that are not yet",
+        hostile::lies: "hostile: lies about an account",
+        hostile::tells_another: "hostile: tells another account's contents",
     }
 }

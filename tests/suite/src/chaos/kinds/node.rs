@@ -11,23 +11,23 @@ use crate::{
 };
 
 /// What mirrors ask of RPC.
-const READS: &[&str] = &["getMultipleAccounts"];
+pub(super) const READS: &[&str] = &["getMultipleAccounts"];
 /// From when a mirror finds a dead subscription until it no longer trusts it, at most.
 const LETS_GO: Duration = Duration::from_millis(300);
 
-fn faults<'a>(stage: &'a Stage<'_>) -> Outcome<&'a Faults> {
+pub(super) fn faults<'a>(stage: &'a Stage<'_>) -> Outcome<&'a Faults> {
     stage.world.local().map(Localnet::faults)
 }
 
 /// Lasts so many canary deadlines, and ends.
-async fn last(stage: &Stage<'_>, draw: &Draw, from: f64, to: f64) -> Outcome {
+pub(super) async fn last(stage: &Stage<'_>, draw: &Draw, from: f64, to: f64) -> Outcome {
     stage.last(draw, from, to).await;
     faults(stage)?.clear();
     Ok(())
 }
 
 /// Lasts while everything is subscribed anew, and ends.
-async fn last_while_resubscribing(stage: &Stage<'_>, draw: &Draw) -> Outcome {
+pub(super) async fn last_while_resubscribing(stage: &Stage<'_>, draw: &Draw) -> Outcome {
     stage.world.ws_side.cut(cut(draw));
     last(stage, draw, 0.5, 2.0).await
 }
@@ -111,10 +111,17 @@ pub(super) async fn drops_one_subscription(stage: &Stage<'_>, draw: Draw) -> Out
     let before = found();
     stage.bot.judge().excuse([victim.address()]);
     net.faults().kill_subscriptions_to(&victim.address());
-    // It is over when the mirror has found out, which takes a change that is not told, and lets go of the dead one.
+    // It is over when the mirror has found out, which takes a change that is not told, and lets go of the dead one. While
+    // another node tells of the changes nothing is missed, and only the connection's end ends it.
     let until = Instant::now() + stage.bot.bounds.recovery();
+    let alone = stage.bot.mirror.health().nodes.len() == 1;
+    let patience = Instant::now() + stage.bot.bounds.verify;
     while found() == before {
         check!(Instant::now() < until, "the dead subscription of {} was not found", victim.address());
+        if !alone && Instant::now() > patience {
+            stage.world.ws_side.cut(cut(&draw));
+            return Ok(());
+        }
         stage.world.pass(Duration::from_millis(5)).await;
     }
     let let_go = victim.wait_for(|reading| !reading.is_live(), LETS_GO);
