@@ -26,7 +26,7 @@ for patch in "$root"/tests/model/mutants/*.patch; do
     if [ $# -gt 0 ] && [[ " $* " != *" $name "* ]]; then continue; fi
     tried=$((tried + 1))
     rm -rf "$copy/src/core" && cp -r "$copy/core.whole" "$copy/src/core"
-    if ! (cd "$copy" && patch --strip=1 --silent --fuzz=0 --no-backup-if-mismatch <"$patch"); then
+    if ! (cd "$copy" && git apply --whitespace=nowarn "$patch"); then
         echo "FAILED   $name: the patch no longer applies"
         failed=1
         continue

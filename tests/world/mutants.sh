@@ -48,7 +48,7 @@ failed=0
 for patch in "${patches[@]}"; do
     name=$(basename "$patch" .patch) seed=$(field seed "$patch") check=$(field check "$patch")
     rm -rf "$copy/src/core" && cp -r "$copy/core.whole" "$copy/src/core"
-    if ! (cd "$copy" && patch --strip=1 --silent --fuzz=0 --no-backup-if-mismatch <"$patch"); then
+    if ! (cd "$copy" && git apply --whitespace=nowarn "$patch"); then
         echo "FAILED   $name: the patch no longer applies"
         failed=1
         continue
