@@ -93,25 +93,14 @@ pub(crate) fn reading(plan: &Plan, world: &World, account: u8) -> Option<Reading
     Some(read(plan, world, account, world.engine.evidence(), Some(record)))
 }
 
-fn read(
-    plan: &Plan,
-    world: &World,
-    account: u8,
-    evidence: &Evidence,
-    record: Option<Record>,
-) -> Reading {
+fn read(plan: &Plan, world: &World, account: u8, evidence: &Evidence, record: Option<Record>) -> Reading {
     let key = address(account);
     let overlay = world.engine.overlay(&key).copied();
     Reading::join(key, evidence, record, overlay, tick(world.now), &plan.policy())
 }
 
 /// What a reader sees that loads one thing from `before` and the other from `after`.
-fn torn(
-    plan: &Plan,
-    after: &World,
-    account: u8,
-    (evidence, record): (&Evidence, Option<Record>),
-) -> Reading {
+fn torn(plan: &Plan, after: &World, account: u8, (evidence, record): (&Evidence, Option<Record>)) -> Reading {
     let loads = Cell::new(0);
     let is_first = || loads.replace(loads.get() + 1) == 0;
     let newest = after.engine.record(&address(account)).copied();

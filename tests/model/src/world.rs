@@ -181,8 +181,7 @@ impl World {
             left: Budget::default(),
             broken: None,
         };
-        let targets: Vec<_> =
-            (0..world.accounts()).map(|account| (address(account), expected())).collect();
+        let targets: Vec<_> = (0..world.accounts()).map(|account| (address(account), expected())).collect();
         world.engine.watch(tick(now), &targets).expect("within the limits");
         world.settle(plan);
         if plan.live {
@@ -354,9 +353,10 @@ impl World {
                 self.follow(node, slot);
             }
             Action::Open { link, node } => {
-                let processed = self.engine.links().any(|(id, _, role, _)| {
-                    id == LinkId(u16::from(link)) && role == Role::Processed
-                });
+                let processed = self
+                    .engine
+                    .links()
+                    .any(|(id, _, role, _)| id == LinkId(u16::from(link)) && role == Role::Processed);
                 let connection = Connection::open(node, processed, self.accounts());
                 self.wires[usize::from(link)] = Wire::Open(connection);
                 self.tell(link, LinkEvent::Connected { genesis: None });
