@@ -203,7 +203,8 @@ pub(crate) async fn a_floor_refused_in_other_words_is_waited_for(world: &World<'
     world.ws_side.cut(Cut::Reset);
     world.until("loss of the link", || mirror.health().phase != LinkPhase::Live).await?;
     for round in 1..=3u64 {
-        let slot = market.trade(world).await?;
+        // The client that trades sees what RPC sees: further on, neither has been.
+        let slot = market.trade(world).await? + 10;
         for reader in &readers {
             let query = Query::max_age(USUAL).as_of(Floor::confirmed(slot)).deadline(world.soon());
             let balance = mirror.balance(&reader.address(), query).await?;
