@@ -272,8 +272,7 @@ impl Human {
             (false, true) => self.phase(node.phase, node.phase_ms),
         };
         let slot = node.slot.map(|slot| format!(", slot {slot}")).unwrap_or_default();
-        let lag =
-            node.chain_lag_ms.map(|lag| format!(", lag {:.1} s", lag as f64 / 1e3)).unwrap_or_default();
+        let lag = node.chain_lag_ms.map(|lag| format!(", lag {:.1} s", lag as f64 / 1e3)).unwrap_or_default();
         let live = format!(", {}/{wanted} live", node.live);
         let live = if node.enabled { live } else { String::new() };
         self.line(at, Colour::Bold, "  node", &format!("{}  {phase}{live}{slot}{lag}", node.url))
