@@ -184,7 +184,7 @@ pub(crate) async fn a_node_that_takes_few_keys_is_asked_in_smaller_calls(world: 
         let (made, took) = (mirror.health().rpc_calls - calls, began.elapsed());
         check!(mirror.health().rpc_failures > 0, "the limit was never felt");
         // Three calls a round or a few more, and two rounds a second.
-        check!(made as f64 <= 10.0 + 10.0 * took.as_secs_f64(), "{made} calls in {took:?}");
+        check!(u128::from(made) <= 10 + took.as_millis() / 100, "{made} calls in {took:?}");
         world.ws_side.refuse(false);
         market.hold(world, &readers, 100 + round).await?;
         mirror.shutdown().await;
