@@ -86,7 +86,7 @@ pub struct NodeHealth {
     pub url: String,
     /// Whether it is in use.
     pub enabled: bool,
-    /// Whether it is not believed for now: in quarantine, or on another chain.
+    /// Whether it is left alone for now: it is on another chain.
     pub paused: bool,
     /// Where the worst of its connections in use stands.
     #[cfg_attr(feature = "serde", serde(serialize_with = "phase_name"))]
@@ -158,7 +158,7 @@ impl NodeHealth {
             slices: None,
             last_error: links.iter().find_map(|(_, report)| report.last_error.clone()),
         };
-        for (link, report) in used {
+        for (link, _) in used {
             let Some((phase, (acknowledged, live), Capabilities { canary, slices, .. })) = engine.link(*link)
             else {
                 continue;
@@ -168,9 +168,6 @@ impl NodeHealth {
             health.live += live;
             health.canary = health.canary.or(canary);
             health.slices = health.slices.or(slices);
-            if health.last_error.is_none() {
-                health.last_error.clone_from(&report.last_error);
-            }
         }
         health
     }
@@ -184,7 +181,7 @@ impl Health {
         let nodes: Vec<NodeHealth> = (0..publisher.reports.urls.len())
             .filter_map(|place| Some(NodeHealth::of(EndpointId(u8::try_from(place).ok()?), publisher, now)))
             .collect();
-        let mut in_use = nodes.iter().filter(|node| node.enabled);
+        let in_use = nodes.iter().filter(|node| node.enabled);
         // The first of the best.
         let best = in_use.clone().rev().max_by_key(|node| rank(node.phase)).or_else(|| nodes.first());
         let arrived = publisher.engine().evidence().links.iter().map(|link| link.arrived).max();
@@ -196,7 +193,7 @@ impl Health {
             slot: best.and_then(|node| node.slot),
             wanted: book.cells().len(),
             acknowledged: in_use.clone().map(|node| node.acknowledged).max().unwrap_or(0),
-            live: in_use.by_ref().map(|node| node.live).max().unwrap_or(0),
+            live: in_use.clone().map(|node| node.live).max().unwrap_or(0),
             connects: stats.connects.get(),
             reconnects: stats.connects.get().saturating_sub(1),
             losses: stats.losses.get(),

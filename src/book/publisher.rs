@@ -446,6 +446,11 @@ mod tests {
         assert!(book.read(&cell).is_live());
     }
 
+    fn urgent(address: Pubkey, now: Tick, reply: Reply) -> Ask {
+        let patience = now.plus(Duration::from_secs(9));
+        Ask { address, min_slot: 0, not_before: now, urgent: true, reply, patience, avoid: None }
+    }
+
     #[test]
     fn all_are_watched_or_none() {
         let (shared, book) = opened();
@@ -467,15 +472,7 @@ mod tests {
         let mut publisher = shared.lock();
         publisher.watch(&[target(1)]).expect("room");
         let now = publisher.book.clock.now();
-        let ask = |reply| Ask {
-            address: target(1).0,
-            min_slot: 0,
-            not_before: now,
-            urgent: true,
-            reply,
-            patience: now.plus(Duration::from_secs(9)),
-            avoid: None,
-        };
+        let ask = |reply| urgent(target(1).0, now, reply);
         let (_, mut answer) = publisher.ask(ask).expect("room");
         let (gone, _) = publisher.ask(ask).expect("room");
         publisher.cancel(gone);
@@ -496,15 +493,7 @@ mod tests {
             own_parameters: false,
         };
         let now = publisher.book.clock.now();
-        let ask = |reply| Ask {
-            address: cell.address,
-            min_slot: 0,
-            not_before: now,
-            urgent: true,
-            reply,
-            patience: now.plus(Duration::from_secs(9)),
-            avoid: None,
-        };
+        let ask = |reply| urgent(cell.address, now, reply);
         let (_, mut answer) = publisher.ask(ask).expect("room");
         let calls = publisher.expire().0;
         let call = calls.iter().find(|call| call.accounts == [cell.address]).expect("a call");

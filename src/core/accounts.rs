@@ -87,7 +87,6 @@ pub(crate) struct Accounts {
     watched: BTreeMap<Pubkey, Watched>,
     evidence: Evidence,
     last_watch: WatchId,
-    epoch: u32,
     /// Those of whom a notification should be under way.
     awaiting: BTreeSet<Pubkey>,
     /// Those that have an overlay.
@@ -109,7 +108,6 @@ impl Accounts {
             watched: BTreeMap::new(),
             evidence: Evidence::new(links),
             last_watch: WatchId::default(),
-            epoch: 0,
             awaiting: BTreeSet::new(),
             overlaid: BTreeSet::new(),
             touched: BTreeSet::new(),
@@ -210,7 +208,7 @@ impl Accounts {
         let mut watches = Vec::with_capacity(fresh.len());
         for (address, expected) in fresh {
             self.last_watch.0 += 1;
-            let ledger = Ledger::new(expected, self.rules, self.epoch);
+            let ledger = Ledger::new(expected, self.rules, self.evidence.epoch);
             self.watched
                 .insert(address, Watched { ledger, overlay: Overlay::default(), watch: self.last_watch });
             watches.push((address, self.last_watch));
@@ -444,17 +442,16 @@ impl Accounts {
 
     /// The chain began anew: every record begins anew.
     pub(crate) fn reset(&mut self, now: Tick, epoch: u32) {
-        self.epoch = epoch;
         self.evidence.epoch = epoch;
         self.void_proofs(now);
         for (address, watched) in &mut self.watched {
-            watched.ledger.begin(self.epoch);
+            watched.ledger.begin(epoch);
             watched.overlay = Overlay::default();
             self.touched.insert(*address);
         }
         self.awaiting.clear();
         self.overlaid.clear();
-        self.notes.push_back(Note::Reset { epoch: self.epoch });
+        self.notes.push_back(Note::Reset { epoch });
     }
 }
 

@@ -489,11 +489,10 @@ impl Engine {
 
     /// Every link of an endpoint learns from its RPC what delay of its Clock is usual.
     fn tell_lag(&mut self, now: Tick, endpoint: EndpointId, lag_ms: i64) {
-        for link in self.links.iter_mut().filter(|link| link.endpoint == endpoint) {
-            link.session.handle(now, Input::ChainLag { lag_ms });
-        }
         for place in 0..self.links.len() {
-            self.carry_out(now, id_of(place));
+            if self.links[place].endpoint == endpoint {
+                self.tell(now, id_of(place), Input::ChainLag { lag_ms });
+            }
         }
     }
 

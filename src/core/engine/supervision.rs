@@ -1,6 +1,6 @@
 //! Which endpoints are used, and which of their connections carries which account.
 //!
-//! An endpoint is paused while it is in quarantine or on another chain. Of the others, a race uses all; failover uses
+//! An endpoint is paused while it is on another chain. Of the others, a race uses all; failover uses
 //! the first, and while that has been dark for a while also the next, until the one before has been live for a while
 //! again. On each endpoint used, every account has a place on one connection, if there is room.
 
@@ -164,7 +164,7 @@ impl Engine {
         self.accounts.note(Note::Enabled { endpoint: endpoint_id(endpoint), enabled });
         let addresses: Vec<Pubkey> = self.accounts.watches().map(|(address, _)| address).collect();
         if enabled {
-            self.start(now, self.first_link(endpoint));
+            self.tell_both(now, self.first_link(endpoint), &Input::Start);
             for address in addresses {
                 self.place(now, endpoint_id(endpoint), address);
             }
@@ -172,19 +172,14 @@ impl Engine {
             for address in addresses {
                 self.displace(now, endpoint_id(endpoint), &address);
             }
-            self.park(now, self.first_link(endpoint));
+            self.tell_both(now, self.first_link(endpoint), &Input::Park);
         }
     }
 
-    fn start(&mut self, now: Tick, link: LinkId) {
+    /// Tells a link and its twin the same.
+    fn tell_both(&mut self, now: Tick, link: LinkId, input: &Input) {
         for link in [Some(link), self.twin(link)].into_iter().flatten() {
-            self.tell(now, link, Input::Start);
-        }
-    }
-
-    fn park(&mut self, now: Tick, link: LinkId) {
-        for link in [Some(link), self.twin(link)].into_iter().flatten() {
-            self.tell(now, link, Input::Park);
+            self.tell(now, link, input.clone());
         }
     }
 
@@ -192,10 +187,8 @@ impl Engine {
     pub(super) fn place(&mut self, now: Tick, endpoint: EndpointId, address: Pubkey) {
         let Some(watch) = self.accounts.watch_of(&address) else { return };
         let Some(link) = self.placements[usize::from(endpoint.0)].place(address) else { return };
-        self.start(now, link);
-        for link in [Some(link), self.twin(link)].into_iter().flatten() {
-            self.tell(now, link, Input::Watch { address, watch });
-        }
+        self.tell_both(now, link, &Input::Start);
+        self.tell_both(now, link, &Input::Watch { address, watch });
     }
 
     /// Takes an account's place on an endpoint from it; those that waited for room move in.
@@ -204,20 +197,16 @@ impl Engine {
         let link = placement.link_of(address);
         let moved_in = placement.release(address);
         if let Some(link) = link {
-            for link in [Some(link), self.twin(link)].into_iter().flatten() {
-                self.tell(now, link, Input::Unwatch { address: *address });
-            }
+            self.tell_both(now, link, &Input::Unwatch { address: *address });
             let empty = self.placements[usize::from(endpoint.0)].load(link) == 0;
             if empty && link != self.first_link(usize::from(endpoint.0)) {
-                self.park(now, link);
+                self.tell_both(now, link, &Input::Park);
             }
         }
         if let Some((address, link)) = moved_in
             && let Some(watch) = self.accounts.watch_of(&address)
         {
-            for link in [Some(link), self.twin(link)].into_iter().flatten() {
-                self.tell(now, link, Input::Watch { address, watch });
-            }
+            self.tell_both(now, link, &Input::Watch { address, watch });
         }
     }
 
