@@ -3,53 +3,17 @@
 
 use std::time::Duration;
 
-use localnet::{Keypair, Localnet};
-use suite::{Cluster, chaos};
+use suite::{Cluster, Local, chaos};
 
 /// Quick, and slow enough for two cores that run all lanes at once.
 const SLOT: Duration = Duration::from_millis(40);
 /// They mostly wait.
 const LANES: u64 = 6;
 
-struct Local(Localnet);
-
-impl Local {
-    fn start(seed: u64) -> Self {
-        let net = Localnet::builder().slot_time(SLOT).finalized_depth(8).seed(seed).start();
-        Self(net.expect("a cluster"))
-    }
-}
-
-impl Cluster for Local {
-    fn name(&self) -> &str {
-        "the local cluster"
-    }
-
-    fn rpc_url(&self) -> String {
-        self.0.rpc_url()
-    }
-
-    fn ws_url(&self) -> String {
-        self.0.ws_url()
-    }
-
-    fn payer(&self) -> &Keypair {
-        self.0.payer()
-    }
-
-    fn slot_time(&self) -> Duration {
-        SLOT
-    }
-
-    fn local(&self) -> Option<&Localnet> {
-        Some(&self.0)
-    }
-}
-
 #[test]
 fn every_kind_of_fault_again_and_again() {
     let plan = chaos::Plan::from_env().expect("numbers");
-    let clusters: Vec<_> = (0..LANES).map(|lane| Local::start(plan.seed.wrapping_add(lane))).collect();
+    let clusters: Vec<_> = (0..LANES).map(|lane| Local::start(plan.seed.wrapping_add(lane), SLOT)).collect();
     let lanes: Vec<&dyn Cluster> = clusters.iter().map(|cluster| cluster as &dyn Cluster).collect();
     if let Err(error) = chaos::run(&lanes, plan) {
         panic!("{error}");

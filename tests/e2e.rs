@@ -2,39 +2,11 @@
 
 use std::time::Duration;
 
-use localnet::{Account, Keypair, Localnet, tokens};
-use suite::Cluster;
+use localnet::{Account, Localnet, tokens};
+use suite::Local;
 
 /// Quick, and slow enough for two cores that run two scenarios at once.
 const SLOT: Duration = Duration::from_millis(20);
-
-struct Local(Localnet);
-
-impl Cluster for Local {
-    fn name(&self) -> &str {
-        "the local cluster"
-    }
-
-    fn rpc_url(&self) -> String {
-        self.0.rpc_url()
-    }
-
-    fn ws_url(&self) -> String {
-        self.0.ws_url()
-    }
-
-    fn payer(&self) -> &Keypair {
-        self.0.payer()
-    }
-
-    fn slot_time(&self) -> Duration {
-        SLOT
-    }
-
-    fn local(&self) -> Option<&Localnet> {
-        Some(&self.0)
-    }
-}
 
 /// Wrapped SOL's mint, which a validator makes by itself: nine decimals, and nobody's.
 fn make_native_mint(net: &Localnet) {
@@ -49,9 +21,8 @@ fn run(name: &str) {
     // Each scenario has keys and an order of notifications of its own, the same in every run.
     let seed = name.bytes().fold(0, |seed: u64, byte| seed.wrapping_mul(31).wrapping_add(byte.into()));
     println!("seed {seed}");
-    let net = Localnet::builder().slot_time(SLOT).finalized_depth(8).seed(seed).start();
-    let cluster = Local(net.expect("a cluster"));
-    make_native_mint(&cluster.0);
+    let cluster = Local::start(seed, SLOT);
+    make_native_mint(&cluster.net);
     let mut listed = suite::everywhere().into_iter().chain(suite::local_only());
     let scenario = listed.find(|scenario| scenario.name == name).expect("a scenario");
     if let Err(error) = suite::run(&scenario, &cluster) {

@@ -7,13 +7,14 @@
 //!
 //! Crates below this one print requests, and so keys, at their own DEBUG and TRACE: see [`TALKATIVE`].
 
+mod support;
+
 use std::{
     collections::BTreeSet,
     error::Error,
     fmt::{Debug, Display, Write as _},
     io::{BufRead, BufReader, Read, Write},
     net::{TcpListener, TcpStream},
-    process::{Command, Stdio},
     sync::{
         Arc, Mutex, Once,
         atomic::{AtomicUsize, Ordering::Relaxed},
@@ -608,16 +609,7 @@ fn what_is_said_of_wrong_settings_repeats_none_of_them() {
 // The watcher, as a process of its own.
 
 fn watcher(arguments: &[&str], log: Option<&str>) -> (Option<i32>, String) {
-    let test = std::env::current_exe().expect("this test's path");
-    let name = format!("examples/watcher{}", std::env::consts::EXE_SUFFIX);
-    let watcher = test.ancestors().nth(2).expect("the target directory").join(name);
-    assert!(watcher.exists(), "{watcher:?} is built by `cargo test`, or `cargo build --example watcher`");
-    let mut command = Command::new(watcher);
-    command.args(arguments).env_remove("RUST_LOG").stdin(Stdio::null());
-    if let Some(log) = log {
-        command.env("RUST_LOG", log);
-    }
-    let output = command.output().expect("a watcher");
+    let output = support::watcher(arguments, log).output().expect("a watcher");
     let said = [output.stdout, output.stderr].concat();
     (output.status.code(), String::from_utf8_lossy(&said).into_owned())
 }

@@ -1,9 +1,11 @@
 //! The watcher as its users run it: the built example, judged by its exit code and by what it prints.
 
+mod support;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     io::{BufRead, BufReader, Read},
-    process::{Child, Command, Stdio},
+    process::{Child, Stdio},
     sync::mpsc::{Receiver, RecvTimeoutError, sync_channel},
     thread,
     time::Duration,
@@ -49,16 +51,11 @@ struct Ended {
 
 impl Running {
     fn start(arguments: &[&str], log: Option<&str>) -> Self {
-        let test = std::env::current_exe().expect("this test's path");
-        let name = format!("examples/watcher{}", std::env::consts::EXE_SUFFIX);
-        let watcher = test.ancestors().nth(2).expect("the target directory").join(name);
-        assert!(watcher.exists(), "{watcher:?} is built by `cargo test`, or `cargo build --example watcher`");
-        let mut command = Command::new(watcher);
-        command.args(arguments).env_remove("RUST_LOG").stdin(Stdio::null());
-        if let Some(log) = log {
-            command.env("RUST_LOG", log);
-        }
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("a watcher");
+        let mut child = support::watcher(arguments, log)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("a watcher");
         let (sender, lines) = sync_channel(100_000);
         let forward = |stream: Box<dyn Read + Send>, line: fn(String) -> Line| {
             let sender = sender.clone();

@@ -72,6 +72,7 @@ pub use crate::{
     lies::Side,
     net::{Accounts, Builder, Localnet},
     node::Node,
+    rng::Rng,
     send::{Landed, SendError},
     stats::Stats,
 };

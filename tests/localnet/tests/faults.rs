@@ -16,20 +16,6 @@ use tokio_tungstenite::{
     tungstenite::{self, Message},
 };
 
-/// Writes an account and ends the slot.
-fn write(net: &Localnet, account: u8, n: u64) -> u64 {
-    net.set_account(&address(account), lamports(n));
-    net.advance(1)
-}
-
-async fn subscribed(net: &Localnet, accounts: &[u8]) -> Raw {
-    let mut raw = Raw::connect(net).await;
-    for account in accounts {
-        raw.subscribe(&address(*account), "processed").await;
-    }
-    raw
-}
-
 /// The lamports of the next notifications.
 async fn told<const N: usize>(raw: &mut Raw) -> [u64; N] {
     let mut told = [0; N];

@@ -7,16 +7,10 @@ mod support;
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
-use localnet::{BadAnswer, Flood, Forged, Huge, Junk, Localnet, Malformed, tokens};
+use localnet::{BadAnswer, Flood, Forged, Huge, Junk, Malformed, tokens};
 use serde_json::{Value, json};
 use support::{raw::Raw, *};
 use tokio_tungstenite::tungstenite::{Error, Message, protocol::WebSocketConfig};
-
-/// Writes an account and ends the slot.
-fn write(net: &Localnet, account: u8, n: u64) -> u64 {
-    net.set_account(&address(account), lamports(n));
-    net.advance(1)
-}
 
 async fn frame(raw: &mut Raw) -> Result<Message, Error> {
     soon("a frame", raw.socket.next()).await.unwrap()

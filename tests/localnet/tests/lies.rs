@@ -5,22 +5,8 @@
 mod support;
 
 use futures_util::StreamExt;
-use localnet::{Localnet, Side, tokens};
+use localnet::{Side, tokens};
 use support::{raw::Raw, *};
-
-/// Writes an account and ends the slot.
-fn write(net: &Localnet, account: u8, n: u64) -> u64 {
-    net.set_account(&address(account), lamports(n));
-    net.advance(1)
-}
-
-async fn subscribed(net: &Localnet, accounts: &[u8]) -> Raw {
-    let mut raw = Raw::connect(net).await;
-    for account in accounts {
-        raw.subscribe(&address(*account), "processed").await;
-    }
-    raw
-}
 
 #[tokio::test]
 async fn slots_are_told_too_high_so_many_times_on_each_side() {

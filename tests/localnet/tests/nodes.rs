@@ -7,15 +7,9 @@ mod support;
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use localnet::{Accounts, Localnet, Signer, tokens};
+use localnet::{Accounts, Signer, tokens};
 use solana_client::nonblocking::pubsub_client::PubsubClient;
 use support::{raw::Raw, *};
-
-/// Writes an account and ends the slot.
-fn write(net: &Localnet, account: u8, n: u64) -> u64 {
-    net.set_account(&address(account), lamports(n));
-    net.advance(1)
-}
 
 #[tokio::test]
 async fn nodes_show_one_chain_and_fail_alone() {

@@ -16,12 +16,6 @@ use solana_client::nonblocking::rpc_client::RpcClient;
 use support::{raw::Raw, *};
 use tokio_tungstenite::tungstenite::Message;
 
-/// Writes an account and ends the slot.
-fn write(net: &Localnet, account: u8, n: u64) -> u64 {
-    net.set_account(&address(account), lamports(n));
-    net.advance(1)
-}
-
 #[tokio::test]
 async fn the_clock_is_acknowledged_and_never_ticks_or_is_refused() {
     let net = stepped();

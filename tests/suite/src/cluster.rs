@@ -21,3 +21,48 @@ pub trait Cluster: Send + Sync {
         None
     }
 }
+
+/// The local cluster.
+#[derive(Debug)]
+pub struct Local {
+    /// The cluster itself.
+    pub net: Localnet,
+    slot_time: Duration,
+}
+
+impl Local {
+    /// A cluster whose keys and order of notifications follow from `seed`.
+    ///
+    /// # Panics
+    /// It cannot be started.
+    pub fn start(seed: u64, slot_time: Duration) -> Self {
+        let net = Localnet::builder().slot_time(slot_time).finalized_depth(8).seed(seed).start();
+        Self { net: net.expect("a cluster"), slot_time }
+    }
+}
+
+impl Cluster for Local {
+    fn name(&self) -> &str {
+        "the local cluster"
+    }
+
+    fn rpc_url(&self) -> String {
+        self.net.rpc_url()
+    }
+
+    fn ws_url(&self) -> String {
+        self.net.ws_url()
+    }
+
+    fn payer(&self) -> &Keypair {
+        self.net.payer()
+    }
+
+    fn slot_time(&self) -> Duration {
+        self.slot_time
+    }
+
+    fn local(&self) -> Option<&Localnet> {
+        Some(&self.net)
+    }
+}

@@ -16,7 +16,7 @@ mod token;
 mod world;
 
 pub use crate::{
-    cluster::Cluster,
+    cluster::{Cluster, Local},
     outcome::{Failure, Outcome},
     runner::{Scenario, run, run_all},
     scenarios::{everywhere, local_only},

@@ -43,6 +43,17 @@ impl Token {
         Self::create(world, TokenProgram::Token, &[]).await
     }
 
+    /// Two of SPL Token and two of Token-2022, one of them with a transfer fee, of nothing.
+    pub(crate) async fn two_of_each_program(world: &World<'_>) -> Outcome<Vec<Self>> {
+        let fee = Extension::TransferFee { basis_points: 0, maximum: 0 };
+        Ok(vec![
+            Self::plain(world).await?,
+            Self::plain(world).await?,
+            Self::create(world, TokenProgram::Token2022, &[]).await?,
+            Self::create(world, TokenProgram::Token2022, &[fee]).await?,
+        ])
+    }
+
     pub(crate) fn ata(&self, wallet: &Pubkey) -> Pubkey {
         self.program.associated_account(wallet, &self.mint)
     }

@@ -3,53 +3,17 @@
 //! One validator serves all, so this is a harness of its own (libtest's output, arguments and exit code), with a trial
 //! for each scenario. It fails if fewer passed than the suite has, unless the arguments chose some.
 
+mod real;
+
 use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
 
 use libtest_mimic::{Arguments, Conclusion, Trial};
-use solana_keypair::Keypair;
-use suite::{Cluster, Scenario};
-use validator::Validator;
+use real::{NAME, Real};
+use suite::Scenario;
 
-/// What a validator aims at; it keeps some 10 % ahead of that.
-const SLOT: Duration = Duration::from_millis(400);
 /// They mostly wait for slots, but measure time too.
 const SIDE_BY_SIDE: usize = 2;
-const NAME: &str = "a real validator";
-
-struct Real(Validator);
-
-impl Real {
-    fn start() -> Self {
-        let started = Instant::now();
-        let validator = Validator::start().expect("the validator starts");
-        println!("{validator:?} after {:?}", started.elapsed());
-        Self(validator)
-    }
-}
-
-impl Cluster for Real {
-    fn name(&self) -> &str {
-        NAME
-    }
-
-    fn rpc_url(&self) -> String {
-        self.0.rpc_url().to_owned()
-    }
-
-    fn ws_url(&self) -> String {
-        self.0.ws_url().to_owned()
-    }
-
-    fn payer(&self) -> &Keypair {
-        self.0.payer()
-    }
-
-    fn slot_time(&self) -> Duration {
-        SLOT
-    }
-}
 
 fn trial(scenario: Scenario, cluster: &Arc<OnceLock<Real>>) -> Trial {
     let cluster = Arc::clone(cluster);

@@ -34,6 +34,21 @@ pub fn stepped() -> Localnet {
     fast().paused().start().unwrap()
 }
 
+/// Writes an account and ends the slot.
+pub fn write(net: &Localnet, account: u8, n: u64) -> u64 {
+    net.set_account(&address(account), lamports(n));
+    net.advance(1)
+}
+
+/// A connection that has subscribed the accounts at processed.
+pub async fn subscribed(net: &Localnet, accounts: &[u8]) -> raw::Raw {
+    let mut raw = raw::Raw::connect(net).await;
+    for account in accounts {
+        raw.subscribe(&address(*account), "processed").await;
+    }
+    raw
+}
+
 pub async fn soon<F: Future>(what: &str, future: F) -> F::Output {
     match tokio::time::timeout(SOON, future).await {
         Ok(output) => output,

@@ -2,8 +2,8 @@
 
 use std::cell::Cell;
 
-use balance_mirror::{Pubkey, Slot, Target, TokenProgram};
-use localnet::{Instruction, Keypair, Signer, tokens::Extension};
+use balance_mirror::{Pubkey, Slot, Target};
+use localnet::{Instruction, Keypair, Signer};
 
 use super::{
     random::Random,
@@ -23,13 +23,7 @@ pub(super) struct Load<'a> {
 impl<'a> Load<'a> {
     /// Two mints of each program, and as many wallets. Nobody has an account yet.
     pub(super) async fn open(world: &'a World<'a>) -> Outcome<Self> {
-        let fee = Extension::TransferFee { basis_points: 0, maximum: 0 };
-        let tokens = vec![
-            Token::plain(world).await?,
-            Token::plain(world).await?,
-            Token::create(world, TokenProgram::Token2022, &[]).await?,
-            Token::create(world, TokenProgram::Token2022, &[fee]).await?,
-        ];
+        let tokens = Token::two_of_each_program(world).await?;
         let wallets = (0..=WALLETS).map(|_| Keypair::new()).collect();
         Ok(Self { world, tokens, wallets })
     }

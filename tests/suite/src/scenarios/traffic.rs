@@ -8,10 +8,7 @@ use std::{
 
 use balance_mirror::{AccountState, Pubkey, Reader, Reading, TokenProgram};
 use futures::{StreamExt, stream::FuturesUnordered};
-use localnet::{
-    CommitmentConfig, Instruction, Keypair, Signer,
-    tokens::{self, Extension},
-};
+use localnet::{CommitmentConfig, Instruction, Keypair, Signer, tokens};
 
 use crate::{
     checker::{Checker, History},
@@ -84,13 +81,7 @@ struct Market {
 
 impl Market {
     async fn open(world: &World<'_>, seed: u64) -> Outcome<Self> {
-        let fee = Extension::TransferFee { basis_points: 0, maximum: 0 };
-        let tokens = vec![
-            Token::plain(world).await?,
-            Token::plain(world).await?,
-            Token::create(world, TokenProgram::Token2022, &[]).await?,
-            Token::create(world, TokenProgram::Token2022, &[fee]).await?,
-        ];
+        let tokens = Token::two_of_each_program(world).await?;
         let wallets: Vec<_> = (0..WALLETS).map(|_| Keypair::new()).collect();
         let accounts = (0..tokens.len() * WALLETS)
             .map(|n| Account {
