@@ -1,7 +1,7 @@
 //! A world in virtual time: a chain, nodes, links, RPC and callers, all from one seed, around the mirror's engine.
 //!
 //! The mirror's pure core is compiled in from its own files, so that what is played here is what ships, and so that
-//! a mutant of it (`mutants/`) is built in seconds. A [checker](checker) that knows the whole true history judges
+//! a mutant of it (`mutants/`) is built in seconds. A checker that knows the whole true history judges
 //! every reading. A seed that fails fails again: nothing here depends on anything else.
 
 #[allow(

@@ -3,7 +3,7 @@
 //!
 //! The faults are dealt out to lanes, each with a mirror, a load, readers and proxies of its own. In a lane one fault
 //! follows the other: it begins, lasts, ends, and then every account must be live again and tell the truth within the
-//! mirror's own bounds. All that was served meanwhile is [held against](judge) the contract and the transactions.
+//! mirror's own bounds. All that was served meanwhile is held against the contract and the transactions.
 
 mod bot;
 mod judge;
