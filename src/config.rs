@@ -30,6 +30,7 @@ pub struct Builder {
     node: Node,
     more_nodes: Vec<Node>,
     mode: Mode,
+    failback_after: Duration,
     processed: bool,
     max_connections: usize,
     max_per_connection: usize,
@@ -75,6 +76,7 @@ impl Builder {
             node: Node::new(rpc_url),
             more_nodes: Vec::new(),
             mode: Mode::default(),
+            failback_after: Duration::from_secs(30),
             processed: false,
             max_connections: 10,
             max_per_connection: 1_000,
@@ -134,6 +136,13 @@ impl Builder {
     /// How several nodes are used: [`Mode::Failover`] (the default) or [`Mode::Race`].
     pub fn mode(mut self, mode: Mode) -> Self {
         self.mode = mode;
+        self
+    }
+
+    /// In failover, how long a preferred node must be live again before the one behind it is given up. 30 s: a node
+    /// that comes and goes costs no change of nodes each time.
+    pub fn failback_after(mut self, spell: Duration) -> Self {
+        self.failback_after = spell;
         self
     }
 
@@ -292,6 +301,7 @@ impl Builder {
             ("reconnect_cap", self.reconnect_cap),
             ("health_interval", self.health_interval),
             ("refresh_every", self.refresh_every),
+            ("failback_after", self.failback_after),
         ] {
             if !(Duration::from_millis(1)..=Duration::from_secs(86_400)).contains(&value) {
                 let value = format!("{value:?}");
@@ -373,6 +383,7 @@ impl Builder {
                 policy,
                 endpoints: profiles,
                 mode: self.mode,
+                failback_after: self.failback_after,
                 max_links: self.max_connections,
                 max_per_link: self.max_per_connection,
                 max_accounts: self.max_accounts,

@@ -167,9 +167,12 @@ impl Accounts {
         std::mem::take(&mut self.mints_wanted)
     }
 
-    /// The mints of the accounts watched.
+    /// The mints of the accounts watched: those expected, and those seen.
     pub(crate) fn mints(&self) -> BTreeSet<Pubkey> {
-        self.watched.values().filter_map(|watched| watched.ledger.expected().mint).collect()
+        let ledgers = self.watched.values().map(|watched| &watched.ledger);
+        let seen =
+            |ledger: &Ledger| ledger.record().and_then(|record| record.state.token()).map(|token| token.mint);
+        ledgers.flat_map(|ledger| [ledger.expected().mint, seen(ledger)]).flatten().collect()
     }
 
     pub(crate) fn next_note(&mut self) -> Option<Note> {

@@ -15,7 +15,7 @@ mod ask;
 mod nodes;
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     time::Duration,
 };
 
@@ -166,6 +166,16 @@ impl Desk {
     pub(crate) fn set_usable(&mut self, now: Tick, endpoint: EndpointId, usable: bool) {
         self.nodes.set_usable(endpoint, usable);
         self.reroute(now);
+    }
+
+    /// How many mints are wanted and not asked for.
+    pub(crate) fn mints_wanted(&self) -> usize {
+        self.mints.len()
+    }
+
+    /// Forgets the mints that nobody names any more.
+    pub(crate) fn keep_mints(&mut self, named: &BTreeSet<Pubkey>) {
+        self.mints.retain(|mint, _| named.contains(mint));
     }
 
     /// A mint that somebody has just seen or named: it is worth asking at once.

@@ -48,6 +48,8 @@ pub(crate) struct EngineSettings {
     /// In the order of preference.
     pub(crate) endpoints: Vec<Profile>,
     pub(crate) mode: Mode,
+    /// How long a preferred endpoint must be live again before the one behind it is given up.
+    pub(crate) failback_after: Duration,
     /// Connections of one endpoint, at most.
     pub(crate) max_links: usize,
     /// Accounts on one connection, at most.
@@ -431,6 +433,9 @@ impl Engine {
     /// Takes in what a call came back with.
     pub(crate) fn answered(&mut self, now: Tick, number: u64, outcome: Result<Answer, RpcFailure>) {
         self.land(now, number, outcome);
+        if self.desk.mints_wanted() > 0 {
+            self.forget_mints();
+        }
         self.follow(now);
     }
 
@@ -607,6 +612,16 @@ impl Engine {
                 self.desk.want_mint(mint);
             }
         }
+        // Also where no call comes back.
+        if self.desk.mints_wanted() > MAX_MINTS {
+            self.forget_mints();
+        }
+    }
+
+    /// What is wanted for the sake of accounts no longer watched is wanted by nobody.
+    fn forget_mints(&mut self) {
+        let named = self.accounts.mints();
+        self.desk.keep_mints(&named);
     }
 
     fn accuse(&mut self, now: Tick, address: Pubkey, suspects: Suspects) {

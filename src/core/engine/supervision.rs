@@ -29,9 +29,6 @@ pub enum Mode {
 /// How often it is looked at how the endpoints do.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
-/// How long a preferred endpoint must be live again before the one behind it is given up.
-const STEADY_AFTER: Duration = Duration::from_secs(30);
-
 /// How long an endpoint on another chain is left alone.
 const FOREIGN_PAUSE: Duration = Duration::from_secs(30);
 
@@ -85,7 +82,7 @@ impl Supervision {
     }
 
     /// Which endpoints are wanted now.
-    fn wanted(&self, mode: Mode, dark_after: Duration, now: Tick) -> Vec<bool> {
+    fn wanted(&self, mode: Mode, dark_after: Duration, steady_after: Duration, now: Tick) -> Vec<bool> {
         let mut wanted = vec![false; self.places.len()];
         for (endpoint, place) in self.places.iter().enumerate().filter(|(_, place)| place.paused.is_none()) {
             wanted[endpoint] = true;
@@ -96,7 +93,7 @@ impl Supervision {
             let next_enabled = self.places.iter().skip(endpoint + 1).any(|place| place.enabled);
             // What stands behind it is kept until it is steady, and called when it has been dark for long enough.
             let enough = if place.live {
-                !next_enabled || spell >= STEADY_AFTER
+                !next_enabled || spell >= steady_after
             } else {
                 !next_enabled && (!place.enabled || spell < dark_after)
             };
@@ -118,7 +115,9 @@ impl Engine {
             let live = self.is_live(endpoint);
             self.supervision.note_live(endpoint, live, now);
         }
-        let wanted = self.supervision.wanted(self.settings.mode, self.settings.policy.canary_deadline, now);
+        let settings = &self.settings;
+        let (dark_after, steady_after) = (settings.policy.canary_deadline, settings.failback_after);
+        let wanted = self.supervision.wanted(settings.mode, dark_after, steady_after, now);
         for (endpoint, wanted) in wanted.into_iter().enumerate() {
             if wanted != self.supervision.places[endpoint].enabled {
                 self.enable(now, endpoint, wanted);

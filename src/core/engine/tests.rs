@@ -60,10 +60,16 @@ fn settings(nodes: usize) -> EngineSettings {
         max_accounts: 1_000,
         max_asks: 1_000,
         max_lag: 20 * SECOND,
+        failback_after: 30 * SECOND,
         refresh_every: 3 * SECOND,
         patience: 3 * SECOND,
         processed: false,
     }
+}
+
+/// Where no mint is.
+fn nowhere() -> Pubkey {
+    key(77)
 }
 
 /// A node, and what is wrong with it.
@@ -248,7 +254,7 @@ impl World {
             sent: self.now,
             lag_ms: 500,
             accounts: call.accounts.iter().map(|address| Ok(self.state(address, slot))).collect(),
-            mints: vec![Some(MINT); call.mints.len()],
+            mints: call.mints.iter().map(|mint| (*mint != nowhere()).then_some(MINT)).collect(),
         }
     }
 

@@ -132,6 +132,7 @@ impl Plan {
             max_accounts: 8,
             max_asks: 64,
             max_lag: Duration::from_secs(20),
+            failback_after: Duration::from_secs(30),
             refresh_every: every(self.refresh),
             patience: Duration::from_secs(4),
             processed: self.processed,

@@ -47,6 +47,7 @@ pub(crate) fn engine(plan: &Plan, seed: u64) -> Engine {
         max_accounts: 64,
         max_asks: 256,
         max_lag: duration(plan.max_lag),
+        failback_after: duration(30 * SECOND),
         refresh_every: duration(4 * SECOND),
         patience: duration(RPC_TIMEOUT),
         processed: plan.processed,

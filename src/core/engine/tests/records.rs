@@ -266,3 +266,20 @@ fn a_doubt_is_ended_by_no_canary_and_by_no_answer_that_was_under_way() {
     world.answer(&call);
     assert!(!doubted(&world) && world.is_live(1), "only an answer sent since");
 }
+
+#[test]
+fn a_mint_that_no_watched_account_names_is_asked_for_no_more() {
+    let mut world = World::new(settings(1));
+    let mint = nowhere();
+    let expected = Expected { mint: Some(mint), ..Expected::default() };
+    world.engine.watch(world.now, &[(key(5), expected)]).expect("room");
+    world.pass(10 * SECOND);
+    let asked = |world: &World| world.made.iter().filter(|(_, call)| call.mints.contains(&mint)).count();
+    assert!(asked(&world) > 1, "not there yet: it is asked for again");
+    world.engine.unwatch(world.now, &key(5));
+    world.pass(3 * SECOND);
+    let before = asked(&world);
+    world.pass(30 * SECOND);
+    assert_eq!(asked(&world), before);
+    assert_eq!(world.engine.desk.mints_wanted(), 0);
+}
