@@ -13,9 +13,11 @@ mod health;
 mod link;
 mod mirror;
 mod node;
+mod position;
 mod reader;
 mod redact;
 mod report;
+mod settled;
 mod source;
 mod stats;
 mod supervisor;
@@ -34,12 +36,18 @@ pub use core::{
     state::AccountState,
     token::{Delegate, Extensions, NotToken, TokenAccount, TokenProgram},
 };
-pub use error::{ConfigError, ReadError, RpcFailure, Stale, WaitError, WatchError};
+pub use error::{
+    BuyError, ConfigError, Landing, MintError, NotSettled, ReadError, RpcFailure, Stale, WaitError,
+    WatchError,
+};
 pub use health::{Health, NodeHealth};
 pub use mirror::Mirror;
 pub use node::Node;
+pub use position::{Baseline, Position};
 pub use reader::{Balance, Reader, ServedFrom};
+pub use settled::{Buy, Settled, SettledBy};
 pub use solana_commitment_config::CommitmentLevel;
 pub use solana_pubkey::Pubkey;
+pub use solana_signature::Signature;
 pub use target::Target;
 pub use updates::{AccountUpdate, ProcessedUpdate, Update, Updates};

@@ -4,14 +4,18 @@ use std::{
     fmt,
     panic::AssertUnwindSafe,
     pin::pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, Weak},
     time::Duration,
 };
 
 use futures::FutureExt;
 use solana_commitment_config::CommitmentLevel;
 use solana_pubkey::Pubkey;
-use tokio::{runtime::Handle, sync::watch, task::JoinHandle};
+use tokio::{
+    runtime::Handle,
+    sync::{OwnedSemaphorePermit, watch},
+    task::JoinHandle,
+};
 
 use crate::{
     book::{self, Book, Cell, Shared},
@@ -58,19 +62,38 @@ const ASK_AGAIN: Duration = Duration::from_millis(100);
 /// Dropping the last one ends all its tasks, and every [`Reader`] goes stale.
 #[derive(Clone)]
 pub struct Mirror {
-    inner: Arc<Inner>,
+    pub(crate) inner: Arc<Inner>,
 }
 
-struct Inner {
-    shared: Arc<Shared>,
-    book: Arc<Book>,
+/// A mirror that this keeps not from ending.
+#[derive(Clone, Debug)]
+pub(crate) struct WeakMirror(Weak<Inner>);
+
+impl WeakMirror {
+    /// `None` where the last handle was dropped.
+    pub(crate) fn upgrade(&self) -> Option<Mirror> {
+        self.0.upgrade().map(|inner| Mirror { inner })
+    }
+}
+
+impl fmt::Debug for Inner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Inner").finish_non_exhaustive()
+    }
+}
+
+/// What [`Mirror`] is, for the other rooms of callers.
+pub(crate) struct Inner {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) book: Arc<Book>,
     stop: watch::Sender<()>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
     commitment: CommitmentLevel,
-    selling_age: Duration,
+    pub(crate) selling_age: Duration,
     general_age: Duration,
     rpc_timeout: Duration,
-    read_deadline: Duration,
+    pub(crate) read_deadline: Duration,
+    pub(crate) probe_after: Duration,
     /// Reads that may wait for RPC at once.
     pending: Arc<tokio::sync::Semaphore>,
     max_pending: usize,
@@ -158,14 +181,29 @@ impl Mirror {
             return Ok(balance);
         }
         reader.count(false);
-        let Ok(_place) = inner.pending.clone().try_acquire_owned() else {
-            return Err(ReadError::Busy { limit: inner.max_pending });
-        };
+        let _place = self.place()?;
         inner.book.stats.fallbacks.add(1);
+        self.ask_until(&reader, &query, asked).await
+    }
+
+    /// A place among the reads that wait for RPC.
+    fn place(&self) -> Result<OwnedSemaphorePermit, ReadError> {
+        let limit = self.inner.max_pending;
+        self.inner.pending.clone().try_acquire_owned().map_err(|_| ReadError::Busy { limit })
+    }
+
+    /// Asks RPC for an account, whatever memory holds: the mirror's own question, and no caller's read.
+    pub(crate) async fn probe(&self, reader: &Reader, query: &Query) -> Result<Balance, ReadError> {
+        let _place = self.place()?;
+        self.ask_until(reader, query, self.inner.book.clock.now()).await
+    }
+
+    async fn ask_until(&self, reader: &Reader, query: &Query, asked: Tick) -> Result<Balance, ReadError> {
+        let inner = &*self.inner;
         let deadline = query.deadline.unwrap_or(inner.read_deadline);
-        let answer = tokio::time::timeout(deadline, self.fall_back(&reader, &query, asked)).await;
+        let answer = tokio::time::timeout(deadline, self.fall_back(reader, query, asked)).await;
         answer.unwrap_or_else(|_| {
-            let stale = reader.meets(&query, asked, ServedFrom::Rpc);
+            let stale = reader.meets(query, asked, ServedFrom::Rpc);
             stale.map_err(|stale| ReadError::Deadline { stale, deadline })
         })
     }
@@ -272,7 +310,15 @@ impl Mirror {
         }
     }
 
-    fn reader_of(&self, cell: Arc<Cell>) -> Reader {
+    pub(crate) fn rpc_timeout(&self) -> Duration {
+        self.inner.rpc_timeout
+    }
+
+    pub(crate) fn downgrade(&self) -> WeakMirror {
+        WeakMirror(Arc::downgrade(&self.inner))
+    }
+
+    pub(crate) fn reader_of(&self, cell: Arc<Cell>) -> Reader {
         Reader::new(cell, self.inner.book.clone())
     }
 }
@@ -330,6 +376,7 @@ impl Builder {
                 general_age: settings.general_age,
                 rpc_timeout: settings.rpc_timeout,
                 read_deadline: settings.read_deadline,
+                probe_after: settings.probe_after,
                 pending: Arc::new(tokio::sync::Semaphore::new(settings.max_pending_reads)),
                 max_pending: settings.max_pending_reads,
             }),

@@ -6,6 +6,7 @@
 pub(crate) mod accounts;
 pub(crate) mod audit;
 pub(crate) mod backoff;
+pub(crate) mod buys;
 pub(crate) mod desk;
 pub(crate) mod engine;
 pub(crate) mod evidence;
@@ -17,6 +18,7 @@ pub(crate) mod mint;
 pub(crate) mod observation;
 pub(crate) mod overlay;
 pub(crate) mod placement;
+pub(crate) mod positions;
 pub(crate) mod reading;
 pub(crate) mod refresh;
 pub(crate) mod session;
