@@ -10,6 +10,7 @@ mod error;
 #[doc(hidden)]
 pub mod fuzzing;
 mod health;
+mod hold;
 mod link;
 mod mirror;
 mod node;
@@ -36,10 +37,12 @@ pub use core::{
 };
 pub use error::{ConfigError, ReadError, RpcFailure, Stale, WaitError, WatchError};
 pub use health::{Health, NodeHealth};
+pub use hold::{Hold, HoldError, InFlight, SellOutcome};
 pub use mirror::Mirror;
 pub use node::Node;
 pub use reader::{Balance, Reader, ServedFrom};
 pub use solana_commitment_config::CommitmentLevel;
 pub use solana_pubkey::Pubkey;
+pub use solana_signature::Signature;
 pub use target::Target;
 pub use updates::{AccountUpdate, ProcessedUpdate, Update, Updates};
