@@ -10,6 +10,7 @@ mod error;
 #[doc(hidden)]
 pub mod fuzzing;
 mod health;
+mod hold;
 mod link;
 mod mirror;
 mod node;
@@ -41,6 +42,7 @@ pub use error::{
     WatchError,
 };
 pub use health::{Health, NodeHealth};
+pub use hold::{Hold, HoldError, InFlight, SellOutcome};
 pub use mirror::Mirror;
 pub use node::Node;
 pub use position::{Baseline, Position};

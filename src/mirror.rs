@@ -26,12 +26,13 @@ use crate::{
         engine::Role,
         freshness::StaleReason,
         mint::Mint,
-        reading::{Floor, Query, Reading},
+        reading::{Floor, Query, Reading, Stale},
         time::Tick,
     },
     endpoint::Redacted,
     error::{ConfigError, ReadError, RpcFailure, WatchError},
     health::{self, Health},
+    hold::{Hold, HoldError},
     link::Link,
     reader::{Balance, Reader, ServedFrom},
     source::rpc::RpcSource,
@@ -257,6 +258,32 @@ impl Mirror {
                 () = tokio::time::sleep(ASK_AGAIN) => {}
             }
         }
+    }
+
+    /// Sets tokens of a watched account aside for a sell: so many, as a raw amount. Held by one, they are available to
+    /// nobody else, however many strategies hold at once. Memory must be fresh under the [`selling_age`](Mirror::selling_age);
+    /// no RPC call is made.
+    ///
+    /// # Errors
+    /// Memory is stale, the account cannot sell, or fewer tokens are available.
+    pub fn hold(&self, address: &Pubkey, amount: u64) -> Result<Hold, HoldError> {
+        self.hold_of(address, Some(amount))
+    }
+
+    /// Sets aside all tokens of a watched account that are available; never none.
+    ///
+    /// # Errors
+    /// As [`hold`](Mirror::hold), and where nothing is available.
+    pub fn hold_all(&self, address: &Pubkey) -> Result<Hold, HoldError> {
+        self.hold_of(address, None)
+    }
+
+    fn hold_of(&self, address: &Pubkey, amount: Option<u64>) -> Result<Hold, HoldError> {
+        let inner = &*self.inner;
+        let unwatched = || Stale { address: *address, why: StaleReason::Unwatched, age: None };
+        let reader = self.reader(address).ok_or_else(unwatched)?;
+        let (id, amount) = inner.shared.lock().hold(address, amount, inner.selling_age)?;
+        Ok(Hold::new(inner.shared.clone(), reader, id, amount))
     }
 
     /// The greatest age of a balance to sell on, as configured: 30 s by default. Hand it to
