@@ -7,6 +7,7 @@ use solana_pubkey::Pubkey;
 use crate::{
     book::Shared,
     core::{
+        freshness::StaleReason,
         observation::Slot,
         positions::ClaimId,
         reading::{Floor, Query, Reading, Stale},
@@ -14,10 +15,10 @@ use crate::{
         time::Tick,
         token::TokenProgram,
     },
-    error::{BuyError, MintError, ReadError},
+    error::{BuyError, MintError, ReadError, WatchError},
+    hold::{Hold, HoldError},
     mirror::{Mirror, WeakMirror},
     reader::{Balance, Reader},
-    target::Target,
 };
 
 /// How soon RPC is asked again for a baseline that it failed to give.
@@ -211,7 +212,20 @@ impl Mirror {
         program: TokenProgram,
         keep_until: Tick,
     ) -> Result<Position, BuyError> {
-        let Target { address, expected } = Target::ata(wallet, mint, program);
+        let address = program.associated_account(wallet, mint);
+        Ok(self.open_at(address, wallet, mint, program, keep_until)?)
+    }
+
+    /// Opens any token account of a wallet as a position, kept until that moment at least.
+    pub(crate) fn open_at(
+        &self,
+        address: Pubkey,
+        wallet: &Pubkey,
+        mint: &Pubkey,
+        program: TokenProgram,
+        keep_until: Tick,
+    ) -> Result<Position, WatchError> {
+        let expected = Expected { program: Some(program), mint: Some(*mint), owner: Some(*wallet) };
         let cell = self.inner.shared.lock().open_position(address, expected, keep_until)?;
         Ok(self.position_at(self.reader_of(cell), wallet, mint, program))
     }
@@ -316,9 +330,31 @@ impl Position {
         mirror.balance(&self.address(), self.selling_age).await
     }
 
+    /// Sets tokens aside for a sell, so that no other hold gets them: see [`Mirror::hold`].
+    ///
+    /// # Errors
+    /// As [`Mirror::hold`].
+    pub fn hold(&self, amount: u64) -> Result<Hold, HoldError> {
+        self.running()?.hold(&self.address(), amount)
+    }
+
+    /// Sets all tokens aside that are available: see [`Mirror::hold_all`].
+    ///
+    /// # Errors
+    /// As [`Mirror::hold_all`].
+    pub fn hold_all(&self) -> Result<Hold, HoldError> {
+        self.running()?.hold_all(&self.address())
+    }
+
     /// Doubts what is known of the account: see [`Mirror::invalidate`]. `false` if it is no longer watched.
     pub fn invalidate(&self, floor: Option<Floor>) -> bool {
         self.shared.lock().invalidate(&self.address(), floor.map_or(0, Floor::slot))
+    }
+
+    /// The mirror, if it still runs.
+    fn running(&self) -> Result<Mirror, Stale> {
+        let ended = || Stale { address: self.address(), why: StaleReason::Stopped, age: None };
+        self.mirror.upgrade().ok_or_else(ended)
     }
 
     pub(crate) fn selling_age(&self) -> Duration {

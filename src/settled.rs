@@ -118,7 +118,7 @@ impl<'a> Waiting<'a> {
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.shared.lock().release(&self.address, self.claim);
+        self.shared.lock().unclaim(&self.address, self.claim);
     }
 }
 

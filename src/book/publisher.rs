@@ -11,7 +11,7 @@ use arc_swap::ArcSwap;
 use solana_pubkey::Pubkey;
 use tokio::sync::{Notify, broadcast, oneshot};
 
-use super::{Book, Cell, STOPPED, UNWATCHED};
+use super::{Book, Cell, STOPPED};
 use crate::{
     clock::{Clock, JumpDetector, wall_ms},
     core::{

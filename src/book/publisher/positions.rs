@@ -7,13 +7,7 @@ use solana_pubkey::Pubkey;
 use super::Publisher;
 use crate::{
     book::{Cell, UNWATCHED},
-    core::{
-        accounts::WatchError,
-        observation::Slot,
-        positions::{ClaimId, Release},
-        state::Expected,
-        time::Tick,
-    },
+    core::{accounts::WatchError, observation::Slot, positions::ClaimId, state::Expected, time::Tick},
 };
 
 impl Publisher {
@@ -35,8 +29,8 @@ impl Publisher {
         self.step(|engine, _| engine.claim(address))
     }
 
-    pub(crate) fn release(&mut self, address: &Pubkey, claim: ClaimId) {
-        self.step(|engine, now| engine.release(now, address, claim, Release::Linger));
+    pub(crate) fn unclaim(&mut self, address: &Pubkey, claim: ClaimId) {
+        self.step(|engine, now| engine.unclaim(now, address, claim));
     }
 
     pub(crate) fn expect_buy(&mut self, address: Pubkey, buy: ClaimId, baseline: u64) {

@@ -72,8 +72,8 @@ impl Engine {
         self.positions.claim(address)
     }
 
-    pub(crate) fn release(&mut self, now: Tick, address: &Pubkey, claim: ClaimId, how: Release) {
-        self.positions.release(now, address, claim, how);
+    pub(crate) fn unclaim(&mut self, now: Tick, address: &Pubkey, claim: ClaimId) {
+        self.positions.release(now, address, claim, Release::Linger);
     }
 
     /// A buy is expected into an account that holds so much.
