@@ -1,6 +1,6 @@
 //! A wallet that trades one token: what every scenario of a whole trade begins with.
 
-use balance_mirror::{Buy, Mirror, Position, Pubkey, TokenProgram};
+use balance_mirror::{Buy, BuyError, Mirror, Position, Pubkey, TokenProgram};
 use localnet::{
     Keypair, Signer,
     tokens::{self, Extension},
@@ -97,10 +97,18 @@ impl Desk {
 
     // Positions.
 
+    /// Expects a buy as a bot does, whether it knows the program or not.
+    pub(super) async fn open_buy(
+        &self,
+        mirror: &Mirror,
+        program: Option<TokenProgram>,
+    ) -> Result<Position, BuyError> {
+        mirror.expect_buy(&self.owner(), &self.token.mint, program).await
+    }
+
     /// Expects a buy, and waits until the link proves the account.
     pub(super) async fn expect(&self, world: &World<'_>, mirror: &Mirror) -> Outcome<Position> {
-        let expected = mirror.expect_buy(&self.owner(), &self.token.mint, Some(self.token.program));
-        let position = world.within("baseline", expected).await??;
+        let position = world.within("baseline", self.open_buy(mirror, Some(self.token.program))).await??;
         world.live(position.reader()).await?;
         Ok(position)
     }

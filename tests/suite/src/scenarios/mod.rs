@@ -148,7 +148,6 @@ macro_rules! everywhere {
                 what_is_held_or_expected_is_not_let_go,
                 what_is_prewarmed_is_kept_for_its_time,
                 an_account_is_not_let_go_while_its_link_is_down,
-                a_bot_that_starts_again_sells_what_it_finds,
             ]
         }
     };

@@ -89,7 +89,7 @@ pub(crate) async fn without_a_link_a_buy_is_settled_by_asking(world: &World<'_>)
     world.ws_side.refuse(true);
     let wait = Duration::from_millis(500);
     let mirror = world.builder().probe_after(wait).refresh_every(Duration::from_secs(60)).start()?;
-    let expected = mirror.expect_buy(&desk.owner(), &desk.token.mint, Some(desk.token.program));
+    let expected = desk.open_buy(&mirror, Some(desk.token.program));
     let position = world.within("baseline", expected).await??;
     check!(mirror.health().phase != LinkPhase::Live, "{:?}", mirror.health());
     desk.buy(world, 70).await?;
@@ -98,8 +98,7 @@ pub(crate) async fn without_a_link_a_buy_is_settled_by_asking(world: &World<'_>)
     check!(settled.took >= wait, "no probe is sent before {wait:?}: {:?}", settled.took);
     check!(settled.took < Duration::from_secs(5), "{:?}", settled.took);
     // And by its landing, where that is known: at once.
-    let position =
-        world.within("baseline", mirror.expect_buy(&desk.owner(), &desk.token.mint, None)).await??;
+    let position = world.within("baseline", desk.open_buy(&mirror, None)).await??;
     equal!(position.baseline().map(|baseline| baseline.amount), Some(70), "the baseline");
     let slot = desk.buy(world, 30).await?;
     let buy = Buy::at_least(1_000).landed_at(Floor::confirmed(slot));
@@ -146,7 +145,7 @@ pub(crate) async fn the_program_is_read_from_the_mint_once(world: &World<'_>) ->
     let mirror = world.builder().read_deadline(Duration::from_millis(1_500)).start()?;
     for program in TokenProgram::ALL {
         let desk = Desk::open(world, program, &[]).await?;
-        let expected = mirror.expect_buy(&desk.owner(), &desk.token.mint, None);
+        let expected = desk.open_buy(&mirror, None);
         let position = world.within("baseline", expected).await??;
         equal!((position.program(), position.address()), (program, desk.account()), "read");
         equal!((position.wallet(), position.mint()), (desk.owner(), desk.token.mint), "given");
@@ -210,7 +209,7 @@ pub(crate) async fn a_prewarmed_buy_asks_rpc_for_nothing(world: &World<'_>) -> O
         shape!(warm.settled(Buy::at_least(1)).await, Err(NotSettled::NoBaseline), "nothing is expected yet");
         world.live(warm.reader()).await?;
         let before = asked(world);
-        let expected = timed(mirror.expect_buy(&desk.owner(), &desk.token.mint, None));
+        let expected = timed(desk.open_buy(&mirror, None));
         let (position, took) = world.within("baseline", expected).await?;
         let position = position?;
         check!(took < Duration::from_millis(100), "it took {took:?}");
