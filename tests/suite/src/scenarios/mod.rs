@@ -15,6 +15,7 @@ mod nodes_local;
 mod outage;
 mod pool;
 mod pool_local;
+mod positions;
 mod processed;
 mod providers;
 mod reading;
@@ -99,6 +100,7 @@ macro_rules! everywhere {
                 a_doubt_with_a_floor_ends_at_its_slot,
                 readers_of_a_doubted_account_share_a_call,
             ],
+            positions: [a_token_is_bought_held_sold_and_swept],
             traffic: [two_hundred_accounts_under_traffic_and_cuts]
         }
     };
