@@ -103,8 +103,13 @@ impl World<'_> {
     /// Sends a transaction that the payer pays for, and waits until it is confirmed. Returns its slot.
     pub(crate) async fn send(&self, instructions: &[Instruction], signers: &[&Keypair]) -> Outcome<u64> {
         let order = self.sign(instructions, signers).await?;
-        self.hand_in(&order, false).await?;
-        self.landed(&order).await
+        self.submit(&order).await
+    }
+
+    /// Sends an order that the node has looked at, and waits until it is confirmed. Returns its slot.
+    pub(crate) async fn submit(&self, order: &Order) -> Outcome<u64> {
+        self.hand_in(order, false).await?;
+        self.landed(order).await
     }
 
     /// The confirmed chain's block height.

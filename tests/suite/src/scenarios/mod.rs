@@ -17,6 +17,7 @@ mod nodes_local;
 mod outage;
 mod pool;
 mod pool_local;
+mod positions;
 mod processed;
 mod providers;
 mod reading;
@@ -105,6 +106,12 @@ macro_rules! everywhere {
                 neither_a_tick_nor_an_earlier_question_ends_a_doubt,
                 a_doubt_with_a_floor_ends_at_its_slot,
                 readers_of_a_doubted_account_share_a_call,
+            ],
+            positions: [
+                a_token_is_bought_held_sold_and_swept,
+                dust_is_not_taken_for_the_buy,
+                a_buy_that_nobody_notifies_is_found_by_a_probe,
+                a_mint_that_is_none_or_not_answered_for_is_no_position,
             ],
             traffic: [two_hundred_accounts_under_traffic_and_cuts],
             trade_buying: [
