@@ -9,6 +9,7 @@
 //! 2. Nothing of an endpoint in quarantine, or on another chain, reaches a record.
 
 mod supervision;
+mod trading;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -35,6 +36,7 @@ use super::{
     time::Tick,
     timers::Timer,
     token::Presence,
+    trades::{TradeId, TradeOutcome, Trades},
 };
 pub use supervision::Mode;
 use supervision::Supervision;
@@ -154,6 +156,9 @@ pub(crate) struct Engine {
     /// By how much each endpoint's Clock lagged last.
     lag: Vec<Duration>,
     replies: VecDeque<(AskId, Result<Slot, RpcFailure>)>,
+    trades: Trades,
+    last_trade: u64,
+    outcomes: VecDeque<(TradeId, TradeOutcome)>,
     stopped: bool,
 }
 
@@ -198,6 +203,9 @@ impl Engine {
             mints_touched: false,
             lag: vec![Duration::ZERO; endpoints],
             replies: VecDeque::new(),
+            trades: Trades::default(),
+            last_trade: 0,
+            outcomes: VecDeque::new(),
             stopped: false,
             settings,
         };
@@ -225,7 +233,7 @@ impl Engine {
     }
 
     pub(crate) fn unwatch(&mut self, now: Tick, address: &Pubkey) -> bool {
-        let known = self.accounts.unwatch(address);
+        let known = self.accounts.unwatch(now, address, self.settings.max_lag);
         for endpoint in self.supervision.enabled() {
             self.displace(now, endpoint, address);
         }
@@ -527,7 +535,7 @@ impl Engine {
     pub(crate) fn next_deadline(&self) -> Option<Tick> {
         let others =
             [self.desk.next_deadline(), self.refresh.next_deadline(), self.supervision.next_deadline()];
-        others.into_iter().flatten().min()
+        others.into_iter().chain([self.trades.next_deadline()]).flatten().min()
     }
 
     /// When [`Engine::expire_link`] wants to be called next.
@@ -607,6 +615,7 @@ impl Engine {
                 Some((Reply::Nobody, _)) | None => {}
             }
         }
+        self.read_untold(now);
         for mint in self.accounts.take_mints() {
             if !self.mints.contains_key(&mint) {
                 self.desk.want_mint(mint);
