@@ -5,7 +5,6 @@
 //! that it does not cover. (The other way round, superseded records were taken for proved.)
 
 mod publisher;
-mod trading;
 
 use std::{
     collections::HashMap,
@@ -32,7 +31,7 @@ use crate::{
     },
     stats::{Counter, Stats},
 };
-pub(crate) use publisher::{Publisher, Shared, open};
+pub(crate) use publisher::{Outcome, Publisher, Shared, open};
 
 /// One account, as readers see it.
 #[derive(Debug)]

@@ -1,6 +1,7 @@
 //! The writer: the one engine behind one lock, and what of it readers, callers and listeners get to see.
 
 mod positions;
+mod trading;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -9,7 +10,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use solana_pubkey::Pubkey;
-use tokio::sync::{Notify, broadcast, oneshot};
+use tokio::sync::{Notify, broadcast, oneshot, watch};
 
 use super::{Book, Cell, STOPPED};
 use crate::{
@@ -23,11 +24,14 @@ use crate::{
         session::LinkPhase,
         state::Expected,
         time::Tick,
+        trades::{Inquiry, TradeId, TradeOutcome},
     },
     report::Reports,
     stats::Stats,
     updates::Update,
 };
+
+pub(crate) use trading::Outcome;
 
 /// The only writer. Not `Clone`: whoever holds the lock on it writes.
 pub(crate) struct Publisher {
@@ -38,6 +42,7 @@ pub(crate) struct Publisher {
     stopped: bool,
     callers: BTreeMap<AskId, oneshot::Sender<Result<Slot, RpcFailure>>>,
     last_ask: u64,
+    outcomes: BTreeMap<TradeId, watch::Sender<Option<TradeOutcome>>>,
     updates: Option<broadcast::Sender<Update>>,
     pub(crate) reports: Reports,
     drivers: Vec<Waker>,
@@ -103,6 +108,7 @@ pub(crate) fn open(
         stopped: false,
         callers: BTreeMap::new(),
         last_ask: 0,
+        outcomes: BTreeMap::new(),
         updates: Some(broadcast::Sender::new(update_buffer)),
         drivers: engine.links().map(|_| Waker::default()).collect(),
         supervisor: Waker::default(),
@@ -166,6 +172,7 @@ impl Publisher {
                 let _ = caller.send(answer);
             }
         }
+        self.tell_outcomes();
         self.reports.look(&self.engine, now);
         for (id, driver) in (0..).map(LinkId).zip(&mut self.drivers) {
             driver.tell(self.engine.has_orders(id), self.engine.link_deadline(id));
@@ -177,6 +184,10 @@ impl Publisher {
         let stats = &self.book.stats;
         match &note {
             Note::Changed { .. } | Note::Overlaid { .. } | Note::Reverted { .. } | Note::Enabled { .. } => {}
+            Note::SellEnded { outcome, .. } => {
+                let failed = matches!(outcome, TradeOutcome::Failed { .. });
+                stats.invalidations.add(u64::from(failed));
+            }
             Note::Superseded => stats.superseded.add(1),
             Note::Disputed { .. } => stats.disputes.add(1),
             Note::Missed { .. } => stats.missed.add(1),
@@ -304,15 +315,16 @@ impl Publisher {
         self.engine.link(link).map_or(LinkPhase::Stopped, |(phase, ..)| phase)
     }
 
-    /// Acts on the deadlines that are no link's; the calls to make, and when to come again.
-    pub(crate) fn expire(&mut self) -> (Vec<Call>, Option<Tick>) {
-        let calls = self.step(|engine, now| {
+    /// Acts on the deadlines that are no link's; the calls and the inquiry to make, and when to come again.
+    pub(crate) fn expire(&mut self) -> (Vec<Call>, Option<Inquiry>, Option<Tick>) {
+        let (calls, inquiry) = self.step(|engine, now| {
             engine.expire(now);
-            std::iter::from_fn(|| engine.next_call(now)).collect::<Vec<_>>()
+            let calls = std::iter::from_fn(|| engine.next_call(now)).collect::<Vec<_>>();
+            (calls, engine.next_inquiry(now))
         });
         let due = self.engine.next_deadline();
         self.supervisor.armed = due;
-        (calls, due)
+        (calls, inquiry, due)
     }
 
     pub(crate) fn answered(&mut self, number: u64, answer: Result<Answer, RpcFailure>) {
@@ -330,6 +342,7 @@ impl Publisher {
         self.step(|engine, now| engine.stop(now));
         self.updates = None;
         self.callers.clear();
+        self.outcomes.clear();
         self.book.proved.notify_waiters();
         self.supervisor.wake.notify_one();
     }
@@ -371,7 +384,7 @@ mod tests {
     /// Answers every RPC call that is wanted with this slot and amount, until none is.
     fn answer_calls(publisher: &mut Publisher, slot: Slot, amount: u64, deadline: &mut u32) {
         loop {
-            let (calls, _) = publisher.expire();
+            let (calls, ..) = publisher.expire();
             let any = !calls.is_empty();
             for call in calls {
                 let sent = publisher.book.clock.now();

@@ -26,6 +26,7 @@ use super::{
     observation::{EndpointId, Slot},
     time::Tick,
 };
+use ask::Trial;
 pub(crate) use ask::{Ask, AskId, BATCH, Crowded, MintWish, Reply, Waiter};
 use nodes::{Nodes, blames_size};
 
@@ -165,6 +166,18 @@ impl Desk {
     /// Says whether an endpoint may be asked. What waits for it alone goes elsewhere, or is told. (Invariant 4)
     pub(crate) fn set_usable(&mut self, now: Tick, endpoint: EndpointId, usable: bool) {
         self.nodes.set_usable(endpoint, usable);
+        self.reroute(now);
+    }
+
+    /// Whom to ask something that is no account, if possible another than the one to avoid.
+    pub(crate) fn open(&mut self, now: Tick, avoid: Option<EndpointId>) -> Option<EndpointId> {
+        self.nodes.reopen(now);
+        self.nodes.route(&Trial::new(), avoid)
+    }
+
+    /// That failed.
+    pub(crate) fn refused(&mut self, now: Tick, endpoint: EndpointId, failure: &RpcFailure) {
+        self.nodes.failed(endpoint, now, failure);
         self.reroute(now);
     }
 

@@ -10,6 +10,7 @@
 
 mod holding;
 mod supervision;
+mod trading;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -37,6 +38,7 @@ use super::{
     time::Tick,
     timers::Timer,
     token::Presence,
+    trades::{TradeId, TradeOutcome, Trades},
 };
 use holding::Named;
 pub use supervision::Mode;
@@ -161,6 +163,9 @@ pub(crate) struct Engine {
     /// By how much each endpoint's Clock lagged last.
     lag: Vec<Duration>,
     replies: VecDeque<(AskId, Result<Slot, RpcFailure>)>,
+    trades: Trades,
+    last_trade: u64,
+    outcomes: VecDeque<(TradeId, TradeOutcome)>,
     stopped: bool,
 }
 
@@ -207,6 +212,9 @@ impl Engine {
             mints_touched: false,
             lag: vec![Duration::ZERO; endpoints],
             replies: VecDeque::new(),
+            trades: Trades::default(),
+            last_trade: 0,
+            outcomes: VecDeque::new(),
             stopped: false,
             settings,
         };
@@ -247,7 +255,7 @@ impl Engine {
 
     fn forget(&mut self, now: Tick, address: &Pubkey) -> bool {
         self.positions.forget(address);
-        let known = self.accounts.unwatch(address);
+        let known = self.accounts.unwatch(now, address, self.settings.max_lag);
         for endpoint in self.supervision.enabled() {
             self.displace(now, endpoint, address);
         }
@@ -552,6 +560,7 @@ impl Engine {
             self.refresh.next_deadline(),
             self.supervision.next_deadline(),
             self.positions.next_deadline(),
+            self.trades.next_deadline(),
         ];
         others.into_iter().flatten().min()
     }
@@ -635,6 +644,7 @@ impl Engine {
             }
         }
         self.see_holdings(now);
+        self.read_untold(now);
         for mint in self.accounts.take_mints() {
             if !self.mints.contains_key(&mint) {
                 self.desk.want_mint(mint);

@@ -196,6 +196,18 @@ impl Reading {
 
     /// The state, if it meets the query, ages counted at `asked`.
     pub(crate) fn satisfies(&self, query: &Query, asked: Tick) -> Result<&AccountState, Stale> {
+        let state = self.proved(query.max_age, asked)?;
+        let as_of = self.as_of().unwrap_or(0);
+        // Also as of what the caller's own sells landed at.
+        let sold = self.record.is_some_and(|record| record.held.floor > 0);
+        if sold || query.floor.is_some_and(|floor| as_of < floor.slot()) {
+            return Err(Stale { address: self.address, why: StaleReason::BelowFloor, age: self.age() });
+        }
+        Ok(state)
+    }
+
+    /// The state, if it was proved at most `max_age` before `asked`, whatever sells it may not show yet.
+    pub(crate) fn proved(&self, max_age: Duration, asked: Tick) -> Result<&AccountState, Stale> {
         let stale = |why| Stale { address: self.address, why, age: self.age() };
         if let Some(why) = self.ended {
             return Err(stale(why));
@@ -209,12 +221,8 @@ impl Reading {
         if record.invalidated.is_some() {
             return Err(stale(StaleReason::Invalidated));
         }
-        if standing.freshness(asked, query.max_age) == Freshness::Stale {
+        if standing.freshness(asked, max_age) == Freshness::Stale {
             return Err(stale(StaleReason::Expired));
-        }
-        // Also what a caller knows to have sold. (Holds look past it: they count the sale itself.)
-        if record.held.floor > 0 || query.floor.is_some_and(|floor| standing.as_of < floor.slot()) {
-            return Err(stale(StaleReason::BelowFloor));
         }
         Ok(&record.state)
     }

@@ -267,6 +267,7 @@ impl Engine {
     /// The chain began anew: every record does, and every connection.
     pub(super) fn reset(&mut self, now: Tick) {
         self.desk.forget_slots();
+        self.trades.begin();
         for place in 0..self.links.len() {
             self.tell(now, id_of(place), Input::Lost);
         }
