@@ -170,7 +170,7 @@ impl Position {
     /// lives.
     ///
     /// # Several buys of one mint at once
-    /// Each takes an [`expect_buy`](Mirror::expect_buy) of its own; give their signatures. Tokens bear no name: while
+    /// Each takes an [`expect_buy`](crate::Mirror::expect_buy) of its own; give their signatures. Tokens bear no name: while
     /// another buy of the account is open, one with a signature is settled by its landing alone. Those without get
     /// what arrives in the order in which they were expected, each its minimum; if the first of them never lands, the
     /// tokens of the next are taken for its own, which nobody can tell. Nor can it be told, without a signature, that

@@ -128,11 +128,13 @@ impl Engine {
         self.accounts.record(address).is_some_and(|record| record.state.held() == Some(0))
     }
 
-    /// Watches no longer what was kept for nothing: whoever asks finds it surely empty, or it stays.
+    /// Watches no longer what was kept for nothing, if it surely holds nothing and nobody has a hold on it.
     pub(super) fn sweep(&mut self, now: Tick) {
         while let Some(address) = self.positions.due(now) {
             let linger = self.positions.linger();
-            if !self.is_surely_empty(now, &address) {
+            if self.has_holds(&address) {
+                self.positions.put_off(&address, Some(now.plus(linger)));
+            } else if !self.is_surely_empty(now, &address) {
                 // A doubt, or a link that is down: it may end at any moment.
                 self.positions.put_off(&address, Some(now.plus(DOUBT.min(linger))));
             } else {

@@ -126,7 +126,6 @@ impl Engine {
     }
 
     /// Whether tokens of the account are held, or a sale of them is not seen yet.
-    #[allow(dead_code, reason = "positions are built on it")]
     pub(crate) fn has_holds(&self, address: &Pubkey) -> bool {
         self.accounts.holds().any(address)
     }
