@@ -25,6 +25,7 @@ mod rpc_faults;
 mod trade_buying;
 mod trade_holding;
 mod trade_keeping;
+mod trade_obstacles;
 mod trade_selling;
 mod trade_unlanded;
 mod traffic;
@@ -149,6 +150,13 @@ macro_rules! everywhere {
                 what_nobody_tells_of_a_landed_sell_is_found_out,
                 a_sell_that_never_lands_frees_its_tokens_when_it_is_over,
                 a_sell_that_never_left_is_free_at_once,
+            ],
+            trade_obstacles: [
+                frozen_between_buy_and_sell,
+                what_there_is_not_cannot_be_sold,
+                what_others_may_do_is_a_warning,
+                what_its_mint_forbids_cannot_be_sold,
+                behind_a_cpi_guard_nothing_is_sold_until_its_owner_opens_it,
             ],
             trade_keeping: [
                 what_is_sold_out_is_let_go,

@@ -280,7 +280,9 @@ pub(crate) async fn a_wait_for_a_buy_can_be_given_up_and_begun_again(world: &Wor
     let before = asked(world);
     world.pass(SPELL).await;
     equal!(asked(world), before, "bytes sent to RPC for nobody");
-    // It lands while nobody waits, or while somebody gives up.
+    // One lands while somebody waits and gives up, again and again.
+    let order = desk.buy_order(world, 40).await?;
+    let buy = Buy::at_least(40).signature(order.signature()).valid_until(order.last_valid_block_height);
     let landing = async {
         world.post(&order).await?;
         world.landed(&order).await

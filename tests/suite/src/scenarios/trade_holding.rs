@@ -1,8 +1,12 @@
 //! Many strategies and one balance: nothing is sold twice.
 
 use std::{
-    sync::{Arc, Barrier},
+    sync::{
+        Arc, Barrier,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     thread,
+    time::Duration,
 };
 
 use balance_mirror::{Buy, Floor, Hold, HoldError, Mirror, Position, StaleReason};
@@ -149,43 +153,62 @@ pub(crate) async fn of_many_who_want_all_one_gets_it(world: &World<'_>) -> Outco
     desk.chain_holds(world, 100).await
 }
 
-/// Sells parts of one balance until nothing is left. Returns how much it sold.
-async fn sell_on(
-    world: &World<'_>,
-    desk: &Desk,
-    position: &Position,
-    ceiling: &Ceiling,
-    number: u64,
-) -> Outcome<u64> {
-    let mut sold = 0;
-    for round in 0.. {
-        let (own, wanted) = (position.clone(), 1 + (number * 37 + round * 11) % 60);
-        // On any thread of the runtime, beside the others.
-        let hold = tokio::spawn(async move { own.hold(wanted).or_else(|_| own.hold_all()) }).await?;
-        let hold = match hold {
-            Ok(hold) => hold,
-            Err(HoldError::Nothing { .. }) => break,
-            Err(error) => return Err(error.into()),
-        };
-        ceiling.lower(hold.amount());
-        let order = desk.sell_order(world, hold.amount()).await?;
-        sold += hold.amount();
+/// One balance, and how much of it nobody has held yet.
+struct Sale<'a> {
+    world: &'a World<'a>,
+    desk: &'a Desk,
+    position: &'a Position,
+    ceiling: &'a Ceiling,
+    left: AtomicU64,
+}
+
+impl Sale<'_> {
+    /// Sells parts of it until nothing is left. Returns how much.
+    async fn go_on(&self, number: u64) -> Outcome<u64> {
+        let (mut sold, mut round) = (0, 0);
+        while self.left.load(Relaxed) > 0 {
+            round += 1;
+            let (own, wanted) = (self.position.clone(), 1 + (number * 37 + round * 11) % 60);
+            // On any thread of the runtime, beside the others.
+            let hold = tokio::spawn(async move { own.hold(wanted).or_else(|_| own.hold_all()) }).await?;
+            let hold = match hold {
+                Ok(hold) => hold,
+                // Between a sell's notification and the news that it landed too little is available.
+                Err(HoldError::Nothing { .. }) => {
+                    self.world.pass(Duration::from_millis(2)).await;
+                    continue;
+                }
+                Err(error) => return Err(error.into()),
+            };
+            self.ceiling.lower(hold.amount());
+            self.left.fetch_sub(hold.amount(), Relaxed);
+            sold += hold.amount();
+            self.sell(hold, round).await?;
+        }
+        Ok(sold)
+    }
+
+    async fn sell(&self, hold: Hold, round: u64) -> Outcome {
+        let order = self.desk.sell_order(self.world, hold.amount()).await?;
         let flight = hold.sending(order.signature(), order.last_valid_block_height);
-        world.post(&order).await?;
+        self.world.post(&order).await?;
         // Two sells of the same tokens: one of them would fail.
-        let slot = world.landed(&order).await?;
+        let slot = self.world.landed(&order).await?;
         match round % 3 {
+            // The mirror finds out.
             0 => drop(flight),
             _ => flight.sold(Floor::confirmed(slot)),
         }
+        Ok(())
     }
-    Ok(sold)
 }
 
 pub(crate) async fn strategies_that_race_sell_nothing_twice(world: &World<'_>) -> Outcome {
     let (desk, mirror, position) = holding(world, 1_000).await?;
     let ceiling = Ceiling::over(&position, 1_000)?;
-    let selling = (0..STRATEGIES).map(|number| sell_on(world, &desk, &position, &ceiling, number));
+    let left = AtomicU64::new(1_000);
+    let sale = Sale { world, desk: &desk, position: &position, ceiling: &ceiling, left };
+    let selling = (0..STRATEGIES).map(|number| sale.go_on(number));
     let sold = world.within_time(4 * world.soon(), "end of the sale", join_all(selling)).await?;
     let sold: Vec<_> = sold.into_iter().collect::<Outcome<_>>()?;
     equal!(sold.iter().sum::<u64>(), 1_000, "sold, by {sold:?}");
