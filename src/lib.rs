@@ -27,9 +27,10 @@ pub use config::Builder;
 pub use core::{
     engine::Mode,
     freshness::{Freshness, StaleReason},
-    mint::{Mint, UiScale},
+    mint::{FeeRate, Mint, TransferFee, UiScale},
     observation::{Origin, Slot},
     reading::{Floor, Query, Reading},
+    sellable::{Obstacle, Obstacles, Sellable, Unsellable, Warning, Warnings},
     session::{LinkPhase, Profile},
     state::AccountState,
     token::{Delegate, Extensions, NotToken, TokenAccount, TokenProgram},

@@ -26,6 +26,7 @@ use super::{
     gate::Gate,
     ledger::{Record, Rules},
     mint::Mint,
+    mints::{Mints, ROOM},
     observation::{EndpointId, LinkId, Observation, Slot, Source},
     overlay::Shown,
     placement::Placement,
@@ -149,16 +150,12 @@ pub(crate) struct Engine {
     gate: Gate,
     refresh: Refresh,
     supervision: Supervision,
-    mints: BTreeMap<Pubkey, Mint>,
-    mints_touched: bool,
+    mints: Mints,
     /// By how much each endpoint's Clock lagged last.
     lag: Vec<Duration>,
     replies: VecDeque<(AskId, Result<Slot, RpcFailure>)>,
     stopped: bool,
 }
-
-/// Mints kept before those of accounts no longer watched are dropped.
-const MAX_MINTS: usize = 4_096;
 
 impl Engine {
     pub(crate) fn new(settings: EngineSettings, seed: u64, now: Tick) -> Self {
@@ -194,8 +191,7 @@ impl Engine {
                 ..RefreshSettings::default()
             }),
             supervision: Supervision::new(endpoints),
-            mints: BTreeMap::new(),
-            mints_touched: false,
+            mints: Mints::default(),
             lag: vec![Duration::ZERO; endpoints],
             replies: VecDeque::new(),
             stopped: false,
@@ -483,7 +479,10 @@ impl Engine {
         }
         for ((address, wish), mint) in flight.mints.into_iter().zip(answer.mints) {
             match mint {
-                Some(mint) => self.keep_mint(address, mint),
+                Some(mint) => {
+                    let named = || self.accounts.mints();
+                    self.mints.read(now, address, mint, (answer.slot, proof), named);
+                }
                 // Not there yet at this commitment, or no mint at all.
                 None => {
                     self.desk.mint_unread(now, address, wish);
@@ -506,16 +505,6 @@ impl Engine {
         self.is_plausible(now, endpoint, answer.slot)
     }
 
-    fn keep_mint(&mut self, address: Pubkey, mint: Mint) {
-        if self.mints.len() >= MAX_MINTS {
-            // Those of accounts no longer watched have served.
-            let watched = self.accounts.mints();
-            self.mints.retain(|mint, _| watched.contains(mint));
-        }
-        self.mints.insert(address, mint);
-        self.mints_touched = true;
-    }
-
     /// An answer for a caller.
     pub(crate) fn next_reply(&mut self) -> Option<(AskId, Result<Slot, RpcFailure>)> {
         self.replies.pop_front()
@@ -525,8 +514,12 @@ impl Engine {
 
     /// When [`Engine::expire`] wants to be called next.
     pub(crate) fn next_deadline(&self) -> Option<Tick> {
-        let others =
-            [self.desk.next_deadline(), self.refresh.next_deadline(), self.supervision.next_deadline()];
+        let others = [
+            self.desk.next_deadline(),
+            self.refresh.next_deadline(),
+            self.supervision.next_deadline(),
+            self.mints.next_deadline(),
+        ];
         others.into_iter().flatten().min()
     }
 
@@ -550,6 +543,9 @@ impl Engine {
             return;
         }
         self.refresh(now);
+        for mint in self.mints.take_due(now, || self.accounts.mints()) {
+            self.desk.want_mint_again(now, mint);
+        }
         if self.supervision.next_deadline().is_some_and(|due| due <= now) {
             self.supervise(now);
         }
@@ -559,6 +555,7 @@ impl Engine {
     /// The host's clocks jumped against each other: every proof is void, and what is under way may be old.
     pub(crate) fn clock_jumped(&mut self, now: Tick) {
         self.accounts.void_proofs(now);
+        self.mints.read_all(now);
         for place in 0..self.links.len() {
             self.tell(now, id_of(place), Input::ClockJumped);
         }
@@ -608,12 +605,12 @@ impl Engine {
             }
         }
         for mint in self.accounts.take_mints() {
-            if !self.mints.contains_key(&mint) {
+            if self.mints.name(now, mint) {
                 self.desk.want_mint(mint);
             }
         }
         // Also where no call comes back.
-        if self.desk.mints_wanted() > MAX_MINTS {
+        if self.desk.mints_wanted() > ROOM {
             self.forget_mints();
         }
     }
@@ -651,9 +648,13 @@ impl Engine {
         self.accounts.take_touched()
     }
 
+    pub(crate) fn mint(&self, mint: &Pubkey) -> Option<&Mint> {
+        self.mints.get(mint)
+    }
+
     /// The mints' configurations, if one was read since the last call.
     pub(crate) fn take_mints(&mut self) -> Option<&BTreeMap<Pubkey, Mint>> {
-        std::mem::take(&mut self.mints_touched).then_some(&self.mints)
+        self.mints.take_touched()
     }
 
     pub(crate) fn next_note(&mut self) -> Option<Note> {
