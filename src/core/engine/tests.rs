@@ -7,6 +7,7 @@ mod lies;
 mod nodes;
 mod reads;
 mod records;
+mod trading;
 
 use super::*;
 use crate::core::{
