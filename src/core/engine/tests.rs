@@ -8,6 +8,7 @@ mod nodes;
 mod positions;
 mod reads;
 mod records;
+mod trading;
 
 use super::*;
 use crate::core::{
