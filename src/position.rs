@@ -11,6 +11,7 @@ use crate::{
         freshness::StaleReason,
         positions::ClaimId,
         reading::{Floor, Query, Reading, Stale},
+        sellable::{Sellable, Unsellable},
         state::Expected,
         time::Tick,
         token::TokenProgram,
@@ -300,6 +301,14 @@ impl Position {
     pub async fn balance(&self) -> Result<Balance, ReadError> {
         let mirror = self.mirror.upgrade().ok_or(ReadError::Stopped)?;
         mirror.balance(&self.address(), self.selling_age).await
+    }
+
+    /// What can be sold now, with the risks of that, or why nothing can: see [`Mirror::sellable`]. It waits for nothing.
+    ///
+    /// # Errors
+    /// As [`Mirror::sellable`].
+    pub fn sellable(&self) -> Result<Sellable, Unsellable> {
+        self.reader.sellable(self.selling_age)
     }
 
     /// Sets tokens aside for a sell, so that no other hold gets them: see [`Mirror::hold`].

@@ -140,6 +140,7 @@ impl Publisher {
             if let Some(cell) = self.cells.get(address) {
                 cell.record.store(self.engine.record(address).copied().map(Arc::new));
                 cell.overlay.store(self.engine.overlay(address).copied().map(Arc::new));
+                self.store_mint(cell);
             }
         }
         let proved = **self.book.evidence.load() != *self.engine.evidence();
@@ -151,6 +152,7 @@ impl Publisher {
         if let Some(mints) = mints {
             let mints = mints.iter().map(|(address, mint)| (*address, *mint)).collect();
             self.book.mints.store(Arc::new(mints));
+            self.cells.values().for_each(|cell| self.store_mint(cell));
         }
         let mut swept = Vec::new();
         while let Some(note) = self.engine.next_note() {
@@ -178,6 +180,12 @@ impl Publisher {
             driver.tell(self.engine.has_orders(id), self.engine.link_deadline(id));
         }
         self.supervisor.tell(false, self.engine.next_deadline());
+    }
+
+    /// What is known of the mint of an account, beside its record.
+    fn store_mint(&self, cell: &Cell) {
+        let token = self.engine.record(&cell.address).and_then(|record| record.state.token());
+        cell.mint.store(token.and_then(|token| self.engine.mint(&token.mint)));
     }
 
     fn take_note(&mut self, note: Note) {
@@ -360,6 +368,8 @@ mod tests {
         config::Builder,
         core::{
             engine::Answer,
+            mint::Mint,
+            sellable::MintSays,
             token::{Presence, TokenProgram, tests::account_bytes},
         },
     };
@@ -426,6 +436,62 @@ mod tests {
             answer_calls(&mut publisher, 4, 4, &mut patience);
         }
         cell
+    }
+
+    /// The mint of what [`holding`] shows, as RPC tells of it when it is asked next, in two minutes.
+    fn tell_mint(publisher: &mut Publisher, mint: Mint) {
+        let call = publisher.step(|engine, now| {
+            let later = now.plus(Duration::from_secs(120));
+            engine.expire(later);
+            let later = later.plus(Duration::from_secs(6));
+            std::iter::from_fn(|| engine.next_call(later)).find(|call| !call.mints.is_empty())
+        });
+        let call = call.expect("the mint is wanted");
+        let sent = publisher.book.clock.now();
+        let accounts = call.accounts.iter().map(|_| Ok(holding(4))).collect();
+        let mints = call.mints.iter().map(|_| Some(mint)).collect();
+        publisher.answered(call.number, Ok(Answer { slot: 5, sent, lag_ms: 0, accounts, mints }));
+    }
+
+    #[test]
+    fn a_reader_hears_what_the_mint_of_its_account_says_and_how_old_that_is() {
+        let (shared, book) = opened();
+        let cell = live(&shared);
+        let mut publisher = shared.lock();
+        assert_eq!(book.read(&cell).mint, None);
+        let paused = Mint { paused: true, slot: Some(0), ..Mint::plain(TokenProgram::Token, 6) };
+        tell_mint(&mut publisher, paused);
+        assert_eq!(book.read(&cell).mint, Some(MintSays::of(&paused)));
+        let now = book.clock.now();
+        let after = |time: Duration| cell.mint.load(Tick::NEVER, now.plus(time), &book.policy);
+        assert_eq!(after(book.policy.verify_every / 2), Some(MintSays::of(&paused)));
+        assert_eq!(after(book.policy.verify_every * 2), Some(MintSays::of(&paused).outdated()));
+        assert_eq!(
+            cell.mint.load(now.plus(Duration::from_secs(1)), now, &book.policy),
+            Some(MintSays::of(&paused).outdated())
+        );
+        let fixed = Mint::plain(TokenProgram::Token, 6);
+        tell_mint(&mut publisher, fixed);
+        assert_eq!(
+            cell.mint.load(now, now.plus(book.policy.verify_every * 9), &book.policy),
+            Some(MintSays::of(&fixed))
+        );
+        // An account that is watched later hears of a mint that is known already.
+        let other = publisher.watch(&[target(8)]).expect("room").remove(0);
+        assert_eq!(book.read(&other).mint, None, "not seen yet");
+        let (address, patience) = (other.address, book.clock.now());
+        let asked = publisher.ask(|reply| Ask {
+            address,
+            min_slot: 0,
+            not_before: patience,
+            urgent: true,
+            reply,
+            patience,
+            avoid: None,
+        });
+        assert!(asked.is_ok());
+        answer_calls(&mut publisher, 5, 4, &mut 10_000_000);
+        assert_eq!(book.read(&other).mint, Some(MintSays::of(&fixed)));
     }
 
     #[test]

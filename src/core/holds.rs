@@ -18,7 +18,7 @@ use std::{
 
 use solana_pubkey::Pubkey;
 
-use super::{observation::Slot, reading::Stale, time::Tick, trades::TradeId};
+use super::{observation::Slot, reading::Stale, sellable::Obstacles, time::Tick, trades::TradeId};
 
 /// Holds reserved and in flight, at most.
 pub(crate) const MAX_HOLDS: usize = 4_096;
@@ -37,13 +37,8 @@ pub enum HoldError {
     #[error("{0}; read the balance, which asks RPC, and hold again")]
     Stale(#[from] Stale),
     /// The account's tokens cannot be sold.
-    #[error("the tokens of account {address} cannot be sold: it is {state}")]
-    Unsellable {
-        /// The account.
-        address: Pubkey,
-        /// What stands in the way.
-        state: &'static str,
-    },
+    #[error("the tokens cannot be sold: {0}")]
+    Unsellable(Obstacles),
     /// More than is there and not spoken for.
     #[error(
         "{wanted} tokens of account {address} are wanted, and {available} are available; hold less, or wait until others' sells end"

@@ -10,6 +10,7 @@ use super::{
     ledger::Record,
     observation::{Origin, Slot},
     overlay::Shown,
+    sellable::{MintSays, Obstacles, Sellable, Unsellable, judge},
     state::AccountState,
     time::Tick,
 };
@@ -99,6 +100,8 @@ pub struct Reading {
     pub(crate) record: Option<Record>,
     pub(crate) standing: Option<Standing>,
     pub(crate) overlay: Option<Shown>,
+    /// What the mint of the account's tokens says, where it has been read.
+    pub(crate) mint: Option<MintSays>,
     pub(crate) epoch: u32,
     pub(crate) taken: Tick,
     pub(crate) ended: Option<StaleReason>,
@@ -116,7 +119,7 @@ impl Reading {
     ) -> Self {
         let standing = record.map(|record| standing(&record, evidence, taken, policy));
         let epoch = record.map_or(evidence.epoch, |record| record.epoch);
-        Self { address, record, standing, overlay, epoch, taken, ended: None }
+        Self { address, record, standing, overlay, mint: None, epoch, taken, ended: None }
     }
 
     /// The account's address.
@@ -192,6 +195,19 @@ impl Reading {
     /// How often the state changed since the account is watched, the first sight included.
     pub fn revision(&self) -> u64 {
         self.record.map_or(0, |record| record.revision)
+    }
+
+    /// What can be sold, with the risks of that, if the state was proved at most `max_age` before this reading was taken.
+    ///
+    /// # Errors
+    /// It was not, or everything that keeps it from being sold: see [`Obstacle`](crate::Obstacle).
+    pub fn sellable(&self, max_age: Duration) -> Result<Sellable, Unsellable> {
+        let state = self.proved(max_age, self.taken)?;
+        self.judge(state).map_err(Unsellable::Blocked)
+    }
+
+    pub(crate) fn judge(&self, state: &AccountState) -> Result<Sellable, Obstacles> {
+        judge(state, self.available().unwrap_or_default(), self.mint)
     }
 
     /// The state, if it meets the query, ages counted at `asked`.

@@ -1,6 +1,9 @@
 //! Positions: opened, claimed, swept; and the mints whose program somebody waits for.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use solana_pubkey::Pubkey;
 
@@ -48,8 +51,10 @@ impl Named {
         }
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = Pubkey> + '_ {
-        self.0.keys().copied()
+    /// These, and those that `accounts` name.
+    pub(super) fn with(&self, mut accounts: BTreeSet<Pubkey>) -> BTreeSet<Pubkey> {
+        accounts.extend(self.0.keys());
+        accounts
     }
 }
 
@@ -158,7 +163,7 @@ impl Engine {
     /// Wants to know a mint's program, for as long as it is named.
     pub(crate) fn name_mint(&mut self, now: Tick, mint: Pubkey) {
         self.named.add(mint);
-        if !self.mints.contains_key(&mint) {
+        if self.mints.get(&mint).is_none() {
             self.desk.want_mint(mint);
         }
         self.follow(now);

@@ -272,6 +272,7 @@ impl Engine {
             self.tell(now, id_of(place), Input::Lost);
         }
         self.accounts.reset(now, self.gate.epoch());
+        self.mints.begin_anew(now);
     }
 }
 

@@ -13,6 +13,7 @@ use crate::core::{
     holds::HoldError,
     observation::{EndpointId, Slot},
     reading::{Reading, Stale},
+    sellable::{MintSays, Obstacle, judge},
     state::AccountState,
     time::Tick,
     trades::{Ended, Inquired, Inquiry, Side, TooManyTrades, TradeId, TradeOutcome},
@@ -44,8 +45,11 @@ impl Engine {
         let reading = Reading::join(address, evidence, record, None, now, &self.settings.policy);
         // A sale that is not seen yet is counted, so its slot need not be waited for.
         let state = reading.proved(max_age, now)?;
-        if let Some(state) = obstacle(state) {
-            return Err(HoldError::Unsellable { address, state });
+        // How much is free is told below.
+        let obstacles = judge(state, state.held().unwrap_or(0), self.mint_says(now, state)).err();
+        let obstacles = obstacles.unwrap_or_default().without(Obstacle::Empty);
+        if !obstacles.is_empty() {
+            return Err(HoldError::Unsellable(obstacles));
         }
         let available = reading.available().unwrap_or(0);
         let wanted = amount.unwrap_or(available);
@@ -62,6 +66,16 @@ impl Engine {
             Some(address)
         });
         reserved.map(|()| (id, wanted))
+    }
+
+    /// What the mint of a state says, as far as that is known and young enough: as readers have it.
+    fn mint_says(&self, now: Tick, state: &AccountState) -> Option<MintSays> {
+        let mint = self.mints.get(&state.token()?.mint)?;
+        let (says, valid_from) = (MintSays::of(mint), self.evidence().valid_from);
+        let age = now.since(mint.read);
+        let young = mint.read >= valid_from && mint.read != Tick::NEVER;
+        let trusted = mint.slot.is_none() || young && age <= self.settings.policy.verify_every;
+        Some(if trusted { says } else { says.outdated() })
     }
 
     fn new_trade(&mut self) -> TradeId {
@@ -201,9 +215,4 @@ impl Engine {
             self.take_ask(now, Ask { address, min_slot, not_before: now, urgent, reply, patience, avoid });
         }
     }
-}
-
-/// What of a state keeps its tokens from being sold.
-fn obstacle(state: &AccountState) -> Option<&'static str> {
-    (!matches!(state, AccountState::Initialized(_))).then(|| state.name())
 }
