@@ -23,7 +23,7 @@ fn blocked(position: &Position, obstacle: Obstacle) -> Outcome {
     shape!(position.sellable(), Err(Unsellable::Blocked(obstacles)) if only(obstacles), "it is {obstacle}");
     shape!(
         position.hold(1),
-        Err(HoldError::Unsellable { obstacles, .. }) if only(obstacles),
+        Err(HoldError::Unsellable(obstacles)) if only(obstacles),
         "it is {obstacle}"
     );
     check!(position.hold_all().is_err(), "it is {obstacle}");
