@@ -338,6 +338,16 @@ impl Position {
         self.mirror.upgrade().ok_or_else(ended)
     }
 
+    /// With a buy that is expected into an account of that baseline.
+    #[cfg(test)]
+    pub(crate) fn expecting(mut self, baseline: Baseline) -> Self {
+        let (shared, address) = (self.shared.clone(), self.address());
+        let id = shared.lock().claim(&address);
+        shared.lock().expect_buy(address, id, baseline);
+        self.buy = Some(Arc::new(OpenBuy { shared, address, id, baseline }));
+        self
+    }
+
     pub(crate) fn selling_age(&self) -> Duration {
         self.selling_age
     }

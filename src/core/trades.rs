@@ -137,6 +137,11 @@ pub(crate) struct Trades {
 }
 
 impl Trades {
+    #[cfg(test)]
+    pub(crate) fn count(&self) -> usize {
+        self.tracked.len()
+    }
+
     /// Asks what becomes of a transaction from now on. (Invariant 4)
     pub(crate) fn track(
         &mut self,

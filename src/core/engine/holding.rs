@@ -190,4 +190,10 @@ impl Engine {
         let known = |address| Some((address, self.accounts.expected(&address)?));
         self.positions.addresses().filter_map(known).collect()
     }
+
+    /// How many claim an account and how many wait for mints, and how many transactions are followed.
+    #[cfg(test)]
+    pub(crate) fn kept_for(&self, address: &Pubkey) -> (usize, usize, usize) {
+        (self.positions.claims(address), self.named.0.len(), self.trades.count())
+    }
 }

@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use balance_mirror::{
-    Buy, BuyError, Landing, MintError, Mirror, NotSettled, SettledBy, StaleReason, TokenProgram,
+    Buy, BuyError, Floor, Landing, MintError, Mirror, NotSettled, SettledBy, StaleReason, TokenProgram,
 };
-use localnet::{Keypair, Signer};
+use localnet::{Keypair, Signer, tokens::Extension};
+use solana_rpc_client_api::config::RpcSendTransactionConfig;
+use solana_transaction::Transaction;
 
 use crate::{
     outcome::{Outcome, check, equal, shape},
@@ -49,7 +51,7 @@ pub(crate) async fn a_token_is_bought_held_sold_and_swept(world: &World<'_>) -> 
         let sell = world.sign(&token.sell_out_with(&wallet.pubkey(), 500), &[&wallet]).await?;
         let in_flight = hold.sending(sell.signature(), sell.last_valid_block_height);
         let landed = world.submit(&sell).await?;
-        in_flight.sold(balance_mirror::Floor::confirmed(landed));
+        in_flight.sold(Floor::confirmed(landed));
 
         world.until("sweep", || mirror.health().swept == 1).await?;
         equal!(mirror.watched(), [], "and nothing is watched");
@@ -108,6 +110,49 @@ pub(crate) async fn a_buy_that_nobody_notifies_is_found_by_a_probe(world: &World
     equal!((settled.received, settled.how), (70, SettledBy::Probe), "what RPC knew");
     check!(settled.took >= world.slots(3), "not before its time: {settled:?}");
     Ok(())
+}
+
+pub(crate) async fn a_landing_settles_what_a_fee_left_and_a_failure_lets_the_account_go(
+    world: &World<'_>,
+) -> Outcome {
+    // Ten percent of what is sent stays behind.
+    let fee = Extension::TransferFee { basis_points: 1_000, maximum: u64::MAX };
+    let token = Token::create(world, TokenProgram::Token2022, &[fee]).await?;
+    let (seller, wallet) = (Keypair::new(), Keypair::new());
+    token.buy(world, &seller.pubkey(), 1_000).await?;
+    let mirror = world.builder().start()?;
+    let expect = async || mirror.expect_buy(&wallet.pubkey(), &token.mint, Some(token.program)).await;
+    let soon = |tx: &Transaction, last_valid| {
+        Buy::at_least(200).signature(tx.signatures[0]).valid_until(last_valid).deadline(world.soon())
+    };
+
+    let position = expect().await?;
+    // Nothing can be burnt where there is no account.
+    let fails = [token.burn(&wallet.pubkey(), 5)];
+    let (failing, last_valid) = world.sign(&fails, &[&wallet]).await?;
+    world.rpc.send_transaction_with_config(&failing, unchecked()).await?;
+    let outcome = position.settled(soon(&failing, last_valid)).await;
+    let signature = failing.signatures[0];
+    shape!(outcome, Err(NotSettled::Failed { signature: of, .. }) if *of == signature, "a buy that fails");
+    world.until("sweep at once", || mirror.watched().is_empty()).await?;
+
+    let position = expect().await?;
+    let buy = [token.create_ata(&wallet.pubkey()), token.transfer(&seller.pubkey(), &wallet.pubkey(), 200)];
+    let (buying, last_valid) = world.sign(&buy, &[&seller]).await?;
+    let waiting = position.settled(soon(&buying, last_valid));
+    let (settled, landed) = tokio::join!(waiting, world.submit(&buying));
+    let (settled, landed) = (settled?, landed?);
+    equal!((settled.received, settled.how), (180, SettledBy::Signature), "less than was sent");
+    check!(settled.balance.as_of() >= Some(landed), "{landed}: {settled:?}");
+    // Its slot known, nothing has to be asked for.
+    let buy = Buy::at_least(200).landed_at(Floor::confirmed(landed)).deadline(world.soon());
+    equal!(position.settled(buy).await?.how, SettledBy::Signature, "the landing alone");
+    Ok(())
+}
+
+/// Without the simulation that would keep what fails from being sent.
+fn unchecked() -> RpcSendTransactionConfig {
+    RpcSendTransactionConfig { skip_preflight: true, ..RpcSendTransactionConfig::default() }
 }
 
 pub(crate) async fn a_mint_that_is_none_or_not_answered_for_is_no_position(world: &World<'_>) -> Outcome {
