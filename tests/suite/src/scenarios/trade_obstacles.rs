@@ -68,7 +68,11 @@ pub(crate) async fn frozen_between_buy_and_sell(world: &World<'_>) -> Outcome {
         free(&position, HELD)?;
         desk.sell(world, HELD).await?;
         world.holds(position.reader(), 0).await?;
-        blocked(&position, Obstacle::Empty)?;
+        shape!(
+            position.sellable(),
+            Err(Unsellable::Blocked(obstacles)) if obstacles.iter().eq([Obstacle::Empty]),
+            "sold out"
+        );
     }
     Ok(())
 }
