@@ -134,6 +134,7 @@ macro_rules! everywhere {
                 a_buy_that_fails_on_chain_says_where,
                 a_buy_that_fails_takes_no_tokens_along,
                 without_a_signature_nobody_knows_that_a_buy_never_landed,
+                dust_leaves_it_open_what_an_expired_buy_brought,
             ],
             trade_holding: [
                 more_than_there_is_cannot_be_held,

@@ -129,3 +129,23 @@ pub(crate) async fn without_a_signature_nobody_knows_that_a_buy_never_landed(wor
     equal!(settled.received, 10, "what arrived");
     Ok(())
 }
+
+pub(crate) async fn dust_leaves_it_open_what_an_expired_buy_brought(world: &World<'_>) -> Outcome {
+    let (desk, mirror, position) = expecting(world).await?;
+    world.send(&[desk.token.create_ata(&desk.owner())], &[]).await?;
+    desk.dust(world, 3).await?;
+    let order = desk.buy_order(world, 10).await?;
+    let last_valid = world.height().await? + LIFE;
+    // Long enough to be asked for thrice after its end.
+    let deadline = world.slots(2 * LIFE as u32) + Duration::from_secs(6);
+    let missed = position.settled(told(&order, last_valid).deadline(deadline)).await;
+    shape!(
+        missed,
+        Err(NotSettled::Deadline { received: 3, expected: 10, landing: Landing::Expired, .. }),
+        "it expired, and something arrived"
+    );
+    // It holds something: it stays.
+    equal!(position.hold_all()?.amount(), 3, "to sell");
+    equal!(mirror.health().swept, 0, "swept");
+    Ok(())
+}
