@@ -1,6 +1,6 @@
 //! Transactions as a bot sends them: signed first, so that the signature is known; then sent; then looked after.
 
-use std::sync::atomic::Ordering::Relaxed;
+use std::{sync::atomic::Ordering::Relaxed, time::Duration};
 
 use balance_mirror::Signature;
 use localnet::{CommitmentConfig, Hash, Instruction, Keypair, Signer};
@@ -110,6 +110,13 @@ impl World<'_> {
     pub(crate) async fn submit(&self, order: &Order) -> Outcome<u64> {
         self.hand_in(order, false).await?;
         self.landed(order).await
+    }
+
+    /// Blocks that take two seconds at least: longer than a mirror asks twice for a transaction that it has just been
+    /// told of, so that one told to be over too early shows.
+    pub(crate) fn short_life(&self) -> u64 {
+        let blocks = Duration::from_secs(2).as_nanos().div_ceil(self.slots(1).as_nanos());
+        u64::try_from(blocks).unwrap_or(u64::MAX).max(12)
     }
 
     /// The confirmed chain's block height.

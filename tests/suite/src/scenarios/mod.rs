@@ -25,6 +25,7 @@ mod rpc_faults;
 mod trade_buying;
 mod trade_holding;
 mod trade_keeping;
+mod trade_local;
 mod trade_obstacles;
 mod trade_selling;
 mod trade_unlanded;
@@ -242,6 +243,12 @@ macro_rules! local_only {
                 a_new_chain_with_the_same_accounts_is_a_new_chain,
                 a_chain_set_far_back_is_a_reset,
                 a_chain_set_a_little_back_is_true_again_in_time,
+            ],
+            trade_local: [
+                a_sell_that_its_link_keeps_silent_about_stays_sold,
+                a_doubted_balance_is_not_taken_from_a_node_that_is_behind,
+                a_sell_on_an_abandoned_fork_is_not_sold,
+                on_a_new_chain_no_buy_settles_and_what_is_in_flight_stays_so,
             ]
         }
     };

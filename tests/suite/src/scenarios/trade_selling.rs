@@ -19,8 +19,6 @@ use crate::{
 
 /// What the wallet has before it sells.
 const BOUGHT: u64 = 100;
-/// Blocks until a transaction is over: more than pass before it is first asked for.
-const LIFE: u64 = 40;
 
 async fn selling(world: &World<'_>) -> Outcome<(Desk, Mirror, Position)> {
     let desk = Desk::plain(world).await?;
@@ -272,8 +270,8 @@ pub(crate) async fn what_nobody_tells_of_a_landed_sell_is_found_out(world: &Worl
     let order = desk.sell_order(world, 25).await?;
     drop(send(world, &position, &ceiling, 25, &order).await?);
     world.landed(&order).await?;
-    world.until("the rest, to sell", || available(&position) == Some(15)).await?;
     world.holds(position.reader(), 15).await?;
+    world.until("the rest, to sell", || available(&position) == Some(15)).await?;
     equal!(position.hold_all()?.amount(), 15, "the rest");
     ceiling.finish()?;
     desk.chain_holds(world, 15).await
@@ -283,7 +281,7 @@ pub(crate) async fn a_sell_that_never_lands_frees_its_tokens_when_it_is_over(wor
     let (desk, mirror, position) = selling(world).await?;
     for dropped in [false, true] {
         let (order, hold) = (desk.sell_order(world, 60).await?, position.hold(60)?);
-        let last_valid = world.height().await? + LIFE;
+        let last_valid = world.height().await? + world.short_life();
         let flight = hold.sending(order.signature(), last_valid);
         let expired = async {
             if dropped {

@@ -12,8 +12,6 @@ use crate::{
     world::World,
 };
 
-/// Blocks until a transaction is over: more than pass before it is first asked for.
-const LIFE: u64 = 40;
 /// Longer than any scenario: an account goes earlier only if nothing keeps it.
 const LINGER: Duration = Duration::from_secs(600);
 
@@ -39,7 +37,7 @@ async fn released(world: &World<'_>, desk: &Desk, mirror: &Mirror, position: &Po
 pub(crate) async fn a_buy_that_was_never_sent_expires(world: &World<'_>) -> Outcome {
     let (desk, mirror, position) = expecting(world).await?;
     let order = desk.buy_order(world, 10).await?;
-    let last_valid = world.height().await? + LIFE;
+    let last_valid = world.height().await? + world.short_life();
     let expired = world.within_time(2 * world.soon(), "expiry", position.settled(told(&order, last_valid)));
     let expired = expired.await?;
     let height = world.height().await?;
@@ -135,9 +133,9 @@ pub(crate) async fn dust_leaves_it_open_what_an_expired_buy_brought(world: &Worl
     world.send(&[desk.token.create_ata(&desk.owner())], &[]).await?;
     desk.dust(world, 3).await?;
     let order = desk.buy_order(world, 10).await?;
-    let last_valid = world.height().await? + LIFE;
+    let last_valid = world.height().await? + world.short_life();
     // Long enough to be asked for thrice after its end.
-    let deadline = world.slots(2 * LIFE as u32) + Duration::from_secs(6);
+    let deadline = world.slots(2 * world.short_life() as u32) + Duration::from_secs(6);
     let missed = position.settled(told(&order, last_valid).deadline(deadline)).await;
     shape!(
         missed,
