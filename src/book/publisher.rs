@@ -381,7 +381,7 @@ mod tests {
         Presence::decode(&TokenProgram::Token.id(), 1, &account_bytes(mint, owner, amount))
     }
 
-    fn opened() -> (Shared, Arc<Book>) {
+    pub(super) fn opened() -> (Shared, Arc<Book>) {
         let builder = Builder::new("http://127.0.0.1:8899".to_owned()).max_accounts(3);
         let settings = builder.validate().expect("settings");
         open(Clock::new(), settings.engine, 1, 16, vec![String::new()])
@@ -412,7 +412,7 @@ mod tests {
     }
 
     /// Brings one account live on the first link: subscribed, behind its barrier, rechecked, two canaries.
-    fn live(shared: &Shared) -> Arc<Cell> {
+    pub(super) fn live(shared: &Shared) -> Arc<Cell> {
         let mut publisher = shared.lock();
         let cell = publisher.watch(&[target(9)]).expect("room").remove(0);
         publisher.handle(LINK, [LinkEvent::Connected { genesis: None }]);
