@@ -10,6 +10,7 @@ mod error;
 #[doc(hidden)]
 pub mod fuzzing;
 mod health;
+mod lag;
 mod link;
 mod mirror;
 mod node;
@@ -20,6 +21,7 @@ mod source;
 mod stats;
 mod supervisor;
 mod target;
+mod token_stats;
 mod updates;
 mod wire;
 
@@ -42,5 +44,7 @@ pub use node::Node;
 pub use reader::{Balance, Reader, ServedFrom};
 pub use solana_commitment_config::CommitmentLevel;
 pub use solana_pubkey::Pubkey;
+pub use stats::Quantiles;
 pub use target::Target;
+pub use token_stats::TokenStats;
 pub use updates::{AccountUpdate, ProcessedUpdate, Update, Updates};

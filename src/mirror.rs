@@ -34,6 +34,7 @@ use crate::{
     source::rpc::RpcSource,
     supervisor,
     target::Target,
+    token_stats::TokenStats,
     updates::Updates,
 };
 
@@ -173,7 +174,8 @@ impl Mirror {
         let Ok(_place) = inner.pending.clone().try_acquire_owned() else {
             return Err(ReadError::Busy { limit: inner.max_pending });
         };
-        inner.book.stats.fallbacks.add(1);
+        reader.count_fallback();
+        let _waiting = reader.waiting();
         let deadline = query.deadline.unwrap_or(inner.read_deadline);
         let answer = tokio::time::timeout(deadline, self.fall_back(&reader, &query, asked)).await;
         answer.unwrap_or_else(|_| {
@@ -264,6 +266,11 @@ impl Mirror {
     pub fn updates(&self) -> Updates {
         let receiver = self.inner.shared.lock().updates();
         Updates(receiver.unwrap_or_else(|| tokio::sync::broadcast::Sender::new(1).subscribe()))
+    }
+
+    /// What is counted of a watched account: reads, waits, notifications, calls, memory.
+    pub fn token_stats(&self, address: &Pubkey) -> Option<TokenStats> {
+        self.reader(address).map(|reader| reader.stats())
     }
 
     /// How the mirror is.

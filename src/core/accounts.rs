@@ -101,6 +101,9 @@ pub(crate) struct Accounts {
 }
 
 impl Accounts {
+    /// What is held for each account, in bytes.
+    pub(crate) const BYTES_EACH: usize = size_of::<(Pubkey, Watched)>();
+
     pub(crate) fn new(rules: Rules, max_accounts: usize, links: usize) -> Self {
         Self {
             rules,

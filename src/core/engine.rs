@@ -67,6 +67,16 @@ pub(crate) struct EngineSettings {
     pub(crate) processed: bool,
 }
 
+impl EngineSettings {
+    /// What is held for each account, in bytes: its entries here, and those of one connection to each endpoint.
+    pub(crate) fn bytes_each(&self) -> usize {
+        let connections = self.endpoints.len() * if self.processed { 2 } else { 1 };
+        Accounts::BYTES_EACH
+            + connections * Session::BYTES_EACH
+            + self.endpoints.len() * Placement::BYTES_EACH
+    }
+}
+
 /// What a call came back with, from one bank.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Answer {
