@@ -13,6 +13,7 @@ use std::{
         Arc,
         atomic::{AtomicU8, AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -174,6 +175,13 @@ impl Book {
         // Once with the readers and once with the writer.
         let mints = 2 * self.mints.load().len() * size_of::<(Pubkey, Mint)>();
         accounts + mints + 2 * Distribution::BYTES
+    }
+
+    /// The shortest that a dynamic TTL has come to.
+    pub(crate) fn shortest_ttl(&self) -> Option<Duration> {
+        let (bounds, now) = (self.policy.ttl?, self.clock.now());
+        let of = |cell: &Arc<Cell>| cell.record.load().as_ref().map(|record| record.pace.ttl(now, &bounds));
+        self.accounts.load().values().filter_map(of).min()
     }
 
     /// Hits and misses, of accounts watched now and before.

@@ -66,6 +66,9 @@ pub struct Health {
     /// What is held in memory for the accounts, their mints and these counts, in bytes: the size of each entry, the
     /// allocator's own overhead and room kept free not counted.
     pub memory_bytes: usize,
+    /// Where the mirror has a [dynamic TTL](crate::Builder::dynamic_ttl), the shortest that it has come to for any account,
+    /// in milliseconds: see [`ttl_ms`](crate::TokenStats::ttl_ms).
+    pub shortest_ttl_ms: Option<u64>,
     /// RPC calls made, for whatever purpose.
     pub rpc_calls: u64,
     /// RPC calls that failed.
@@ -218,6 +221,7 @@ impl Health {
             wait_us: stats.waits.quantiles(),
             notification_lag_ms: stats.notification_lag.quantiles(),
             memory_bytes: book.bytes(),
+            shortest_ttl_ms: book.shortest_ttl().map(millis),
             rpc_calls: stats.rpc_calls.get(),
             rpc_failures: stats.rpc_failures.get(),
             notifications: stats.notifications.get(),

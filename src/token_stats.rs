@@ -1,11 +1,13 @@
 //! What is counted of one account.
 
+use std::time::Duration;
+
 use solana_pubkey::Pubkey;
 
 use crate::book::{Book, Cell};
 
 /// A snapshot of what is counted of one account since it is watched.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct TokenStats {
@@ -41,6 +43,11 @@ pub struct TokenStats {
     pub rpc_calls_avoided: u64,
     /// How often its state changed, the first sight included.
     pub changes: u64,
+    /// How often that is in a minute, of late, where the mirror has a [dynamic TTL](crate::Builder::dynamic_ttl); `None`
+    /// before the second change.
+    pub changes_per_minute: Option<f64>,
+    /// What the TTL has come to by that, in milliseconds.
+    pub ttl_ms: Option<u64>,
     /// What is held for it in memory, in bytes: the size of each entry kept for it, the allocator's own overhead and
     /// room kept free not counted. Waiting callers come on top.
     pub memory_bytes: usize,
@@ -52,6 +59,8 @@ impl TokenStats {
         let (waits, wait_mean_us, wait_max_us) = tally.waits.get();
         let (_, notification_lag_mean_ms, notification_lag_max_ms) = tally.notification_lag.get();
         let hits = tally.hits.get();
+        let reading = book.read(cell);
+        let per_minute = |every: Duration| 60.0 / every.max(Duration::from_millis(1)).as_secs_f64();
         Self {
             address: cell.address,
             hits,
@@ -66,7 +75,9 @@ impl TokenStats {
             invalidations: tally.invalidations.get(),
             rpc_reads: tally.rpc_reads.get(),
             rpc_calls_avoided: hits,
-            changes: book.read(cell).revision(),
+            changes: reading.revision(),
+            changes_per_minute: reading.change_interval().map(per_minute),
+            ttl_ms: reading.ttl().map(|ttl| u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX)),
             memory_bytes: book.bytes_of(cell),
         }
     }

@@ -189,7 +189,12 @@ impl Engine {
             placements.push(Placement::new(ids.collect(), settings.max_per_link));
         }
         let mut engine = Self {
-            accounts: Accounts::new(settings.rules, settings.max_accounts, links.len()),
+            accounts: Accounts::new(
+                settings.rules,
+                settings.max_accounts,
+                links.len(),
+                settings.policy.ttl.is_some(),
+            ),
             links,
             placements,
             desk: Desk::new(endpoints, settings.max_asks),
@@ -319,7 +324,7 @@ impl Engine {
         match role {
             Role::Mirror => {
                 let source = Source::Subscription(generation);
-                self.accounts.apply(&address, &Observation { presence, slot, source, proof });
+                self.accounts.apply(now, &address, &Observation { presence, slot, source, proof });
             }
             Role::Processed => self.accounts.apply_processed(&address, generation, slot, &presence),
         }
@@ -479,7 +484,7 @@ impl Engine {
         for ((address, waiters), presence) in flight.accounts.into_iter().zip(answer.accounts) {
             let told = presence.and_then(|presence| {
                 let seen = Observation { presence, slot: answer.slot, source: Source::Rpc(endpoint), proof };
-                self.accounts.apply(&address, &seen);
+                self.accounts.apply(now, &address, &seen);
                 told.clone().map(|_| ())
             });
             match told {

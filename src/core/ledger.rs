@@ -19,6 +19,7 @@ use super::{
     state::{AccountState, Expected, Identity},
     time::Tick,
     token::Presence,
+    ttl::Pace,
 };
 
 /// The connections whose canaries speak for an account: at most one of each endpoint.
@@ -65,6 +66,8 @@ pub(crate) struct Record {
     pub(crate) covers: Covers,
     pub(crate) disputed: bool,
     pub(crate) invalidated: Option<Invalidation>,
+    /// How often `state` changes, where that matters.
+    pub(crate) pace: Pace,
     /// Counts the changes of `state`.
     pub(crate) revision: u64,
     /// Counts the chain's new beginnings: slots compare only within one.
@@ -186,6 +189,13 @@ impl Ledger {
         self.await_others(&record, seen, evidence);
         self.adopt(seen, state, Some((record, known)));
         Verdict::Changed
+    }
+
+    /// Notes at what time the state changed, so that its pace is known.
+    pub(crate) fn changed(&mut self, now: Tick) {
+        if let Some(record) = &mut self.record {
+            record.pace.change(now);
+        }
     }
 
     /// Notes that a covering link has spoken of the account: of the change that was awaited, or of another one.
@@ -360,6 +370,7 @@ impl Ledger {
                 covers: Covers::default(),
                 disputed: false,
                 invalidated,
+                pace: Pace::default(),
                 revision: self.revisions_before + 1,
                 epoch: self.epoch,
             });
@@ -378,6 +389,7 @@ impl Ledger {
             covers: before.covers,
             disputed: before.disputed && !(from_rpc && seen.slot > known),
             invalidated,
+            pace: before.pace,
             revision: before.revision + u64::from(changed),
             epoch: self.epoch,
         });

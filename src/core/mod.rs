@@ -26,3 +26,4 @@ pub(crate) mod state;
 pub(crate) mod time;
 pub(crate) mod timers;
 pub(crate) mod token;
+pub(crate) mod ttl;
