@@ -53,7 +53,7 @@ fn settings(nodes: usize) -> EngineSettings {
             subscribe_rate: 200,
         },
         rules: Rules { absence_twice: false, verify_every },
-        policy: Policy { canary_deadline: 5 * SECOND, verify_every },
+        policy: Policy { canary_deadline: 5 * SECOND, verify_every, ttl: None },
         endpoints: vec![Profile::Auto; nodes],
         mode: Mode::Failover,
         max_links: 2,
