@@ -19,6 +19,7 @@ mod processed;
 mod providers;
 mod reading;
 mod rpc_faults;
+mod sells;
 mod traffic;
 
 use crate::runner::Scenario;
@@ -99,6 +100,7 @@ macro_rules! everywhere {
                 a_doubt_with_a_floor_ends_at_its_slot,
                 readers_of_a_doubted_account_share_a_call,
             ],
+            sells: [a_sell_in_flight_is_looked_after_until_its_end],
             traffic: [two_hundred_accounts_under_traffic_and_cuts]
         }
     };
