@@ -16,6 +16,7 @@ use crate::core::{
     freshness::{Standing, standing},
     observation::Generation,
     token::{TokenProgram, tests::account_bytes},
+    ttl::{Pace, TtlBounds},
 };
 
 const SLOT: Duration = Duration::from_millis(400);
