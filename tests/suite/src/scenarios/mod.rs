@@ -22,6 +22,7 @@ mod processed;
 mod providers;
 mod reading;
 mod rpc_faults;
+mod sells;
 mod trade_buying;
 mod trade_holding;
 mod trade_keeping;
@@ -88,35 +89,6 @@ macro_rules! everywhere {
                 finalized_serves_what_is_final,
                 finalized_absence_is_confirmed_without_hurry,
             ],
-            nodes: [
-                a_dead_node_is_replaced_by_the_next,
-                a_half_open_node_is_replaced_by_the_next,
-                reads_go_to_the_next_node_where_the_first_fails,
-                in_a_race_no_reader_notices_one_node_go,
-            ],
-            pool: [
-                accounts_fill_one_connection_after_the_other,
-                accounts_without_room_are_refreshed,
-                one_cut_connection_costs_its_accounts_alone,
-            ],
-            degraded: [
-                while_the_link_is_down_readers_hit_memory,
-                refused_refreshes_back_off,
-                a_rate_limit_quiets_the_refresh,
-            ],
-            doubt: [
-                neither_a_tick_nor_an_earlier_question_ends_a_doubt,
-                a_doubt_with_a_floor_ends_at_its_slot,
-                readers_of_a_doubted_account_share_a_call,
-            ],
-            positions: [
-                a_token_is_bought_held_sold_and_swept,
-                dust_is_not_taken_for_the_buy,
-                a_buy_that_nobody_notifies_is_found_by_a_probe,
-                a_landing_settles_what_a_fee_left_and_a_failure_lets_the_account_go,
-                a_mint_that_is_none_or_not_answered_for_is_no_position,
-            ],
-            traffic: [two_hundred_accounts_under_traffic_and_cuts],
             trade_buying: [
                 a_buy_is_settled_by_its_notification,
                 a_buy_seen_before_it_is_asked_for_is_settled_at_once,
@@ -166,7 +138,37 @@ macro_rules! everywhere {
                 what_is_held_or_expected_is_not_let_go,
                 what_is_prewarmed_is_kept_for_its_time,
                 an_account_is_not_let_go_while_its_link_is_down,
-            ]
+            ],
+            nodes: [
+                a_dead_node_is_replaced_by_the_next,
+                a_half_open_node_is_replaced_by_the_next,
+                reads_go_to_the_next_node_where_the_first_fails,
+                in_a_race_no_reader_notices_one_node_go,
+            ],
+            pool: [
+                accounts_fill_one_connection_after_the_other,
+                accounts_without_room_are_refreshed,
+                one_cut_connection_costs_its_accounts_alone,
+            ],
+            degraded: [
+                while_the_link_is_down_readers_hit_memory,
+                refused_refreshes_back_off,
+                a_rate_limit_quiets_the_refresh,
+            ],
+            doubt: [
+                neither_a_tick_nor_an_earlier_question_ends_a_doubt,
+                a_doubt_with_a_floor_ends_at_its_slot,
+                readers_of_a_doubted_account_share_a_call,
+            ],
+            positions: [
+                a_token_is_bought_held_sold_and_swept,
+                dust_is_not_taken_for_the_buy,
+                a_buy_that_nobody_notifies_is_found_by_a_probe,
+                a_landing_settles_what_a_fee_left_and_a_failure_lets_the_account_go,
+                a_mint_that_is_none_or_not_answered_for_is_no_position,
+            ],
+            sells: [a_sell_in_flight_is_looked_after_until_its_end],
+            traffic: [two_hundred_accounts_under_traffic_and_cuts]
         }
     };
 }
@@ -201,6 +203,12 @@ macro_rules! local_only {
                 a_node_that_stops_ticking_is_replaced_by_the_next,
                 in_a_race_a_late_node_is_outrun,
                 a_node_on_another_chain_is_refused,
+            ],
+            trade_local: [
+                a_sell_that_its_link_keeps_silent_about_stays_sold,
+                a_doubted_balance_is_not_taken_from_a_node_that_is_behind,
+                a_sell_on_an_abandoned_fork_is_not_sold,
+                on_a_new_chain_no_buy_settles_and_what_is_in_flight_stays_so,
             ],
             liars: [
                 notified_slots_far_ahead_are_not_believed,
@@ -243,12 +251,6 @@ macro_rules! local_only {
                 a_new_chain_with_the_same_accounts_is_a_new_chain,
                 a_chain_set_far_back_is_a_reset,
                 a_chain_set_a_little_back_is_true_again_in_time,
-            ],
-            trade_local: [
-                a_sell_that_its_link_keeps_silent_about_stays_sold,
-                a_doubted_balance_is_not_taken_from_a_node_that_is_behind,
-                a_sell_on_an_abandoned_fork_is_not_sold,
-                on_a_new_chain_no_buy_settles_and_what_is_in_flight_stays_so,
             ]
         }
     };

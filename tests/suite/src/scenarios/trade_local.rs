@@ -50,7 +50,11 @@ pub(crate) async fn a_sell_that_its_link_keeps_silent_about_stays_sold(world: &W
         // Canaries pass the sell and prove nothing of it; RPC is asked.
         world.until("balance after the sell", || position.cached().is_ok()).await?;
         let balance = position.cached()?;
-        equal!((balance.state.held(), balance.reading.origin()), (Some(left), Some(Origin::Rpc)), "asked for");
+        equal!(
+            (balance.state.held(), balance.reading.origin()),
+            (Some(left), Some(Origin::Rpc)),
+            "asked for"
+        );
         check!(balance.reading.slot() >= Some(slot), "{balance:?}");
         equal!(available(&position), Some(left), "to sell");
     }
@@ -104,7 +108,9 @@ pub(crate) async fn a_sell_on_an_abandoned_fork_is_not_sold(world: &World<'_>) -
     desk.chain_holds(world, BOUGHT).await
 }
 
-pub(crate) async fn on_a_new_chain_no_buy_settles_and_what_is_in_flight_stays_so(world: &World<'_>) -> Outcome {
+pub(crate) async fn on_a_new_chain_no_buy_settles_and_what_is_in_flight_stays_so(
+    world: &World<'_>,
+) -> Outcome {
     let net = world.local()?;
     let (desk, mirror, position) = selling(world).await?;
     let open = desk.expect(world, &mirror).await?;
@@ -112,7 +118,11 @@ pub(crate) async fn on_a_new_chain_no_buy_settles_and_what_is_in_flight_stays_so
     let order = desk.sell_order(world, 30).await?;
     let flight = position.hold(30)?.sending(order.signature(), u64::MAX);
     net.new_chain(Accounts::Keep);
-    shape!(world.within("end of the wait", waiting).await??, Err(NotSettled::Reset), "a buy of the old chain");
+    shape!(
+        world.within("end of the wait", waiting).await??,
+        Err(NotSettled::Reset),
+        "a buy of the old chain"
+    );
     equal!(mirror.health().resets, 1, "resets");
     world.holds(position.reader(), BOUGHT).await?;
     equal!(available(&position), Some(70), "it was told to be in flight");
