@@ -4,6 +4,7 @@ mod book;
 mod clock;
 mod config;
 mod core;
+mod discovery;
 mod endpoint;
 mod error;
 #[cfg(feature = "fuzzing")]
@@ -34,7 +35,8 @@ pub use core::{
     state::AccountState,
     token::{Delegate, Extensions, NotToken, TokenAccount, TokenProgram},
 };
-pub use error::{ConfigError, ReadError, RpcFailure, Stale, WaitError, WatchError};
+pub use discovery::{Adopted, LeftOut};
+pub use error::{AdoptError, ConfigError, ReadError, RpcFailure, Stale, WaitError, WatchError};
 pub use health::{Health, NodeHealth};
 pub use mirror::Mirror;
 pub use node::Node;

@@ -25,8 +25,9 @@ use crate::{
         reading::{Floor, Query, Reading},
         time::Tick,
     },
+    discovery::{Adopted, Discovery},
     endpoint::Redacted,
-    error::{ConfigError, ReadError, RpcFailure, WatchError},
+    error::{AdoptError, ConfigError, ReadError, RpcFailure, WatchError},
     health::{self, Health},
     link::Link,
     reader::{Balance, Reader, ServedFrom},
@@ -51,6 +52,9 @@ impl Drop for Asked<'_> {
     }
 }
 
+/// How often a wallet may be searched.
+const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
+
 /// How soon RPC is asked again where its answer did not do: a quarter of a slot.
 const ASK_AGAIN: Duration = Duration::from_millis(100);
 
@@ -71,6 +75,8 @@ struct Inner {
     general_age: Duration,
     rpc_timeout: Duration,
     read_deadline: Duration,
+    discovery: Arc<Discovery>,
+    runtime: Handle,
     /// Reads that may wait for RPC at once.
     pending: Arc<tokio::sync::Semaphore>,
     max_pending: usize,
@@ -254,6 +260,42 @@ impl Mirror {
         Updates(receiver.unwrap_or_else(|| tokio::sync::broadcast::Sender::new(1).subscribe()))
     }
 
+    /// Finds every token account of a wallet that holds something, under both token programs and whatever its
+    /// address, and watches it: at start, say, or after a restart in the middle of a trade. What is watched already
+    /// stays as it is. Empty accounts are left alone.
+    ///
+    /// It takes three RPC calls at one node; one that is behind what the mirror knows is waited for, then the
+    /// next is asked. The accounts are live a moment later, as after [`watch`](Mirror::watch). Wrapped SOL is a token
+    /// account like any other.
+    ///
+    /// Cancel safe: what was found by then is watched.
+    ///
+    /// # Errors
+    /// No node said what the wallet holds, or no node can. What was found and cannot be watched is no error:
+    /// [`Adopted::left_out`] names it.
+    pub async fn adopt(&self, wallet: &Pubkey) -> Result<Adopted, AdoptError> {
+        let search = self.inner.discovery.adopt(wallet).await?;
+        let readers = search.watched.into_iter().map(|cell| self.reader_of(cell)).collect();
+        Ok(Adopted { readers, slot: search.slot, fresh: search.fresh, left_out: search.left_out })
+    }
+
+    /// [`adopt`](Mirror::adopt)s a wallet now and at each interval, in the background, so that tokens which arrive
+    /// uninvited are found. It ends with the mirror, logs what it finds, and waits longer and longer, up to a minute
+    /// or the interval, while nodes fail or refuse. Said again of a wallet, the new interval replaces the old one.
+    ///
+    /// An account that you unwatch is found again while it holds tokens.
+    pub fn keep_adopting(&self, wallet: &Pubkey, every: Duration) {
+        let inner = &*self.inner;
+        let discovery = inner.discovery.clone();
+        let every = every.max(SHORTEST_INTERVAL);
+        let run = discovery.clone().run(*wallet, every, seed(), inner.stop.subscribe());
+        let task = inner.runtime.spawn(guarded("discovery", inner.shared.clone(), run));
+        discovery.keep(*wallet, task.abort_handle());
+        let mut tasks = inner.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        tasks.retain(|task| !task.is_finished());
+        tasks.push(task);
+    }
+
     /// How the mirror is.
     pub fn health(&self) -> Health {
         Health::of(&self.inner.book, &self.inner.shared.lock())
@@ -315,6 +357,7 @@ impl Builder {
             let link = Link::new(id, shared.clone(), book.clone(), rpc, endpoint, commitment);
             tasks.push(runtime.spawn(guarded("link", shared.clone(), link.run(stopped.clone()))));
         }
+        let discovery = Discovery::new(rpcs.clone(), shared.clone(), book.clone(), settings.rpc_timeout);
         let supervisor = supervisor::run(rpcs, shared.clone(), book.clone(), stopped.clone());
         let report = health::run(book.clone(), shared.clone(), settings.health_interval, stopped);
         tasks.push(runtime.spawn(guarded("supervisor", shared.clone(), supervisor)));
@@ -330,6 +373,8 @@ impl Builder {
                 general_age: settings.general_age,
                 rpc_timeout: settings.rpc_timeout,
                 read_deadline: settings.read_deadline,
+                discovery: Arc::new(discovery),
+                runtime,
                 pending: Arc::new(tokio::sync::Semaphore::new(settings.max_pending_reads)),
                 max_pending: settings.max_pending_reads,
             }),
