@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use solana_pubkey::Pubkey;
 
-use crate::core::{freshness::StaleReason, token::TokenProgram};
 pub use crate::core::{accounts::WatchError, failure::RpcFailure, reading::Stale};
+use crate::core::{freshness::StaleReason, token::TokenProgram};
 
 /// Settings that cannot work. Nothing was started.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -45,7 +45,12 @@ impl Engine {
     }
 
     /// Takes in the slot of an answer without a Clock.
-    pub(crate) fn hear_slot(&mut self, now: Tick, endpoint: EndpointId, slot: Slot) -> Result<(), RpcFailure> {
+    pub(crate) fn hear_slot(
+        &mut self,
+        now: Tick,
+        endpoint: EndpointId,
+        slot: Slot,
+    ) -> Result<(), RpcFailure> {
         let believed = self.is_plausible(now, endpoint, slot);
         self.follow(now);
         if believed { Ok(()) } else { Err(RpcFailure::Implausible { slot }) }

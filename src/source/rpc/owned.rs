@@ -123,11 +123,7 @@ fn decode(
 }
 
 /// `None` where the account holds nothing.
-fn holding(
-    account: &Value,
-    wallet: &Pubkey,
-    program: TokenProgram,
-) -> Result<Option<Holding>, &'static str> {
+fn holding(account: &Value, wallet: &Pubkey, program: TokenProgram) -> Result<Option<Holding>, &'static str> {
     let key = |value: &Value| value.as_str().and_then(|text| text.parse::<Pubkey>().ok());
     let address = key(&account["pubkey"]).ok_or("an account without its address")?;
     let account = &account["account"];
@@ -145,7 +141,8 @@ fn holding(
         return Err("an account of another wallet than asked for");
     }
     let mint = Pubkey::try_from(&data[..32]).map_err(|_| "an account without a mint")?;
-    let amount = data[64..72].try_into().map(u64::from_le_bytes).map_err(|_| "an account without an amount")?;
+    let amount =
+        data[64..72].try_into().map(u64::from_le_bytes).map_err(|_| "an account without an amount")?;
     let initialized = data[108] != 0;
     Ok((initialized && amount > 0).then_some(Holding { address, program, mint, amount }))
 }
@@ -205,7 +202,8 @@ mod tests {
             account(9, &bytes(2, 4)),
         ];
         let found = said(accounts.into()).expect("an answer");
-        let holding = |address, amount| Holding { address: key(address), program: PROGRAM, mint: key(1), amount };
+        let holding =
+            |address, amount| Holding { address: key(address), program: PROGRAM, mint: key(1), amount };
         assert_eq!(found, Owned { slot: 7, holdings: vec![holding(9, 4), holding(12, 6), holding(13, 7)] });
     }
 
