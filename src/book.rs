@@ -5,6 +5,7 @@
 //! that it does not cover. (The other way round, superseded records were taken for proved.)
 
 mod publisher;
+mod trading;
 
 use std::{
     collections::HashMap,

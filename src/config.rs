@@ -51,6 +51,8 @@ pub struct Builder {
     max_accounts: usize,
     max_pending_reads: usize,
     update_buffer: usize,
+    linger: Duration,
+    probe_after: Duration,
 }
 
 /// What [`Builder::max_connections`] may be, at most.
@@ -68,6 +70,7 @@ pub(crate) struct Settings {
     pub(crate) health_interval: Duration,
     pub(crate) max_pending_reads: usize,
     pub(crate) update_buffer: usize,
+    pub(crate) probe_after: Duration,
 }
 
 impl Builder {
@@ -97,6 +100,8 @@ impl Builder {
             max_accounts: 10_000,
             max_pending_reads: 1_024,
             update_buffer: 1_024,
+            linger: Duration::from_secs(60),
+            probe_after: Duration::from_millis(500),
         }
     }
 
@@ -282,6 +287,20 @@ impl Builder {
         self
     }
 
+    /// How long a [`Position`](crate::Position) that holds nothing is watched on, before it is swept: unsubscribed, and
+    /// its memory returned. 60 s, so that what is sold and bought again within a minute is never subscribed anew.
+    pub fn linger(mut self, linger: Duration) -> Self {
+        self.linger = linger;
+        self
+    }
+
+    /// How long [`settled`](crate::Position::settled) waits for the notification of a buy before it asks RPC. 500 ms:
+    /// a confirmed change is notified within a slot or so, and RPC knows it no sooner.
+    pub fn probe_after(mut self, wait: Duration) -> Self {
+        self.probe_after = wait;
+        self
+    }
+
     pub(crate) fn validate(self) -> Result<Settings, ConfigError> {
         if self.commitment == CommitmentLevel::Processed {
             return Err(ConfigError::Processed);
@@ -302,6 +321,8 @@ impl Builder {
             ("health_interval", self.health_interval),
             ("refresh_every", self.refresh_every),
             ("failback_after", self.failback_after),
+            ("linger", self.linger),
+            ("probe_after", self.probe_after),
         ] {
             if !(Duration::from_millis(1)..=Duration::from_secs(86_400)).contains(&value) {
                 let value = format!("{value:?}");
@@ -393,6 +414,7 @@ impl Builder {
                 refresh_every: self.refresh_every,
                 patience: self.rpc_timeout,
                 processed: self.processed,
+                linger: self.linger,
             },
             selling_age: self.selling_age,
             general_age: self.general_age,
@@ -401,6 +423,7 @@ impl Builder {
             health_interval: self.health_interval,
             max_pending_reads: self.max_pending_reads,
             update_buffer: self.update_buffer,
+            probe_after: self.probe_after,
         })
     }
 }

@@ -21,10 +21,12 @@ use crate::{
         backoff::Backoff,
         observation::{EndpointId, Slot},
         state::Expected,
+        time::Tick,
         token::TokenProgram,
     },
     error::{AdoptError, RpcFailure},
-    reader::Reader,
+    mirror::{Mirror, seed},
+    position::Position,
     source::rpc::{
         RpcSource,
         owned::{Holding, Owned, Unanswered},
@@ -35,6 +37,8 @@ use crate::{
 const CHUNK: usize = 100;
 /// How soon a node that is behind is asked again: a quarter of a slot.
 const ASK_AGAIN: Duration = Duration::from_millis(100);
+/// How often a wallet may be searched.
+const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
 /// The wait after a search that failed: doubled from the first to the second, or to the interval asked for.
 const WAITS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 
@@ -43,8 +47,8 @@ const WAITS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs
 #[must_use = "it names what could not be watched"]
 #[non_exhaustive]
 pub struct Adopted {
-    /// The accounts that hold something, all of them watched.
-    pub readers: Vec<Reader>,
+    /// The accounts that hold something, all of them watched. None of these positions has a baseline.
+    pub positions: Vec<Position>,
     /// The slot as of which the wallet was searched.
     pub slot: Slot,
     /// How many of them were not watched before.
@@ -72,7 +76,7 @@ pub struct LeftOut {
 /// What a search came to.
 pub(crate) struct Search {
     pub(crate) slot: Slot,
-    pub(crate) watched: Vec<Arc<Cell>>,
+    pub(crate) watched: Vec<(Arc<Cell>, Holding)>,
     pub(crate) fresh: usize,
     pub(crate) left_out: Vec<LeftOut>,
 }
@@ -87,6 +91,41 @@ pub(crate) struct Discovery {
     /// One search at a time: an answer may be large.
     turn: tokio::sync::Mutex<()>,
     kept: Mutex<HashMap<Pubkey, AbortHandle>>,
+}
+
+impl Mirror {
+    /// Finds every token account of a wallet that holds something, under both token programs and whatever its
+    /// address, and watches it: at start, say, or after a restart in the middle of a trade. What is watched already
+    /// stays as it is. Empty accounts are left alone.
+    ///
+    /// It takes three RPC calls at one node; one that is behind what the mirror knows is waited for, then the
+    /// next is asked. The accounts are live a moment later, as after [`watch`](Mirror::watch). Wrapped SOL is a token
+    /// account like any other.
+    ///
+    /// Cancel safe: what was found by then is watched.
+    ///
+    /// # Errors
+    /// No node said what the wallet holds, or no node can. What was found and cannot be watched is no error:
+    /// [`Adopted::left_out`] names it.
+    pub async fn adopt(&self, wallet: &Pubkey) -> Result<Adopted, AdoptError> {
+        let Search { slot, watched, fresh, left_out } = self.inner.discovery.adopt(wallet).await?;
+        let position = |(cell, holding): (Arc<Cell>, Holding)| {
+            self.position_at(self.reader_of(cell), wallet, &holding.mint, holding.program)
+        };
+        Ok(Adopted { positions: watched.into_iter().map(position).collect(), slot, fresh, left_out })
+    }
+
+    /// [`adopt`](Mirror::adopt)s a wallet now and at each interval, in the background, so that tokens which arrive
+    /// uninvited are found. It ends with the mirror, logs what it finds, and waits longer and longer, up to a minute
+    /// or the interval, while nodes fail or refuse. Said again of a wallet, the new interval replaces the old one.
+    ///
+    /// An account that you unwatch is found again while it holds tokens.
+    pub fn keep_adopting(&self, wallet: &Pubkey, every: Duration) {
+        let discovery = &self.inner.discovery;
+        let every = every.max(SHORTEST_INTERVAL);
+        let task = self.spawn("discovery", |stop| discovery.clone().run(*wallet, every, seed(), stop));
+        discovery.keep(*wallet, task);
+    }
 }
 
 impl Discovery {
@@ -193,19 +232,18 @@ impl Discovery {
             (address, Expected { program: Some(program), mint: Some(mint), owner: Some(*wallet) })
         };
         let before = self.book.cells();
-        let fresh = |cells: &[Arc<Cell>]| cells.iter().filter(|it| !before.contains_key(&it.address)).count();
+        let mut found = |cells: Vec<Arc<Cell>>, holdings: &[Holding]| {
+            search.fresh += cells.iter().filter(|cell| !before.contains_key(&cell.address)).count();
+            search.watched.extend(cells.into_iter().zip(holdings.iter().copied()));
+        };
         let targets: Vec<_> = chunk.iter().map(target).collect();
-        if let Ok(cells) = publisher.watch(&targets) {
-            search.fresh += fresh(&cells);
-            search.watched.extend(cells);
+        if let Ok(cells) = publisher.open_positions(&targets, Tick::NEVER) {
+            found(cells, chunk);
             return Ok(());
         }
         for (holding, target) in chunk.iter().zip(targets) {
-            match publisher.watch(&[target]) {
-                Ok(cells) => {
-                    search.fresh += fresh(&cells);
-                    search.watched.extend(cells);
-                }
+            match publisher.open_positions(&[target], Tick::NEVER) {
+                Ok(cells) => found(cells, &[*holding]),
                 Err(WatchError::Stopped) => return Err(AdoptError::Stopped),
                 Err(why) => {
                     let Holding { address, program, mint, amount } = *holding;

@@ -75,6 +75,8 @@ pub struct Health {
     pub quarantines: u64,
     /// How often the chain began anew.
     pub resets: u64,
+    /// Positions that held nothing, and are watched no longer.
+    pub swept: u64,
     /// Each node by itself, in the order given.
     pub nodes: Vec<NodeHealth>,
 }
@@ -214,6 +216,7 @@ impl Health {
             adopted: stats.adopted.get(),
             quarantines: stats.quarantines.get(),
             resets: stats.resets.get(),
+            swept: stats.swept.get(),
             nodes,
         }
     }

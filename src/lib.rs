@@ -11,12 +11,15 @@ mod error;
 #[doc(hidden)]
 pub mod fuzzing;
 mod health;
+mod hold;
 mod link;
 mod mirror;
 mod node;
+mod position;
 mod reader;
 mod redact;
 mod report;
+mod settled;
 mod source;
 mod stats;
 mod supervisor;
@@ -36,12 +39,19 @@ pub use core::{
     token::{Delegate, Extensions, NotToken, TokenAccount, TokenProgram},
 };
 pub use discovery::{Adopted, LeftOut};
-pub use error::{AdoptError, ConfigError, ReadError, RpcFailure, Stale, WaitError, WatchError};
+pub use error::{
+    AdoptError, BuyError, ConfigError, Landing, MintError, NotSettled, ReadError, RpcFailure, Stale,
+    WaitError, WatchError,
+};
 pub use health::{Health, NodeHealth};
+pub use hold::{Hold, HoldError, InFlight, SellOutcome};
 pub use mirror::Mirror;
 pub use node::Node;
+pub use position::{Baseline, Position};
 pub use reader::{Balance, Reader, ServedFrom};
+pub use settled::{Buy, Settled, SettledBy};
 pub use solana_commitment_config::CommitmentLevel;
 pub use solana_pubkey::Pubkey;
+pub use solana_signature::Signature;
 pub use target::Target;
 pub use updates::{AccountUpdate, ProcessedUpdate, Update, Updates};

@@ -4,14 +4,18 @@ use std::{
     fmt,
     panic::AssertUnwindSafe,
     pin::pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, Weak},
     time::Duration,
 };
 
 use futures::FutureExt;
 use solana_commitment_config::CommitmentLevel;
 use solana_pubkey::Pubkey;
-use tokio::{runtime::Handle, sync::watch, task::JoinHandle};
+use tokio::{
+    runtime::Handle,
+    sync::{OwnedSemaphorePermit, watch},
+    task::{AbortHandle, JoinHandle},
+};
 
 use crate::{
     book::{self, Book, Cell, Shared},
@@ -22,13 +26,14 @@ use crate::{
         engine::Role,
         freshness::StaleReason,
         mint::Mint,
-        reading::{Floor, Query, Reading},
+        reading::{Floor, Query, Reading, Stale},
         time::Tick,
     },
-    discovery::{Adopted, Discovery},
+    discovery::Discovery,
     endpoint::Redacted,
-    error::{AdoptError, ConfigError, ReadError, RpcFailure, WatchError},
+    error::{ConfigError, ReadError, RpcFailure, WatchError},
     health::{self, Health},
+    hold::{Hold, HoldError},
     link::Link,
     reader::{Balance, Reader, ServedFrom},
     source::rpc::RpcSource,
@@ -52,9 +57,6 @@ impl Drop for Asked<'_> {
     }
 }
 
-/// How often a wallet may be searched.
-const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
-
 /// How soon RPC is asked again where its answer did not do: a quarter of a slot.
 const ASK_AGAIN: Duration = Duration::from_millis(100);
 
@@ -62,21 +64,40 @@ const ASK_AGAIN: Duration = Duration::from_millis(100);
 /// Dropping the last one ends all its tasks, and every [`Reader`] goes stale.
 #[derive(Clone)]
 pub struct Mirror {
-    inner: Arc<Inner>,
+    pub(crate) inner: Arc<Inner>,
 }
 
-struct Inner {
-    shared: Arc<Shared>,
-    book: Arc<Book>,
+/// A mirror that this keeps not from ending.
+#[derive(Clone, Debug)]
+pub(crate) struct WeakMirror(Weak<Inner>);
+
+impl WeakMirror {
+    /// `None` where the last handle was dropped.
+    pub(crate) fn upgrade(&self) -> Option<Mirror> {
+        self.0.upgrade().map(|inner| Mirror { inner })
+    }
+}
+
+impl fmt::Debug for Inner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Inner").finish_non_exhaustive()
+    }
+}
+
+/// What [`Mirror`] is, for the other rooms of callers.
+pub(crate) struct Inner {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) book: Arc<Book>,
     stop: watch::Sender<()>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
     commitment: CommitmentLevel,
-    selling_age: Duration,
+    pub(crate) selling_age: Duration,
     general_age: Duration,
     rpc_timeout: Duration,
-    read_deadline: Duration,
-    discovery: Arc<Discovery>,
+    pub(crate) discovery: Arc<Discovery>,
     runtime: Handle,
+    pub(crate) read_deadline: Duration,
+    pub(crate) probe_after: Duration,
     /// Reads that may wait for RPC at once.
     pending: Arc<tokio::sync::Semaphore>,
     max_pending: usize,
@@ -164,14 +185,29 @@ impl Mirror {
             return Ok(balance);
         }
         reader.count(false);
-        let Ok(_place) = inner.pending.clone().try_acquire_owned() else {
-            return Err(ReadError::Busy { limit: inner.max_pending });
-        };
+        let _place = self.place()?;
         inner.book.stats.fallbacks.add(1);
+        self.ask_until(&reader, &query, asked).await
+    }
+
+    /// A place among the reads that wait for RPC.
+    fn place(&self) -> Result<OwnedSemaphorePermit, ReadError> {
+        let limit = self.inner.max_pending;
+        self.inner.pending.clone().try_acquire_owned().map_err(|_| ReadError::Busy { limit })
+    }
+
+    /// Asks RPC for an account, whatever memory holds: the mirror's own question, and no caller's read.
+    pub(crate) async fn probe(&self, reader: &Reader, query: &Query) -> Result<Balance, ReadError> {
+        let _place = self.place()?;
+        self.ask_until(reader, query, self.inner.book.clock.now()).await
+    }
+
+    async fn ask_until(&self, reader: &Reader, query: &Query, asked: Tick) -> Result<Balance, ReadError> {
+        let inner = &*self.inner;
         let deadline = query.deadline.unwrap_or(inner.read_deadline);
-        let answer = tokio::time::timeout(deadline, self.fall_back(&reader, &query, asked)).await;
+        let answer = tokio::time::timeout(deadline, self.fall_back(reader, query, asked)).await;
         answer.unwrap_or_else(|_| {
-            let stale = reader.meets(&query, asked, ServedFrom::Rpc);
+            let stale = reader.meets(query, asked, ServedFrom::Rpc);
             stale.map_err(|stale| ReadError::Deadline { stale, deadline })
         })
     }
@@ -227,6 +263,32 @@ impl Mirror {
         }
     }
 
+    /// Sets tokens of a watched account aside for a sell: so many, as a raw amount. Held by one, they are available to
+    /// nobody else, however many strategies hold at once. Memory must be fresh under the [`selling_age`](Mirror::selling_age);
+    /// no RPC call is made.
+    ///
+    /// # Errors
+    /// Memory is stale, the account cannot sell, or fewer tokens are available.
+    pub fn hold(&self, address: &Pubkey, amount: u64) -> Result<Hold, HoldError> {
+        self.hold_of(address, Some(amount))
+    }
+
+    /// Sets aside all tokens of a watched account that are available; never none.
+    ///
+    /// # Errors
+    /// As [`hold`](Mirror::hold), and where nothing is available.
+    pub fn hold_all(&self, address: &Pubkey) -> Result<Hold, HoldError> {
+        self.hold_of(address, None)
+    }
+
+    fn hold_of(&self, address: &Pubkey, amount: Option<u64>) -> Result<Hold, HoldError> {
+        let inner = &*self.inner;
+        let unwatched = || Stale { address: *address, why: StaleReason::Unwatched, age: None };
+        let reader = self.reader(address).ok_or_else(unwatched)?;
+        let (id, amount) = inner.shared.lock().hold(address, amount, inner.selling_age)?;
+        Ok(Hold::new(inner.shared.clone(), reader, id, amount))
+    }
+
     /// The greatest age of a balance to sell on, as configured: 30 s by default. Hand it to
     /// [`balance`](Mirror::balance) or [`Reader::fresh`].
     pub fn selling_age(&self) -> Duration {
@@ -260,42 +322,6 @@ impl Mirror {
         Updates(receiver.unwrap_or_else(|| tokio::sync::broadcast::Sender::new(1).subscribe()))
     }
 
-    /// Finds every token account of a wallet that holds something, under both token programs and whatever its
-    /// address, and watches it: at start, say, or after a restart in the middle of a trade. What is watched already
-    /// stays as it is. Empty accounts are left alone.
-    ///
-    /// It takes three RPC calls at one node; one that is behind what the mirror knows is waited for, then the
-    /// next is asked. The accounts are live a moment later, as after [`watch`](Mirror::watch). Wrapped SOL is a token
-    /// account like any other.
-    ///
-    /// Cancel safe: what was found by then is watched.
-    ///
-    /// # Errors
-    /// No node said what the wallet holds, or no node can. What was found and cannot be watched is no error:
-    /// [`Adopted::left_out`] names it.
-    pub async fn adopt(&self, wallet: &Pubkey) -> Result<Adopted, AdoptError> {
-        let search = self.inner.discovery.adopt(wallet).await?;
-        let readers = search.watched.into_iter().map(|cell| self.reader_of(cell)).collect();
-        Ok(Adopted { readers, slot: search.slot, fresh: search.fresh, left_out: search.left_out })
-    }
-
-    /// [`adopt`](Mirror::adopt)s a wallet now and at each interval, in the background, so that tokens which arrive
-    /// uninvited are found. It ends with the mirror, logs what it finds, and waits longer and longer, up to a minute
-    /// or the interval, while nodes fail or refuse. Said again of a wallet, the new interval replaces the old one.
-    ///
-    /// An account that you unwatch is found again while it holds tokens.
-    pub fn keep_adopting(&self, wallet: &Pubkey, every: Duration) {
-        let inner = &*self.inner;
-        let discovery = inner.discovery.clone();
-        let every = every.max(SHORTEST_INTERVAL);
-        let run = discovery.clone().run(*wallet, every, seed(), inner.stop.subscribe());
-        let task = inner.runtime.spawn(guarded("discovery", inner.shared.clone(), run));
-        discovery.keep(*wallet, task.abort_handle());
-        let mut tasks = inner.tasks.lock().unwrap_or_else(PoisonError::into_inner);
-        tasks.retain(|task| !task.is_finished());
-        tasks.push(task);
-    }
-
     /// How the mirror is.
     pub fn health(&self) -> Health {
         Health::of(&self.inner.book, &self.inner.shared.lock())
@@ -314,7 +340,34 @@ impl Mirror {
         }
     }
 
-    fn reader_of(&self, cell: Arc<Cell>) -> Reader {
+    /// Runs a task that hears when the mirror stops, and ends then.
+    pub(crate) fn spawn<T>(
+        &self,
+        name: &'static str,
+        task: impl FnOnce(watch::Receiver<()>) -> T,
+    ) -> AbortHandle
+    where
+        T: Future<Output = ()> + Send + 'static,
+    {
+        let inner = &*self.inner;
+        let task = task(inner.stop.subscribe());
+        let task = inner.runtime.spawn(guarded(name, inner.shared.clone(), task));
+        let handle = task.abort_handle();
+        let mut tasks = inner.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        tasks.retain(|task| !task.is_finished());
+        tasks.push(task);
+        handle
+    }
+
+    pub(crate) fn rpc_timeout(&self) -> Duration {
+        self.inner.rpc_timeout
+    }
+
+    pub(crate) fn downgrade(&self) -> WeakMirror {
+        WeakMirror(Arc::downgrade(&self.inner))
+    }
+
+    pub(crate) fn reader_of(&self, cell: Arc<Cell>) -> Reader {
         Reader::new(cell, self.inner.book.clone())
     }
 }
@@ -375,6 +428,7 @@ impl Builder {
                 read_deadline: settings.read_deadline,
                 discovery: Arc::new(discovery),
                 runtime,
+                probe_after: settings.probe_after,
                 pending: Arc::new(tokio::sync::Semaphore::new(settings.max_pending_reads)),
                 max_pending: settings.max_pending_reads,
             }),
@@ -391,7 +445,7 @@ async fn guarded(name: &'static str, shared: Arc<Shared>, task: impl Future<Outp
 }
 
 /// A number that differs between mirrors and processes: the standard library's own source of keys.
-fn seed() -> u64 {
+pub(crate) fn seed() -> u64 {
     use std::hash::{BuildHasher, RandomState};
     RandomState::new().hash_one(0)
 }

@@ -61,6 +61,11 @@ impl Reader {
         self.cell.address
     }
 
+    /// Now, on the mirror's clock.
+    pub(crate) fn now(&self) -> Tick {
+        self.book.clock.now()
+    }
+
     /// What memory holds now. Not counted as a hit or a miss.
     pub fn read(&self) -> Reading {
         self.book.read(&self.cell)

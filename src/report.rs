@@ -123,6 +123,9 @@ impl Reports {
             Note::Reset { epoch } => {
                 warn!(epoch, "the chain began anew: every account is read and subscribed anew");
             }
+            Note::Swept { address } => {
+                info!(account = %address, "a position that held nothing is watched no longer");
+            }
             Note::Enabled { endpoint, enabled } => {
                 let url = self.url(*endpoint);
                 if *enabled {

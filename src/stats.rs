@@ -31,6 +31,7 @@ pub(crate) struct Stats {
     pub(crate) quarantines: Counter,
     pub(crate) resets: Counter,
     pub(crate) adopted: Counter,
+    pub(crate) swept: Counter,
     pub(crate) rpc_calls: Counter,
     pub(crate) rpc_failures: Counter,
     /// Hits and misses of accounts no longer watched.

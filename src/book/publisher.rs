@@ -1,5 +1,7 @@
 //! The writer: the one engine behind one lock, and what of it readers, callers and listeners get to see.
 
+mod positions;
+
 use std::{
     collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -9,7 +11,7 @@ use arc_swap::ArcSwap;
 use solana_pubkey::Pubkey;
 use tokio::sync::{Notify, broadcast, oneshot};
 
-use super::{Book, Cell, STOPPED, UNWATCHED};
+use super::{Book, Cell, STOPPED};
 use crate::{
     clock::{Clock, JumpDetector, wall_ms},
     core::{
@@ -144,9 +146,14 @@ impl Publisher {
             let mints = mints.iter().map(|(address, mint)| (*address, *mint)).collect();
             self.book.mints.store(Arc::new(mints));
         }
+        let mut swept = Vec::new();
         while let Some(note) = self.engine.next_note() {
+            if let Note::Swept { address } = note {
+                swept.push(address);
+            }
             self.take_note(note);
         }
+        self.let_go(&swept);
         for cell in touched.iter().filter_map(|address| self.cells.get(address)) {
             cell.changed.notify_waiters();
         }
@@ -175,6 +182,7 @@ impl Publisher {
             Note::Missed { .. } => stats.missed.add(1),
             Note::Quarantined { .. } | Note::Foreign { .. } => stats.quarantines.add(1),
             Note::Reset { .. } => stats.resets.add(1),
+            Note::Swept { .. } => stats.swept.add(1),
         }
         self.reports.log(&note, &self.engine);
         if let Some(update) = Update::of(&note)
@@ -198,6 +206,14 @@ impl Publisher {
 
     /// Watches all of them, or none.
     pub(crate) fn watch(&mut self, targets: &[(Pubkey, Expected)]) -> Result<Vec<Arc<Cell>>, WatchError> {
+        self.watch_by(targets, |engine, now| engine.watch(now, targets))
+    }
+
+    fn watch_by(
+        &mut self,
+        targets: &[(Pubkey, Expected)],
+        watch: impl FnOnce(&mut Engine, Tick) -> Result<(), WatchError>,
+    ) -> Result<Vec<Arc<Cell>>, WatchError> {
         // The cells first: a record is published into its cell.
         let fresh: Vec<Pubkey> = targets
             .iter()
@@ -207,7 +223,7 @@ impl Publisher {
         for address in &fresh {
             self.cells.insert(*address, Arc::new(Cell::new(*address)));
         }
-        if let Err(refused) = self.step(|engine, now| engine.watch(now, targets)) {
+        if let Err(refused) = self.step(watch) {
             for address in &fresh {
                 self.cells.remove(address);
             }
@@ -220,11 +236,10 @@ impl Publisher {
     }
 
     pub(crate) fn unwatch(&mut self, address: &Pubkey) -> bool {
-        let Some(cell) = self.cells.remove(address) else { return false };
-        self.book.accounts.store(Arc::new(self.cells.clone()));
-        self.book.stats.hits.add(cell.hits.get());
-        self.book.stats.misses.add(cell.misses.get());
-        cell.end(UNWATCHED);
+        if !self.cells.contains_key(address) {
+            return false;
+        }
+        self.let_go(&[*address]);
         self.step(|engine, now| engine.unwatch(now, address));
         true
     }

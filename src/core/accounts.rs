@@ -59,6 +59,8 @@ pub(crate) enum Note {
     Foreign { endpoint: EndpointId },
     /// Every endpoint is on a new chain, or set back: slots have a new order, and every record begins anew.
     Reset { epoch: u32 },
+    /// A position that held nothing is no longer watched.
+    Swept { address: Pubkey },
     /// An endpoint is used from now on, or no more.
     Enabled { endpoint: EndpointId, enabled: bool },
 }
@@ -93,6 +95,8 @@ pub(crate) struct Accounts {
     overlaid: BTreeSet<Pubkey>,
     /// Those whose record or overlay changed since it was last asked.
     touched: BTreeSet<Pubkey>,
+    /// Those whose state changed since it was last asked.
+    changed: BTreeSet<Pubkey>,
     accused: BTreeSet<(Pubkey, Suspects)>,
     mints_wanted: BTreeSet<Pubkey>,
     notes: VecDeque<Note>,
@@ -111,6 +115,7 @@ impl Accounts {
             awaiting: BTreeSet::new(),
             overlaid: BTreeSet::new(),
             touched: BTreeSet::new(),
+            changed: BTreeSet::new(),
             accused: BTreeSet::new(),
             mints_wanted: BTreeSet::new(),
             notes: VecDeque::new(),
@@ -155,6 +160,16 @@ impl Accounts {
     /// The accounts whose record or overlay changed since the last call.
     pub(crate) fn take_touched(&mut self) -> BTreeSet<Pubkey> {
         std::mem::take(&mut self.touched)
+    }
+
+    /// The accounts whose state changed since the last call.
+    pub(crate) fn take_changed(&mut self) -> BTreeSet<Pubkey> {
+        std::mem::take(&mut self.changed)
+    }
+
+    /// What is expected of a watched account, or was learnt from the first sight of it.
+    pub(crate) fn expected(&self, address: &Pubkey) -> Option<Expected> {
+        self.watched.get(address).map(|watched| watched.ledger.expected())
     }
 
     /// The subscriptions that cannot be trusted, since the last call.
@@ -224,6 +239,7 @@ impl Accounts {
         self.awaiting.remove(address);
         self.overlaid.remove(address);
         self.touched.remove(address);
+        self.changed.remove(address);
         self.watched.remove(address).is_some()
     }
 
@@ -268,6 +284,7 @@ impl Accounts {
             && before.is_none_or(|before| before.revision != record.revision)
         {
             self.notes.push_back(Note::Changed { address: *address, record });
+            self.changed.insert(*address);
             self.mints_wanted.extend(record.state.token().map(|token| token.mint));
         }
         self.settle_overlay(address);

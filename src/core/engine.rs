@@ -9,6 +9,7 @@
 //! 2. Nothing of an endpoint in quarantine, or on another chain, reaches a record.
 
 mod hearing;
+mod holding;
 mod supervision;
 
 use std::{
@@ -30,6 +31,7 @@ use super::{
     observation::{EndpointId, LinkId, Observation, Slot, Source},
     overlay::Shown,
     placement::Placement,
+    positions::Positions,
     refresh::{Refresh, RefreshSettings},
     session::{Action, Capabilities, Fetch, Input, LinkPhase, Profile, Session, SessionSettings, Subject},
     state::Expected,
@@ -37,6 +39,7 @@ use super::{
     timers::Timer,
     token::Presence,
 };
+use holding::Named;
 pub use supervision::Mode;
 use supervision::Supervision;
 
@@ -65,6 +68,8 @@ pub(crate) struct EngineSettings {
     pub(crate) patience: Duration,
     /// Whether each connection has a twin at processed.
     pub(crate) processed: bool,
+    /// How long a position that holds nothing is watched on.
+    pub(crate) linger: Duration,
 }
 
 /// What a call came back with, from one bank.
@@ -150,6 +155,8 @@ pub(crate) struct Engine {
     gate: Gate,
     refresh: Refresh,
     supervision: Supervision,
+    positions: Positions,
+    named: Named,
     mints: BTreeMap<Pubkey, Mint>,
     mints_touched: bool,
     /// By how much each endpoint's Clock lagged last.
@@ -195,6 +202,8 @@ impl Engine {
                 ..RefreshSettings::default()
             }),
             supervision: Supervision::new(endpoints),
+            positions: Positions::new(settings.linger),
+            named: Named::default(),
             mints: BTreeMap::new(),
             mints_touched: false,
             lag: vec![Duration::ZERO; endpoints],
@@ -210,6 +219,12 @@ impl Engine {
 
     /// Watches all of them, or none.
     pub(crate) fn watch(&mut self, now: Tick, targets: &[(Pubkey, Expected)]) -> Result<(), WatchError> {
+        self.follow_accounts(now, targets)?;
+        targets.iter().for_each(|(address, _)| self.positions.pin(address));
+        Ok(())
+    }
+
+    fn follow_accounts(&mut self, now: Tick, targets: &[(Pubkey, Expected)]) -> Result<(), WatchError> {
         if self.stopped {
             return Err(WatchError::Stopped);
         }
@@ -226,11 +241,17 @@ impl Engine {
     }
 
     pub(crate) fn unwatch(&mut self, now: Tick, address: &Pubkey) -> bool {
+        let known = self.forget(now, address);
+        self.follow(now);
+        known
+    }
+
+    fn forget(&mut self, now: Tick, address: &Pubkey) -> bool {
+        self.positions.forget(address);
         let known = self.accounts.unwatch(address);
         for endpoint in self.supervision.enabled() {
             self.displace(now, endpoint, address);
         }
-        self.follow(now);
         known
     }
 
@@ -487,6 +508,7 @@ impl Engine {
                 Some(mint) => self.keep_mint(address, mint),
                 // Not there yet at this commitment, or no mint at all.
                 None => {
+                    self.named.note_unseen(&address, answer.slot);
                     self.desk.mint_unread(now, address, wish);
                 }
             }
@@ -510,8 +532,8 @@ impl Engine {
     fn keep_mint(&mut self, address: Pubkey, mint: Mint) {
         if self.mints.len() >= MAX_MINTS {
             // Those of accounts no longer watched have served.
-            let watched = self.accounts.mints();
-            self.mints.retain(|mint, _| watched.contains(mint));
+            let named = self.mints_named();
+            self.mints.retain(|mint, _| named.contains(mint));
         }
         self.mints.insert(address, mint);
         self.mints_touched = true;
@@ -526,8 +548,12 @@ impl Engine {
 
     /// When [`Engine::expire`] wants to be called next.
     pub(crate) fn next_deadline(&self) -> Option<Tick> {
-        let others =
-            [self.desk.next_deadline(), self.refresh.next_deadline(), self.supervision.next_deadline()];
+        let others = [
+            self.desk.next_deadline(),
+            self.refresh.next_deadline(),
+            self.supervision.next_deadline(),
+            self.positions.next_deadline(),
+        ];
         others.into_iter().flatten().min()
     }
 
@@ -554,6 +580,7 @@ impl Engine {
         if self.supervision.next_deadline().is_some_and(|due| due <= now) {
             self.supervise(now);
         }
+        self.sweep(now);
         self.follow(now);
     }
 
@@ -608,6 +635,7 @@ impl Engine {
                 Some((Reply::Nobody, _)) | None => {}
             }
         }
+        self.see_holdings(now);
         for mint in self.accounts.take_mints() {
             if !self.mints.contains_key(&mint) {
                 self.desk.want_mint(mint);
@@ -621,8 +649,14 @@ impl Engine {
 
     /// What is wanted for the sake of accounts no longer watched is wanted by nobody.
     fn forget_mints(&mut self) {
-        let named = self.accounts.mints();
+        let named = self.mints_named();
         self.desk.keep_mints(&named);
+    }
+
+    fn mints_named(&self) -> BTreeSet<Pubkey> {
+        let mut named = self.accounts.mints();
+        named.extend(self.named.iter());
+        named
     }
 
     fn accuse(&mut self, now: Tick, address: Pubkey, suspects: Suspects) {

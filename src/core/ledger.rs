@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use super::{
     evidence::Evidence,
+    holds::Held,
     observation::{EndpointId, Generation, MAX_ENDPOINTS, Observation, Slot, Source},
     state::{AccountState, Expected, Identity},
     time::Tick,
@@ -65,6 +66,8 @@ pub(crate) struct Record {
     pub(crate) covers: Covers,
     pub(crate) disputed: bool,
     pub(crate) invalidated: Option<Invalidation>,
+    /// What is spoken for of its tokens.
+    pub(crate) held: Held,
     /// Counts the changes of `state`.
     pub(crate) revision: u64,
     /// Counts the chain's new beginnings: slots compare only within one.
@@ -115,6 +118,8 @@ pub(crate) struct Ledger {
     awaiting: [Option<Slot>; MAX_ENDPOINTS],
     /// Invalidated before anything was seen.
     invalidated: Option<Invalidation>,
+    /// What is spoken for of the account's tokens.
+    held: Held,
     /// Revisions of records that a reset of the chain took away.
     revisions_before: u64,
     epoch: u32,
@@ -129,6 +134,7 @@ impl Ledger {
             absence_reported: None,
             awaiting: [None; MAX_ENDPOINTS],
             invalidated: None,
+            held: Held::default(),
             revisions_before: 0,
             epoch,
         }
@@ -300,6 +306,12 @@ impl Ledger {
         }
     }
 
+    /// Writes what is spoken for of the account's tokens into its record; whether that changed it.
+    pub(crate) fn set_held(&mut self, held: Held) -> bool {
+        self.held = held;
+        self.record.as_mut().is_some_and(|record| std::mem::replace(&mut record.held, held) != held)
+    }
+
     /// What a presence at the address is to the watcher.
     pub(crate) fn classify(&self, presence: &Presence) -> AccountState {
         self.identity.classify(presence)
@@ -308,7 +320,11 @@ impl Ledger {
     /// The chain began anew: nothing that is known has an order with what comes.
     pub(crate) fn begin(&mut self, epoch: u32) {
         let revisions_before = self.record.map_or(self.revisions_before, |record| record.revision);
-        *self = Self { revisions_before, ..Self::new(self.identity.expected, self.rules, epoch) };
+        *self = Self {
+            revisions_before,
+            held: self.held,
+            ..Self::new(self.identity.expected, self.rules, epoch)
+        };
     }
 
     /// The slot from which an RPC answer is worth having. The covering links' do not count: an answer from
@@ -360,6 +376,7 @@ impl Ledger {
                 covers: Covers::default(),
                 disputed: false,
                 invalidated,
+                held: self.held,
                 revision: self.revisions_before + 1,
                 epoch: self.epoch,
             });
@@ -378,6 +395,7 @@ impl Ledger {
             covers: before.covers,
             disputed: before.disputed && !(from_rpc && seen.slot > known),
             invalidated,
+            held: self.held,
             revision: before.revision + u64::from(changed),
             epoch: self.epoch,
         });

@@ -135,6 +135,14 @@ impl Reading {
         self.record.as_ref().map(|record| &record.state)
     }
 
+    /// The tokens that nobody holds: what was last heard of, less what is reserved, what sells in flight may take, and
+    /// what landed sells took that is not seen yet. `None` where nothing was heard of the account. Not fresh by itself:
+    /// ask [`fresh`](Reading::fresh) of the same reading.
+    pub fn available(&self) -> Option<u64> {
+        let record = self.record.as_ref()?;
+        Some(record.held.available(record.state.held()?))
+    }
+
     /// How old the newest proof was when this reading was taken; `None` where nothing proves the state.
     pub fn age(&self) -> Option<Duration> {
         self.standing.and_then(|standing| standing.age(self.taken))
@@ -204,7 +212,8 @@ impl Reading {
         if standing.freshness(asked, query.max_age) == Freshness::Stale {
             return Err(stale(StaleReason::Expired));
         }
-        if query.floor.is_some_and(|floor| standing.as_of < floor.slot()) {
+        // Also what a caller knows to have sold. (Holds look past it: they count the sale itself.)
+        if record.held.floor > 0 || query.floor.is_some_and(|floor| standing.as_of < floor.slot()) {
             return Err(stale(StaleReason::BelowFloor));
         }
         Ok(&record.state)

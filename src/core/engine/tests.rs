@@ -64,6 +64,7 @@ fn settings(nodes: usize) -> EngineSettings {
         refresh_every: 3 * SECOND,
         patience: 3 * SECOND,
         processed: false,
+        linger: 60 * SECOND,
     }
 }
 

@@ -136,6 +136,7 @@ impl Plan {
             refresh_every: every(self.refresh),
             patience: Duration::from_secs(4),
             processed: self.processed,
+            linger: NEVER,
         }
     }
 }

@@ -2,7 +2,9 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use balance_mirror::{AdoptError, Adopted, Mirror, Pubkey, RpcFailure, Target, TokenProgram, WatchError};
+use balance_mirror::{
+    AdoptError, Adopted, Mirror, Position, Pubkey, RpcFailure, Target, TokenProgram, WatchError,
+};
 use localnet::{Keypair, Signer, tokens::Extension};
 
 use crate::{
@@ -55,17 +57,20 @@ impl Holder {
     /// Waits until every account that was found is live, and compares what they hold.
     async fn holds(&self, world: &World<'_>, adopted: &Adopted) -> Outcome {
         equal!(addresses(adopted), self.found.keys().copied().collect::<Vec<_>>(), "what was found");
-        for reader in &adopted.readers {
-            let reading = world.live(reader).await?;
+        for position in &adopted.positions {
+            let reading = world.live(position.reader()).await?;
             let held = reading.last_known().and_then(|state| state.held());
-            equal!(held, self.found.get(&reader.address()).copied(), "{reading:?}");
+            equal!(held, self.found.get(&position.address()).copied(), "{reading:?}");
+            equal!(position.wallet(), self.owner(), "whose it is");
+            let token = self.tokens.iter().find(|token| token.mint == position.mint());
+            equal!(token.map(|token| token.program), Some(position.program()), "its program");
         }
         Ok(())
     }
 }
 
 fn addresses(adopted: &Adopted) -> Vec<Pubkey> {
-    let mut addresses: Vec<Pubkey> = adopted.readers.iter().map(|reader| reader.address()).collect();
+    let mut addresses: Vec<Pubkey> = adopted.positions.iter().map(Position::address).collect();
     addresses.sort_unstable();
     addresses
 }
@@ -90,9 +95,9 @@ pub(crate) async fn everything_that_a_wallet_holds_is_found(world: &World<'_>) -
     let again = adopted(world, &mirror, &holder.owner()).await?;
     equal!((again.fresh, addresses(&again)), (0, addresses(&first)), "the second time");
     equal!((mirror.health().adopted, mirror.health().wanted), (3, 4), "adopted, and watched");
-    check!(again.readers.iter().all(|reader| reader.read().is_live()), "{:?}", again.readers);
+    check!(again.positions.iter().all(|position| position.reader().read().is_live()), "{again:?}");
     let nobody = adopted(world, &mirror, &Keypair::new().pubkey()).await?;
-    equal!((nobody.readers.len(), nobody.fresh), (0, 0), "of a wallet with nothing");
+    equal!((nobody.positions.len(), nobody.fresh), (0, 0), "of a wallet with nothing");
     Ok(())
 }
 
@@ -265,9 +270,9 @@ pub(crate) async fn what_a_node_cannot_tell_is_told_with_a_remedy(world: &World<
         match (how, mirror.adopt(&holder.owner()).await) {
             // That an account is missing from a list, no list tells: what is repeated finds it.
             (localnet::BadAnswer::Short, Ok(found)) => {
-                check!(found.readers.len() < 4, "{}", found.readers.len())
+                check!(found.positions.len() < 4, "{}", found.positions.len())
             }
-            (_, Ok(found)) => equal!(found.readers.len(), 4, "{how:?}"),
+            (_, Ok(found)) => equal!(found.positions.len(), 4, "{how:?}"),
             (_, Err(error)) => {
                 shape!(error, AdoptError::Rpc { .. } | AdoptError::TooLarge { .. }, "{how:?}");
             }
@@ -295,7 +300,7 @@ pub(crate) async fn a_wallet_of_thousands_is_found_up_to_the_limit_of_an_answer(
     net.advance(2);
     let mirror = world.mirror()?;
     let found = adopted(world, &mirror, &wallet).await?;
-    equal!((found.readers.len(), found.fresh, found.left_out.len()), (3_000, 3_000, 0), "of 3 000");
+    equal!((found.positions.len(), found.fresh, found.left_out.len()), (3_000, 3_000, 0), "of 3 000");
     mirror.shutdown().await;
     add(500);
     net.advance(2);

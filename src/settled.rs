@@ -1,0 +1,338 @@
+//! Waiting for a buy's tokens: by notification, by its landing, or by asking RPC.
+
+use std::{pin::pin, time::Duration};
+
+use solana_pubkey::Pubkey;
+use solana_signature::Signature;
+use tokio::sync::watch;
+
+use crate::{
+    book::Shared,
+    core::{
+        observation::Origin,
+        positions::ClaimId,
+        reading::{Floor, Query, Reading},
+        trades::{TooManyTrades, TradeId, TradeOutcome},
+    },
+    error::{Landing, NotSettled},
+    position::{OpenBuy, Position, owned},
+    reader::{Balance, ServedFrom},
+};
+
+/// The longest wait between two probes while no live link would tell.
+const OFTEN: Duration = Duration::from_secs(4);
+/// The wait between two probes while one would.
+const SELDOM: Duration = Duration::from_secs(15);
+
+/// What is known of a buy, for [`Position::settled`]: a minimum, and the more of the rest the better.
+///
+/// With its signature a buy is also settled by its landing, however little arrived (a Token-2022 transfer fee is kept
+/// from what was sent), and its failure or expiry is told. Without, only tokens tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub struct Buy {
+    pub(crate) minimum: u64,
+    pub(crate) signature: Option<Signature>,
+    pub(crate) landed: Option<Floor>,
+    pub(crate) last_valid: Option<u64>,
+    pub(crate) deadline: Duration,
+}
+
+impl Buy {
+    /// A buy that brings this raw amount at least: what the swap guarantees, less what a transfer fee takes. What a
+    /// stranger sends below that is not taken for it. Nothing at all is never a buy: 0 counts as 1.
+    pub const fn at_least(minimum: u64) -> Self {
+        let minimum = if minimum == 0 { 1 } else { minimum };
+        // A transaction lives for 150 blocks, a minute or so; then its expiry has to be seen.
+        let deadline = Duration::from_secs(90);
+        Self { minimum, signature: None, landed: None, last_valid: None, deadline }
+    }
+
+    /// Its transaction: the mirror asks RPC what became of it.
+    pub const fn signature(mut self, signature: Signature) -> Self {
+        self.signature = Some(signature);
+        self
+    }
+
+    /// It is known to have landed at that slot, and not to have failed there.
+    pub const fn landed_at(mut self, slot: Floor) -> Self {
+        self.landed = Some(slot);
+        self
+    }
+
+    /// The last block height at which it can land, as it came with its blockhash. Without this it is never known to
+    /// have expired.
+    pub const fn valid_until(mut self, last_valid_block_height: u64) -> Self {
+        self.last_valid = Some(last_valid_block_height);
+        self
+    }
+
+    /// How long to wait. 90 s.
+    pub const fn deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = deadline;
+        self
+    }
+}
+
+/// A buy whose tokens are there.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Settled {
+    /// The account, as of when the tokens were seen.
+    pub balance: Balance,
+    /// How much arrived over the baseline.
+    pub received: u64,
+    /// How it was learnt.
+    pub how: SettledBy,
+    /// How long it took, from the call of [`settled`](Position::settled).
+    pub took: Duration,
+}
+
+/// How it was learnt that a buy is settled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum SettledBy {
+    /// A notification showed the tokens.
+    Notification,
+    /// It landed, and the account is known as of then.
+    Signature,
+    /// An RPC answer showed the tokens: to a probe of this wait, or to another read of the account.
+    Probe,
+}
+
+/// Keeps the account while somebody waits for a buy of it.
+struct Waiting<'a> {
+    shared: &'a Shared,
+    address: Pubkey,
+    claim: ClaimId,
+}
+
+impl<'a> Waiting<'a> {
+    fn new(position: &'a Position, open: &OpenBuy, minimum: u64) -> Self {
+        let address = position.address();
+        let mut publisher = position.shared.lock();
+        publisher.await_buy(&address, open.id, minimum);
+        Self { shared: &position.shared, address, claim: publisher.claim(&address) }
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.shared.lock().unclaim(&self.address, self.claim);
+    }
+}
+
+/// A signature that the mirror asks after while somebody waits for it.
+struct Tracked<'a> {
+    shared: &'a Shared,
+    id: TradeId,
+    outcome: watch::Receiver<Option<TradeOutcome>>,
+}
+
+impl<'a> Tracked<'a> {
+    fn new(shared: &'a Shared, signature: Signature, last_valid: Option<u64>) -> Result<Self, TooManyTrades> {
+        let (id, outcome) = shared.lock().track(signature, last_valid)?;
+        Ok(Self { shared, id, outcome })
+    }
+
+    /// What became of it; pending for ever where that is never known.
+    async fn outcome(&mut self) -> TradeOutcome {
+        let known = self.outcome.wait_for(Option::is_some).await;
+        let known = known.ok().and_then(|known| *known);
+        match known {
+            Some(outcome) => outcome,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+impl Drop for Tracked<'_> {
+    fn drop(&mut self) {
+        self.shared.lock().untrack(self.id);
+    }
+}
+
+/// What the record of the account says of a buy.
+struct Seen {
+    balance: Balance,
+    received: u64,
+    how: SettledBy,
+}
+
+impl Position {
+    /// Waits for the tokens of a buy, and returns as soon as they are there: at once, if they came before this call.
+    ///
+    /// They are there when the account holds the minimum over the [`baseline`](Position::baseline); or, whatever
+    /// arrived, when the buy has landed and the account is known as of its slot. After
+    /// [`probe_after`](crate::Builder::probe_after) without news the account is read by RPC, and then again: seldom
+    /// while a live link would tell, else every few seconds. The outcome of a signature is asked for meanwhile.
+    ///
+    /// A buy that failed or expired lets go of its account: it is swept at once if it holds nothing and nothing else
+    /// keeps it. After a deadline the buy is still expected: this can be called again, for as long as the position
+    /// lives.
+    ///
+    /// # Several buys of one mint at once
+    /// Each takes an [`expect_buy`](Mirror::expect_buy) of its own; give their signatures. Tokens bear no name: while
+    /// another buy of the account is open, one with a signature is settled by its landing alone. Those without get
+    /// what arrives in the order in which they were expected, each its minimum; if the first of them never lands, the
+    /// tokens of the next are taken for its own, which nobody can tell. Nor can it be told, without a signature, that
+    /// tokens arrived while others were sold or sent away.
+    ///
+    /// Cancel safe: dropped, it leaves nothing behind, and the next call finds what came meanwhile.
+    ///
+    /// ```no_run
+    /// use balance_mirror::{Buy, Landing, NotSettled, Position, Signature};
+    ///
+    /// # async fn wait(position: &Position, signature: Signature, last_valid: u64) -> Result<(), NotSettled> {
+    /// let buy = Buy::at_least(1_000_000).signature(signature).valid_until(last_valid);
+    /// match position.settled(buy).await {
+    ///     Ok(settled) => println!("{} to sell", settled.received),
+    ///     Err(NotSettled::Failed { slot, .. }) => println!("failed on chain at slot {slot}"),
+    ///     Err(NotSettled::Expired { .. }) => println!("never landed, and never will"),
+    ///     Err(NotSettled::Deadline { landing: Landing::Pending, .. }) => println!("it may still land"),
+    ///     Err(error) => return Err(error),
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// The buy failed, expired, or is not settled within its deadline; as many signatures are followed as the limit
+    /// allows; the account is no longer watched; or the position does not come from `expect_buy`.
+    pub async fn settled(&self, buy: Buy) -> Result<Settled, NotSettled> {
+        let open = self.buy.as_deref().ok_or(NotSettled::NoBaseline)?;
+        let began = self.reader().now();
+        let waiting = Waiting::new(self, open, buy.minimum);
+        let outcome = self.await_tokens(open, &buy).await;
+        drop(waiting);
+        match outcome {
+            Ok(Seen { balance, received, how }) => {
+                Ok(Settled { balance, received, how, took: self.reader().now().since(began) })
+            }
+            Err(error) => {
+                if matches!(error, NotSettled::Failed { .. } | NotSettled::Expired { .. }) {
+                    self.shared.lock().end_buy(&self.address(), open.id, false);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    async fn await_tokens(&self, open: &OpenBuy, buy: &Buy) -> Result<Seen, NotSettled> {
+        let mut outcome = buy.landed.map(|floor| TradeOutcome::Landed { slot: floor.slot() });
+        if let Some(judged) = self.judge(open, buy, outcome, self.reader().read()) {
+            return judged;
+        }
+        let mut tracked = match buy.signature {
+            Some(signature) if outcome.is_none() => {
+                let tracked = Tracked::new(&self.shared, signature, buy.last_valid);
+                Some(tracked.map_err(|TooManyTrades { limit }| NotSettled::TooMany { limit })?)
+            }
+            _ => None,
+        };
+        let mut probing = pin!(self.probe(outcome, self.probe_after()));
+        let mut deadline = pin!(tokio::time::sleep(buy.deadline));
+        loop {
+            let judged = self.reader().until(|reader| self.judge(open, buy, outcome, reader.read()));
+            let told = async {
+                match &mut tracked {
+                    Some(tracked) => tracked.outcome().await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                judged = judged => return judged.unwrap_or_else(|stale| Err(NotSettled::Ended(stale))),
+                told = told, if outcome.is_none() => {
+                    outcome = Some(told);
+                    // A live link comes to that slot by itself, as a rule.
+                    let live = self.reader().read().is_live();
+                    probing.set(self.probe(outcome, if live { self.probe_after() } else { Duration::ZERO }));
+                }
+                () = &mut probing => {}
+                () = &mut deadline => return Err(self.overdue(open, buy, outcome)),
+            }
+        }
+    }
+
+    /// What the account's record says of the buy, if that is decided.
+    fn judge(
+        &self,
+        open: &OpenBuy,
+        buy: &Buy,
+        outcome: Option<TradeOutcome>,
+        reading: Reading,
+    ) -> Option<Result<Seen, NotSettled>> {
+        if reading.ended.is_some() {
+            return None;
+        }
+        if reading.epoch() != open.epoch {
+            return Some(Err(NotSettled::Reset));
+        }
+        if let (Some(TradeOutcome::Failed { slot }), Some(signature)) = (outcome, buy.signature) {
+            return Some(Err(NotSettled::Failed { signature, slot }));
+        }
+        let record = reading.record.filter(|record| !record.disputed && record.invalidated.is_none())?;
+        let held = owned(&record.state);
+        let received = held.saturating_sub(open.baseline.amount);
+        let by_notification = Origin::from(record.source) == Origin::Subscription;
+        let served_from = if by_notification { ServedFrom::Cache } else { ServedFrom::Rpc };
+        let balance = Balance { state: record.state, reading, served_from };
+        // What was notified was so; an answer must be of a node that does not lag.
+        let proved = by_notification || reading.fresh(self.selling_age()).is_ok();
+        let settles = |signed| self.shared.lock().settle_buy(&self.address(), open.id, held, signed);
+        if received >= buy.minimum && proved && settles(buy.signature.is_some()) {
+            let how = if by_notification { SettledBy::Notification } else { SettledBy::Probe };
+            return Some(Ok(Seen { balance, received, how }));
+        }
+        match (outcome?, buy.signature, buy.last_valid) {
+            (TradeOutcome::Landed { slot }, ..) if reading.as_of() >= Some(slot) => {
+                self.shared.lock().end_buy(&self.address(), open.id, true);
+                Some(Ok(Seen { balance, received, how: SettledBy::Signature }))
+            }
+            (TradeOutcome::Expired { slot }, Some(signature), Some(last_valid_block_height))
+                if reading.as_of() >= Some(slot) && received == 0 =>
+            {
+                Some(Err(NotSettled::Expired { signature, last_valid_block_height }))
+            }
+            _ => None,
+        }
+    }
+
+    /// Reads the account by RPC after `wait`, and again and again; it never ends. What comes of it is in the record.
+    async fn probe(&self, outcome: Option<TradeOutcome>, mut wait: Duration) {
+        let slot = match outcome {
+            Some(TradeOutcome::Landed { slot } | TradeOutcome::Expired { slot }) => Some(slot),
+            _ => None,
+        };
+        let mut query = Query::max_age(Duration::ZERO);
+        query.floor = slot.map(Floor::confirmed);
+        let mut pause = self.probe_after();
+        loop {
+            tokio::time::sleep(wait).await;
+            let Some(mirror) = self.mirror.upgrade() else { return std::future::pending().await };
+            if let Err(error) = mirror.probe(self.reader(), &query.deadline(mirror.rpc_timeout())).await {
+                tracing::debug!(account = %self.address(), %error, "a probe for a buy failed");
+            }
+            drop(mirror);
+            pause = pause.saturating_mul(2).min(OFTEN.max(self.probe_after()));
+            wait = if self.reader().read().is_live() { SELDOM.max(pause) } else { pause };
+        }
+    }
+
+    fn overdue(&self, open: &OpenBuy, buy: &Buy, outcome: Option<TradeOutcome>) -> NotSettled {
+        let held = self.reader().read().last_known().map_or(0, owned);
+        let landing = match outcome {
+            Some(TradeOutcome::Landed { slot }) => Landing::Landed { slot },
+            Some(TradeOutcome::Expired { .. }) => Landing::Expired,
+            _ if buy.signature.is_some() => Landing::Pending,
+            _ => Landing::Unknown,
+        };
+        NotSettled::Deadline {
+            received: held.saturating_sub(open.baseline.amount),
+            expected: buy.minimum,
+            deadline: buy.deadline,
+            landing,
+        }
+    }
+}
