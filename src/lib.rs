@@ -13,6 +13,10 @@ pub mod fuzzing;
 mod health;
 mod hold;
 mod link;
+// What the guide shows compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/migration.md")]
+mod migration {}
 mod mirror;
 mod node;
 mod position;
