@@ -33,6 +33,7 @@ mod wire;
 
 pub use config::Builder;
 pub use core::{
+    buys::Baseline,
     engine::Mode,
     freshness::{Freshness, StaleReason},
     mint::{Mint, UiScale},
@@ -51,7 +52,7 @@ pub use health::{Health, NodeHealth};
 pub use hold::{Hold, HoldError, InFlight, SellOutcome};
 pub use mirror::Mirror;
 pub use node::Node;
-pub use position::{Baseline, Position};
+pub use position::Position;
 pub use reader::{Balance, Reader, ServedFrom};
 pub use settled::{Buy, Settled, SettledBy};
 pub use solana_commitment_config::CommitmentLevel;

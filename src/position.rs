@@ -7,11 +7,11 @@ use solana_pubkey::Pubkey;
 use crate::{
     book::Shared,
     core::{
+        buys::Baseline,
         freshness::StaleReason,
-        observation::Slot,
         positions::ClaimId,
         reading::{Floor, Query, Reading, Stale},
-        state::{AccountState, Expected},
+        state::Expected,
         time::Tick,
         token::TokenProgram,
     },
@@ -23,16 +23,6 @@ use crate::{
 
 /// How soon RPC is asked again for a baseline that it failed to give.
 const ASK_AGAIN: Duration = Duration::from_millis(250);
-
-/// What an account held before a buy was sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub struct Baseline {
-    /// The raw amount; 0 where there is no account.
-    pub amount: u64,
-    /// The slot as of which that was so.
-    pub as_of: Slot,
-}
 
 /// A wallet's account of one mint, to be traded. Clones are the same position.
 ///
@@ -62,8 +52,6 @@ pub(crate) struct OpenBuy {
     address: Pubkey,
     pub(crate) id: ClaimId,
     pub(crate) baseline: Baseline,
-    /// The chain's order in which the baseline stands.
-    pub(crate) epoch: u32,
 }
 
 impl Drop for OpenBuy {
@@ -81,14 +69,6 @@ struct Named<'a> {
 impl Drop for Named<'_> {
     fn drop(&mut self) {
         self.shared.lock().unname_mint(self.mint);
-    }
-}
-
-/// What of an account's state is the wallet's own, to count what a buy brings.
-pub(crate) fn owned(state: &AccountState) -> u64 {
-    match state {
-        AccountState::Initialized(token) | AccountState::Frozen(token) => token.amount,
-        _ => 0,
     }
 }
 
@@ -128,25 +108,17 @@ impl Mirror {
         let program = self.program_of(mint, program).await?;
         let mut position = self.open(wallet, mint, program, Tick::NEVER)?;
         let address = position.address();
-        let mut buy = OpenBuy {
-            id: inner.shared.lock().claim(&address),
-            shared: inner.shared.clone(),
-            address,
-            baseline: Baseline { amount: 0, as_of: 0 },
-            epoch: 0,
-        };
+        let baseline = Baseline::of(&position.reader.read());
+        let id = inner.shared.lock().claim(&address);
+        let mut buy = OpenBuy { shared: inner.shared.clone(), address, id, baseline };
         let known = self.baseline(&position.reader).await?;
         {
             // Nothing is published while this is held: no other buy settles in between.
             let mut publisher = inner.shared.lock();
             let newest = position.reader.read();
             let reading = if newest.fresh(inner.selling_age).is_ok() { newest } else { known };
-            buy.baseline = Baseline {
-                amount: reading.last_known().map_or(0, owned),
-                as_of: reading.as_of().unwrap_or_default(),
-            };
-            buy.epoch = reading.epoch();
-            publisher.expect_buy(address, buy.id, buy.baseline.amount);
+            buy.baseline = Baseline::of(&reading);
+            publisher.expect_buy(address, buy.id, buy.baseline);
         }
         position.buy = Some(Arc::new(buy));
         Ok(position)

@@ -9,13 +9,14 @@ use tokio::sync::watch;
 use crate::{
     book::Shared,
     core::{
+        buys::Verdict,
         observation::Origin,
         positions::ClaimId,
         reading::{Floor, Query, Reading},
         trades::{TooManyTrades, TradeId, TradeOutcome},
     },
     error::{Landing, NotSettled},
-    position::{OpenBuy, Position, owned},
+    position::{OpenBuy, Position},
     reader::{Balance, ServedFrom},
 };
 
@@ -100,6 +101,9 @@ pub enum SettledBy {
     Probe,
 }
 
+/// The account with the buy's tokens, and how that was learnt.
+type Found = Result<(Balance, SettledBy), NotSettled>;
+
 /// Keeps the account while somebody waits for a buy of it.
 struct Waiting<'a> {
     shared: &'a Shared,
@@ -108,10 +112,11 @@ struct Waiting<'a> {
 }
 
 impl<'a> Waiting<'a> {
-    fn new(position: &'a Position, open: &OpenBuy, minimum: u64) -> Self {
+    fn new(position: &'a Position, open: &OpenBuy, buy: &Buy) -> Self {
         let address = position.address();
         let mut publisher = position.shared.lock();
-        publisher.await_buy(&address, open.id, minimum);
+        let signed = buy.signature.is_some() || buy.landed.is_some();
+        publisher.await_buy(&address, open.id, buy.minimum, signed);
         Self { shared: &position.shared, address, claim: publisher.claim(&address) }
     }
 }
@@ -150,13 +155,6 @@ impl Drop for Tracked<'_> {
     fn drop(&mut self) {
         self.shared.lock().untrack(self.id);
     }
-}
-
-/// What the record of the account says of a buy.
-struct Seen {
-    balance: Balance,
-    received: u64,
-    how: SettledBy,
 }
 
 impl Position {
@@ -202,13 +200,16 @@ impl Position {
     pub async fn settled(&self, buy: Buy) -> Result<Settled, NotSettled> {
         let open = self.buy.as_deref().ok_or(NotSettled::NoBaseline)?;
         let began = self.reader().now();
-        let waiting = Waiting::new(self, open, buy.minimum);
-        let outcome = self.await_tokens(open, &buy).await;
+        let waiting = Waiting::new(self, open, &buy);
+        let found = self.await_tokens(open, &buy).await;
         drop(waiting);
-        match outcome {
-            Ok(Seen { balance, received, how }) => {
-                Ok(Settled { balance, received, how, took: self.reader().now().since(began) })
-            }
+        match found {
+            Ok((balance, how)) => Ok(Settled {
+                balance,
+                received: open.baseline.received(&balance.reading),
+                how,
+                took: self.reader().now().since(began),
+            }),
             Err(error) => {
                 if matches!(error, NotSettled::Failed { .. } | NotSettled::Expired { .. }) {
                     self.shared.lock().end_buy(&self.address(), open.id, false);
@@ -218,7 +219,7 @@ impl Position {
         }
     }
 
-    async fn await_tokens(&self, open: &OpenBuy, buy: &Buy) -> Result<Seen, NotSettled> {
+    async fn await_tokens(&self, open: &OpenBuy, buy: &Buy) -> Found {
         let mut outcome = buy.landed.map(|floor| TradeOutcome::Landed { slot: floor.slot() });
         if let Some(judged) = self.judge(open, buy, outcome, self.reader().read()) {
             return judged;
@@ -262,41 +263,28 @@ impl Position {
         buy: &Buy,
         outcome: Option<TradeOutcome>,
         reading: Reading,
-    ) -> Option<Result<Seen, NotSettled>> {
+    ) -> Option<Found> {
         if reading.ended.is_some() {
             return None;
         }
-        if reading.epoch() != open.epoch {
-            return Some(Err(NotSettled::Reset));
-        }
-        if let (Some(TradeOutcome::Failed { slot }), Some(signature)) = (outcome, buy.signature) {
-            return Some(Err(NotSettled::Failed { signature, slot }));
-        }
-        let record = reading.record.filter(|record| !record.disputed && record.invalidated.is_none())?;
-        let held = owned(&record.state);
-        let received = held.saturating_sub(open.baseline.amount);
-        let by_notification = Origin::from(record.source) == Origin::Subscription;
-        let served_from = if by_notification { ServedFrom::Cache } else { ServedFrom::Rpc };
-        let balance = Balance { state: record.state, reading, served_from };
-        // What was notified was so; an answer must be of a node that does not lag.
-        let proved = by_notification || reading.fresh(self.selling_age()).is_ok();
-        let settles = |signed| self.shared.lock().settle_buy(&self.address(), open.id, held, signed);
-        if received >= buy.minimum && proved && settles(buy.signature.is_some()) {
-            let how = if by_notification { SettledBy::Notification } else { SettledBy::Probe };
-            return Some(Ok(Seen { balance, received, how }));
-        }
-        match (outcome?, buy.signature, buy.last_valid) {
-            (TradeOutcome::Landed { slot }, ..) if reading.as_of() >= Some(slot) => {
-                self.shared.lock().end_buy(&self.address(), open.id, true);
-                Some(Ok(Seen { balance, received, how: SettledBy::Signature }))
+        let judged = self.shared.lock().judge_buy(open.id, &reading, outcome, self.selling_age());
+        let state = reading.last_known().copied();
+        let balance = |served_from| Some(Balance { state: state?, reading, served_from });
+        let lost = match judged? {
+            Verdict::Arrived { by: Origin::Subscription } => {
+                return Some(Ok((balance(ServedFrom::Cache)?, SettledBy::Notification)));
             }
-            (TradeOutcome::Expired { slot }, Some(signature), Some(last_valid_block_height))
-                if reading.as_of() >= Some(slot) && received == 0 =>
-            {
-                Some(Err(NotSettled::Expired { signature, last_valid_block_height }))
+            Verdict::Arrived { by: Origin::Rpc } => {
+                return Some(Ok((balance(ServedFrom::Rpc)?, SettledBy::Probe)));
             }
-            _ => None,
-        }
+            Verdict::Landed => return Some(Ok((balance(ServedFrom::Cache)?, SettledBy::Signature))),
+            Verdict::Failed { slot } => NotSettled::Failed { signature: buy.signature?, slot },
+            Verdict::Expired => {
+                NotSettled::Expired { signature: buy.signature?, last_valid_block_height: buy.last_valid? }
+            }
+            Verdict::Reset => NotSettled::Reset,
+        };
+        Some(Err(lost))
     }
 
     /// Reads the account by RPC after `wait`, and again and again; it never ends. What comes of it is in the record.
@@ -321,7 +309,6 @@ impl Position {
     }
 
     fn overdue(&self, open: &OpenBuy, buy: &Buy, outcome: Option<TradeOutcome>) -> NotSettled {
-        let held = self.reader().read().last_known().map_or(0, owned);
         let landing = match outcome {
             Some(TradeOutcome::Landed { slot }) => Landing::Landed { slot },
             Some(TradeOutcome::Expired { .. }) => Landing::Expired,
@@ -329,7 +316,7 @@ impl Position {
             _ => Landing::Unknown,
         };
         NotSettled::Deadline {
-            received: held.saturating_sub(open.baseline.amount),
+            received: open.baseline.received(&self.reader().read()),
             expected: buy.minimum,
             deadline: buy.deadline,
             landing,

@@ -146,7 +146,9 @@ impl Ledger {
             Err(error) => {
                 match error {
                     NotSold::Pending(_) => pages.pending += 1,
-                    NotSold::NotHeld(HoldError::TooMuch { .. } | HoldError::Nothing) => pages.taken += 1,
+                    NotSold::NotHeld(HoldError::TooMuch { .. } | HoldError::Nothing { .. }) => {
+                        pages.taken += 1
+                    }
                     NotSold::Unsellable(_) | NotSold::NotHeld(_) => pages.unsellable += 1,
                     NotSold::Unread(_) | NotSold::NoBlockhash(_) => pages.unread += 1,
                 }

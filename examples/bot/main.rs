@@ -126,9 +126,8 @@ async fn run(args: &Args) -> Result<bool, Box<dyn Error + Send + Sync>> {
 
     let (close, closing) = watch::channel(false);
     let mut strategies = strategies(&trader, &ledger, &closing, args.seed);
-    let troubled = timeout(args.duration, stage.trouble(&trader.wallet(), args.duration, &ledger));
     // It has no end of its own.
-    let _ = troubled.await;
+    let _ = timeout(args.duration, stage.trouble(&trader.wallet(), args.duration, &ledger)).await;
     stage.net.faults().clear();
     close.send_replace(true);
     ledger.note("bot", "no further trade begins; those under way are waited for");

@@ -3,7 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use balance_mirror::{Position, Pubkey};
-use tokio::{sync::watch, time::sleep};
+use tokio::{
+    sync::watch,
+    time::{sleep, timeout},
+};
 
 use crate::{
     ledger::Ledger,
@@ -74,11 +77,9 @@ impl<V: Venue> Strategy<V> {
     /// Rests for so many milliseconds; `false` once no further trade is to begin.
     async fn rest(&mut self, between: std::ops::Range<u64>) -> bool {
         let pause = between.start + self.chance(between.end - between.start);
-        tokio::select! {
-            () = sleep(Duration::from_millis(pause)) => !*self.closing.borrow(),
-            // Also where nobody is left to say so.
-            _ = self.closing.wait_for(|closing| *closing) => false,
-        }
+        let pause = Duration::from_millis(pause);
+        // Told, or nobody is left to tell.
+        timeout(pause, self.closing.wait_for(|closing| *closing)).await.is_err()
     }
 
     /// Some number below `end`.

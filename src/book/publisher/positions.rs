@@ -1,13 +1,22 @@
 //! Positions, as callers open, claim and settle them.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use solana_pubkey::Pubkey;
 
 use super::Publisher;
 use crate::{
     book::{Cell, UNWATCHED},
-    core::{accounts::WatchError, observation::Slot, positions::ClaimId, state::Expected, time::Tick},
+    core::{
+        accounts::WatchError,
+        buys::{Baseline, Verdict},
+        observation::Slot,
+        positions::ClaimId,
+        reading::Reading,
+        state::Expected,
+        time::Tick,
+        trades::TradeOutcome,
+    },
 };
 
 impl Publisher {
@@ -40,21 +49,27 @@ impl Publisher {
         self.step(|engine, now| engine.unclaim(now, address, claim));
     }
 
-    pub(crate) fn expect_buy(&mut self, address: Pubkey, buy: ClaimId, baseline: u64) {
+    pub(crate) fn expect_buy(&mut self, address: Pubkey, buy: ClaimId, baseline: Baseline) {
         self.step(|engine, _| engine.expect_buy(address, buy, baseline));
     }
 
-    pub(crate) fn await_buy(&mut self, address: &Pubkey, buy: ClaimId, minimum: u64) {
-        self.step(|engine, _| engine.await_buy(address, buy, minimum));
+    pub(crate) fn await_buy(&mut self, address: &Pubkey, buy: ClaimId, minimum: u64, signed: bool) {
+        self.step(|engine, _| engine.await_buy(address, buy, minimum, signed));
     }
 
-    /// Settles a buy, if its account's holding so much settles it: nobody else's buy is settled by these tokens then.
-    pub(crate) fn settle_buy(&mut self, address: &Pubkey, buy: ClaimId, held: u64, signed: bool) -> bool {
-        let settled = self.engine.is_bought(address, buy, held, signed);
-        if settled {
-            self.end_buy(address, buy, true);
+    /// What became of a buy, if that is decided. One whose tokens came is over: no other is settled by them.
+    pub(crate) fn judge_buy(
+        &mut self,
+        buy: ClaimId,
+        reading: &Reading,
+        outcome: Option<TradeOutcome>,
+        max_age: Duration,
+    ) -> Option<Verdict> {
+        let verdict = self.engine.judge_buy(buy, reading, outcome, max_age)?;
+        if matches!(verdict, Verdict::Arrived { .. } | Verdict::Landed) {
+            self.end_buy(&reading.address(), buy, true);
         }
-        settled
+        Some(verdict)
     }
 
     /// A buy is over: its tokens came, or none will come.

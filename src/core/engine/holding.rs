@@ -7,11 +7,14 @@ use solana_pubkey::Pubkey;
 use super::Engine;
 use crate::core::{
     accounts::{Note, WatchError},
+    buys::{Baseline, Verdict},
     freshness::standing,
     observation::Slot,
     positions::{ClaimId, Release},
+    reading::Reading,
     state::Expected,
     time::Tick,
+    trades::TradeOutcome,
 };
 
 /// How soon it is looked again at what should be swept and is not known well enough.
@@ -79,8 +82,8 @@ impl Engine {
         self.positions.release(now, address, claim, Release::Linger);
     }
 
-    /// A buy is expected into an account that holds so much.
-    pub(crate) fn expect_buy(&mut self, address: Pubkey, buy: ClaimId, baseline: u64) {
+    /// A buy is expected into an account of that baseline.
+    pub(crate) fn expect_buy(&mut self, address: Pubkey, buy: ClaimId, baseline: Baseline) {
         // Not for an account that went meanwhile: nobody would forget it.
         if self.positions.is_open(&address) {
             self.positions.buys.expect(address, buy, baseline);
@@ -88,13 +91,19 @@ impl Engine {
     }
 
     /// Somebody waits for a buy: for so much over its baseline.
-    pub(crate) fn await_buy(&mut self, address: &Pubkey, buy: ClaimId, minimum: u64) {
-        self.positions.buys.tell_minimum(address, buy, minimum);
+    pub(crate) fn await_buy(&mut self, address: &Pubkey, buy: ClaimId, minimum: u64, signed: bool) {
+        self.positions.buys.tell(address, buy, minimum, signed);
     }
 
-    /// Whether a buy is settled by its account holding so much; `signed` where its signature is known.
-    pub(crate) fn is_bought(&self, address: &Pubkey, buy: ClaimId, held: u64, signed: bool) -> bool {
-        self.positions.buys.is_settled_by(address, buy, held, signed)
+    /// What became of a buy, if that is decided; `max_age` is how old an answer may be.
+    pub(crate) fn judge_buy(
+        &self,
+        buy: ClaimId,
+        reading: &Reading,
+        outcome: Option<TradeOutcome>,
+        max_age: Duration,
+    ) -> Option<Verdict> {
+        self.positions.buys.judge(&reading.address(), buy, reading, outcome, max_age)
     }
 
     /// A buy is over: its tokens came, or none will come, and then nothing keeps the account for it any longer.

@@ -5,6 +5,7 @@
 
 mod lies;
 mod nodes;
+mod positions;
 mod reads;
 mod records;
 

@@ -16,6 +16,7 @@ mod nodes_local;
 mod outage;
 mod pool;
 mod pool_local;
+mod positions;
 mod processed;
 mod providers;
 mod reading;
@@ -107,6 +108,7 @@ macro_rules! everywhere {
                 a_node_that_does_not_answer_is_not_the_last_one_asked,
                 refused_searches_back_off_and_go_on,
             ],
+            positions: [a_token_is_bought_held_sold_and_swept],
             traffic: [two_hundred_accounts_under_traffic_and_cuts]
         }
     };
