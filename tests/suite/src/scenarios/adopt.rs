@@ -111,11 +111,7 @@ pub(crate) async fn tokens_that_arrive_uninvited_are_found(world: &World<'_>) ->
         runtime.block_on(async {
             let tasks = tokio::runtime::Handle::current().metrics();
             let mirror = world.mirror()?;
-            mirror.keep_adopting(&wallet, Duration::from_secs(3600));
-            let with_one = tasks.num_alive_tasks();
-            // The new interval replaces the old one.
             mirror.keep_adopting(&wallet, OFTEN);
-            world.until("end of the first search", || tasks.num_alive_tasks() <= with_one).await?;
             for (token, amount) in [(&first, 5), (&second, 6)] {
                 if amount == 6 {
                     token.buy(world, &wallet, amount).await?;
@@ -191,6 +187,24 @@ pub(crate) async fn refused_searches_back_off_and_go_on(world: &World<'_>) -> Ou
     check!((1..=4).contains(&calls), "{calls} tries in three seconds");
     world.rpc_side.clear();
     world.until("account found", || mirror.reader(&token.ata(&wallet)).is_some()).await?;
+    Ok(())
+}
+
+pub(crate) async fn a_new_interval_replaces_the_old_one(world: &World<'_>) -> Outcome {
+    // No link, and a wallet with nothing: nobody else asks.
+    world.ws_side.refuse(true);
+    let mirror = world.mirror()?;
+    let nobody = Keypair::new().pubkey();
+    mirror.keep_adopting(&nobody, OFTEN);
+    world.until("several searches", || mirror.health().rpc_calls >= 9).await?;
+    mirror.keep_adopting(&nobody, Duration::from_secs(3600));
+    let before = mirror.health().rpc_calls;
+    world.until("search at once", || mirror.health().rpc_calls >= before + 3).await?;
+    // What was under way may have been counted.
+    world.pass(OFTEN).await;
+    let before = mirror.health().rpc_calls;
+    world.pass(5 * OFTEN).await;
+    equal!(mirror.health().rpc_calls, before, "calls after the last search");
     Ok(())
 }
 

@@ -107,6 +107,7 @@ macro_rules! everywhere {
                 what_cannot_be_watched_is_named,
                 a_node_that_does_not_answer_is_not_the_last_one_asked,
                 refused_searches_back_off_and_go_on,
+                a_new_interval_replaces_the_old_one,
             ],
             positions: [a_token_is_bought_held_sold_and_swept],
             traffic: [two_hundred_accounts_under_traffic_and_cuts]
