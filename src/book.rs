@@ -5,14 +5,13 @@
 //! that it does not cover. (The other way round, superseded records were taken for proved.)
 
 mod publisher;
-mod trading;
 
 use std::{
     collections::HashMap,
     pin::pin,
     sync::{
         Arc,
-        atomic::{AtomicU8, Ordering},
+        atomic::{AtomicU8, AtomicU64, Ordering},
     },
 };
 
@@ -29,10 +28,12 @@ use crate::{
         mint::Mint,
         overlay::Shown,
         reading::Reading,
+        sellable::MintSays,
+        time::Tick,
     },
     stats::{Counter, Stats},
 };
-pub(crate) use publisher::{Publisher, Shared, open};
+pub(crate) use publisher::{Outcome, Publisher, Shared, open};
 
 /// One account, as readers see it.
 #[derive(Debug)]
@@ -40,6 +41,7 @@ pub(crate) struct Cell {
     pub(crate) address: Pubkey,
     record: ArcSwapOption<Record>,
     overlay: ArcSwapOption<Shown>,
+    mint: MintCell,
     /// 0 while watched; else why it is not.
     ended: AtomicU8,
     /// Woken at each publication.
@@ -57,6 +59,7 @@ impl Cell {
             address,
             record: ArcSwapOption::empty(),
             overlay: ArcSwapOption::empty(),
+            mint: MintCell::default(),
             ended: AtomicU8::new(0),
             changed: Notify::new(),
             hits: Counter::default(),
@@ -75,6 +78,34 @@ impl Cell {
             UNWATCHED => Some(StaleReason::Unwatched),
             _ => Some(StaleReason::Stopped),
         }
+    }
+}
+
+/// What the mint of an account's tokens says of selling them, kept with the account so that a reader looks nothing up.
+#[derive(Debug, Default)]
+struct MintCell {
+    /// One more than what it says; 0 where it has not been read.
+    says: AtomicU64,
+    /// When that was surely so.
+    read: AtomicU64,
+}
+
+impl MintCell {
+    /// What it says first, since when second: what is young enough is never joined with what was said before.
+    fn store(&self, mint: Option<&Mint>) {
+        let says = mint.map_or(0, |mint| u64::from(MintSays::of(mint).to_bits()) + 1);
+        // What cannot change holds for ever.
+        let read = mint.map_or(u64::MAX, |mint| mint.slot.map_or(u64::MAX, |_| mint.read.as_nanos()));
+        self.says.store(says, Ordering::Release);
+        self.read.store(read, Ordering::Release);
+    }
+
+    fn load(&self, valid_from: Tick, now: Tick, policy: &Policy) -> Option<MintSays> {
+        let read = Tick::from_nanos(self.read.load(Ordering::Acquire));
+        let says = u32::try_from(self.says.load(Ordering::Acquire).checked_sub(1)?).ok()?;
+        let says = MintSays::from_bits(says);
+        let trusted = read >= valid_from && read != Tick::NEVER && now.since(read) <= policy.verify_every;
+        Some(if trusted { says } else { says.outdated() })
     }
 }
 
@@ -122,6 +153,7 @@ impl Book {
         let taken = self.clock.now();
         let mut reading = Reading::join(cell.address, &evidence, record, overlay, taken, &self.policy);
         reading.ended = cell.ended();
+        reading.mint = cell.mint.load(evidence.valid_from, taken, &self.policy);
         reading
     }
 

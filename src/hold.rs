@@ -4,12 +4,12 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use solana_pubkey::Pubkey;
 use solana_signature::Signature;
-use tokio::sync::watch;
 
 pub use crate::core::holds::HoldError;
 use crate::{
-    book::Shared,
+    book::{Outcome, Shared},
     core::{
+        freshness::StaleReason,
         observation::Slot,
         reading::Floor,
         trades::{TradeId, TradeOutcome},
@@ -92,7 +92,7 @@ pub struct InFlight {
     amount: u64,
     signature: Signature,
     last_valid_block_height: u64,
-    outcome: watch::Receiver<Option<TradeOutcome>>,
+    outcome: Outcome,
 }
 
 /// How a sell ended, as the mirror found out.
@@ -156,8 +156,28 @@ impl InFlight {
     /// # Errors
     /// The deadline passes first, or the mirror has shut down.
     pub async fn outcome(&self, deadline: Duration) -> Result<SellOutcome, WaitError> {
-        let _ = (&self.outcome, deadline, self.last_valid_block_height);
-        todo!()
+        let address = self.address();
+        let found = tokio::time::timeout(deadline, self.found()).await;
+        match found {
+            Ok(found) => found.ok_or(WaitError::Ended { address, why: StaleReason::Stopped }),
+            Err(_) => Err(WaitError::Deadline { address, deadline }),
+        }
+    }
+
+    /// `None` where the mirror has shut down.
+    async fn found(&self) -> Option<SellOutcome> {
+        let found = *self.outcome.clone().wait_for(Option::is_some).await.ok()?;
+        match found? {
+            TradeOutcome::Landed { slot } => Some(SellOutcome::Landed { slot }),
+            TradeOutcome::Failed { slot } => Some(SellOutcome::Failed { slot }),
+            TradeOutcome::Expired { slot } => {
+                // Said when it is so that its tokens are free, or nobody follows the account any more.
+                let _ =
+                    self.reader.until(|reader| reader.read().as_of().filter(|as_of| *as_of >= slot)).await;
+                let last_valid_block_height = self.last_valid_block_height;
+                Some(SellOutcome::Expired { last_valid_block_height })
+            }
+        }
     }
 }
 

@@ -27,6 +27,7 @@ use crate::{
         freshness::StaleReason,
         mint::Mint,
         reading::{Floor, Query, Reading, Stale},
+        sellable::{Sellable, Unsellable},
         time::Tick,
     },
     discovery::Discovery,
@@ -156,6 +157,17 @@ impl Mirror {
     /// What memory holds of a watched account: one hash lookup more than a [`Reader`].
     pub fn read(&self, address: &Pubkey) -> Option<Reading> {
         self.inner.book.cell(address).map(|cell| self.inner.book.read(&cell))
+    }
+
+    /// What can be sold now of a watched account, under [`selling_age`](Mirror::selling_age), else why nothing can: one
+    /// hash lookup more than [`Reader::sellable`].
+    ///
+    /// # Errors
+    /// As [`Reader::sellable`]; stale as well where the account is not watched.
+    pub fn sellable(&self, address: &Pubkey) -> Result<Sellable, Unsellable> {
+        let unwatched = Stale { address: *address, why: StaleReason::Unwatched, age: None };
+        let reader = self.reader(address).ok_or(unwatched)?;
+        reader.sellable(self.inner.selling_age)
     }
 
     /// The addresses watched, in no order.
@@ -305,8 +317,8 @@ impl Mirror {
         self.inner.commitment
     }
 
-    /// A mint's configuration, once read: it is asked for by itself, once, when an account of it is watched
-    /// or seen.
+    /// A mint's configuration, once read: it is asked for by itself when an account of it is watched or seen, and again
+    /// every minute where it can change to a holder's harm ([`Mint::slot`]).
     pub fn mint(&self, mint: &Pubkey) -> Option<Mint> {
         self.inner.book.mint(mint)
     }

@@ -11,6 +11,7 @@ use crate::{
         freshness::StaleReason,
         positions::ClaimId,
         reading::{Floor, Query, Reading, Stale},
+        sellable::{Sellable, Unsellable},
         state::Expected,
         time::Tick,
         token::TokenProgram,
@@ -308,6 +309,14 @@ impl Position {
         mirror.balance(&self.address(), self.selling_age).await
     }
 
+    /// What can be sold now, with the risks of that, or why nothing can: see [`Mirror::sellable`]. It waits for nothing.
+    ///
+    /// # Errors
+    /// As [`Mirror::sellable`].
+    pub fn sellable(&self) -> Result<Sellable, Unsellable> {
+        self.reader.sellable(self.selling_age)
+    }
+
     /// Sets tokens aside for a sell, so that no other hold gets them: see [`Mirror::hold`].
     ///
     /// # Errors
@@ -333,6 +342,16 @@ impl Position {
     fn running(&self) -> Result<Mirror, Stale> {
         let ended = || Stale { address: self.address(), why: StaleReason::Stopped, age: None };
         self.mirror.upgrade().ok_or_else(ended)
+    }
+
+    /// With a buy that is expected into an account of that baseline.
+    #[cfg(test)]
+    pub(crate) fn expecting(mut self, baseline: Baseline) -> Self {
+        let (shared, address) = (self.shared.clone(), self.address());
+        let id = shared.lock().claim(&address);
+        shared.lock().expect_buy(address, id, baseline);
+        self.buy = Some(Arc::new(OpenBuy { shared, address, id, baseline }));
+        self
     }
 
     pub(crate) fn selling_age(&self) -> Duration {

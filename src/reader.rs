@@ -9,6 +9,7 @@ use crate::{
     core::{
         observation::Slot,
         reading::{Query, Reading, Stale},
+        sellable::{Obstacles, Sellable, Unsellable},
         state::AccountState,
         time::Tick,
     },
@@ -79,6 +80,20 @@ impl Reader {
         let served = self.balance_of(self.read(), &Query::max_age(max_age), None, ServedFrom::Cache);
         self.count(served.is_ok());
         served
+    }
+
+    /// What can be sold now, if that was proved at most `max_age` ago, else why nothing can: from memory, wait-free, without
+    /// a lookup. Counted as [`fresh`](Reader::fresh) is. [`Mirror::selling_age`](crate::Mirror::selling_age) is the age
+    /// meant for it.
+    ///
+    /// # Errors
+    /// Memory is stale (ask [`Mirror::balance`](crate::Mirror::balance), and then
+    /// [`Balance::sellable`]), or everything that keeps the balance from being sold.
+    pub fn sellable(&self, max_age: Duration) -> Result<Sellable, Unsellable> {
+        let reading = self.read();
+        let state = reading.proved(max_age, reading.taken);
+        self.count(state.is_ok());
+        reading.judge(state?).map_err(Unsellable::Blocked)
     }
 
     /// Waits until a live link proves the account.
@@ -155,5 +170,14 @@ impl Balance {
     /// The slot as of which it is known.
     pub fn as_of(&self) -> Option<Slot> {
         self.reading.as_of()
+    }
+
+    /// What can be sold of it, with the risks of that: see [`Obstacle`](crate::Obstacle) and
+    /// [`Warning`](crate::Warning).
+    ///
+    /// # Errors
+    /// Everything that keeps it from being sold.
+    pub fn sellable(&self) -> Result<Sellable, Obstacles> {
+        self.reading.judge(&self.state)
     }
 }

@@ -8,6 +8,7 @@ use crate::core::{
     observation::{EndpointId, LinkId, Slot, Source},
     session::LinkPhase,
     time::Tick,
+    trades::TradeOutcome,
 };
 
 /// Where a link stands.
@@ -125,6 +126,20 @@ impl Reports {
             }
             Note::Swept { address } => {
                 info!(account = %address, "a position that held nothing is watched no longer");
+            }
+            Note::SellEnded { address, amount, signature, outcome } => {
+                let (account, amount) = (address, *amount);
+                match *outcome {
+                    TradeOutcome::Landed { slot } => {
+                        info!(%account, amount, %signature, slot, "a sell in flight was found landed");
+                    }
+                    TradeOutcome::Failed { slot } => {
+                        warn!(%account, amount, %signature, slot, "a sell in flight was found failed: its tokens are free");
+                    }
+                    TradeOutcome::Expired { slot } => {
+                        warn!(%account, amount, %signature, slot, "a sell in flight can land no more: its tokens are free as of that slot");
+                    }
+                }
             }
             Note::Enabled { endpoint, enabled } => {
                 let url = self.url(*endpoint);

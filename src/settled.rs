@@ -170,7 +170,7 @@ impl Position {
     /// lives.
     ///
     /// # Several buys of one mint at once
-    /// Each takes an [`expect_buy`](Mirror::expect_buy) of its own; give their signatures. Tokens bear no name: while
+    /// Each takes an [`expect_buy`](crate::Mirror::expect_buy) of its own; give their signatures. Tokens bear no name: while
     /// another buy of the account is open, one with a signature is settled by its landing alone. Those without get
     /// what arrives in the order in which they were expected, each its minimum; if the first of them never lands, the
     /// tokens of the next are taken for its own, which nobody can tell. Nor can it be told, without a signature, that
@@ -321,5 +321,62 @@ impl Position {
             deadline: buy.deadline,
             landing,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::poll;
+
+    use super::*;
+    use crate::{Mirror, TokenProgram, core::buys::Baseline};
+
+    /// Claims on an account, mints waited for, and signatures followed.
+    fn kept(mirror: &Mirror, position: &Position) -> (usize, usize, usize) {
+        mirror.inner.shared.lock().engine().kept_for(&position.address())
+    }
+
+    #[tokio::test]
+    async fn what_is_dropped_halfway_leaves_nothing_behind() {
+        // Nobody answers there.
+        let mirror = Mirror::builder("http://127.0.0.1:9").start().expect("a mirror");
+        let [wallet, mint] = [7, 8].map(|byte| Pubkey::new_from_array([byte; 32]));
+        let program = Some(TokenProgram::Token);
+        let warm = mirror.prewarm(&wallet, &mint, program, Duration::ZERO).await.expect("room");
+
+        let mut naming = Box::pin(mirror.expect_buy(&wallet, &mint, None));
+        assert!(poll!(&mut naming).is_pending());
+        assert_eq!(kept(&mirror, &warm), (0, 1, 0));
+        drop(naming);
+        assert_eq!(kept(&mirror, &warm), (0, 0, 0));
+
+        let mut expecting = Box::pin(mirror.expect_buy(&wallet, &mint, program));
+        assert!(poll!(&mut expecting).is_pending());
+        assert_eq!(kept(&mirror, &warm), (1, 0, 0));
+        drop(expecting);
+        assert_eq!(kept(&mirror, &warm), (0, 0, 0));
+
+        let position = warm.clone().expecting(Baseline::of(&warm.reader().read()));
+        let buy = Buy::at_least(1).signature(Signature::default()).valid_until(9);
+        for _ in 0..2 {
+            let mut waiting = Box::pin(position.settled(buy));
+            assert!(poll!(&mut waiting).is_pending());
+            assert_eq!(kept(&mirror, &warm), (2, 0, 1), "the buy, who waits for it, and its signature");
+            drop(waiting);
+            assert_eq!(kept(&mirror, &warm), (1, 0, 0));
+        }
+        let late = position.settled(buy.deadline(Duration::ZERO)).await.err();
+        let missed = |landing| {
+            let deadline = Duration::ZERO;
+            Some(NotSettled::Deadline { received: 0, expected: 1, deadline, landing })
+        };
+        assert_eq!(late, missed(Landing::Pending));
+        let unsigned = position.settled(Buy::at_least(0).deadline(Duration::ZERO)).await.err();
+        assert_eq!(unsigned, missed(Landing::Unknown));
+        let again = position.clone();
+        drop(position);
+        assert_eq!(kept(&mirror, &warm), (1, 0, 0), "after a deadline it is still expected");
+        drop(again);
+        assert_eq!(kept(&mirror, &warm), (0, 0, 0));
     }
 }

@@ -9,7 +9,9 @@ use std::{
     time::Duration,
 };
 
-use balance_mirror::{Balance, HoldError, Position, Pubkey, SellOutcome, ServedFrom, SettledBy, Signature};
+use balance_mirror::{
+    AccountState, HoldError, Position, Pubkey, Reading, SellOutcome, ServedFrom, SettledBy, Signature,
+};
 use tokio::time::Instant;
 
 use crate::trade::{Bought, NotBought, NotSold, Sale};
@@ -90,7 +92,7 @@ impl Ledger {
         use balance_mirror::NotSettled;
         let mut pages = self.pages();
         let (text, colour) = match bought {
-            Ok(Bought { position, settled, took }) => {
+            Ok(Bought { settled, took, .. }) => {
                 let (place, how) = match settled.how {
                     SettledBy::Notification => (0, "its notification"),
                     SettledBy::Signature => (1, "its landing"),
@@ -98,7 +100,7 @@ impl Ledger {
                 };
                 pages.settled[place] += 1;
                 pages.settled_in.push(*took);
-                pages.used.push(used(position, &settled.balance));
+                pages.used.push(used(&settled.balance.reading));
                 let received = whole(settled.received);
                 (format!("buys {received}: there after {}, told by {how}", Short(*took)), "32")
             }
@@ -119,10 +121,10 @@ impl Ledger {
     pub(crate) fn sold(&self, who: &str, position: &Position, sold: &Result<Sale, NotSold>) {
         let mut pages = self.pages();
         let (text, colour) = match sold {
-            Ok(Sale { balance, amount, signature, outcome, ready, took }) => {
-                pages.used.push(used(position, balance));
+            Ok(Sale { reading, served_from, amount, signature, outcome, ready, took }) => {
+                pages.used.push(used(reading));
                 pages.ended.push(Ended { signature: *signature, outcome: *outcome });
-                match balance.served_from {
+                match served_from {
                     ServedFrom::Cache => pages.from_memory.push(*ready),
                     _ => pages.from_rpc.push(*ready),
                 }
@@ -211,8 +213,9 @@ impl fmt::Display for Ledger {
     }
 }
 
-fn used(position: &Position, balance: &Balance) -> Used {
-    Used { account: position.address(), as_of: balance.as_of(), held: balance.state.held() }
+fn used(reading: &Reading) -> Used {
+    let held = reading.last_known().and_then(AccountState::held);
+    Used { account: reading.address(), as_of: reading.as_of(), held }
 }
 
 /// Nobody reads: the exit code says enough.

@@ -14,8 +14,8 @@ use std::{
 };
 
 use balance_mirror::{
-    Balance, Buy, BuyError, HoldError, Mirror, NotSettled, Position, Pubkey, ReadError, SellOutcome, Settled,
-    Signature, Unsellable, WaitError,
+    Buy, BuyError, HoldError, Mirror, NotSettled, Position, Pubkey, ReadError, Reading, SellOutcome,
+    ServedFrom, Settled, Signature, Unsellable, WaitError,
 };
 use localnet::{Hash, Instruction, Keypair, Signer};
 use solana_client::{
@@ -67,8 +67,9 @@ pub(crate) enum NotBought {
 
 /// A sell that was sent, and how it ended.
 pub(crate) struct Sale {
-    /// What it was decided on.
-    pub(crate) balance: Balance,
+    /// What was known when it was decided.
+    pub(crate) reading: Reading,
+    pub(crate) served_from: ServedFrom,
     pub(crate) amount: u64,
     pub(crate) signature: Signature,
     pub(crate) outcome: SellOutcome,
@@ -152,18 +153,22 @@ impl<V: Venue> Trader<V> {
     /// Sells a share of what is available, and resolves when the sell's end is known.
     pub(crate) async fn sell(&self, position: &Position, share: Share) -> Result<Sale, NotSold> {
         let began = Instant::now();
-        // From memory. Only where that is too old (the link has been down for long) RPC is asked, and waited for.
-        let balance = match position.cached() {
-            Ok(balance) => balance,
-            Err(_stale) => position.balance().await?,
+        // From memory: what others hold or sell is not available, and what the token forbids is told by name. Only where
+        // memory is too old (the link has been down for long) RPC is asked, and waited for.
+        let (sellable, served_from) = match position.sellable() {
+            Err(Unsellable::Stale(_)) => {
+                let balance = position.balance().await?;
+                (position.sellable()?, balance.served_from)
+            }
+            told => (told?, ServedFrom::Cache),
         };
-        // What others hold or sell is not available; what the token forbids is told by name.
-        let available = position.sellable()?.amount;
         let hold = match share {
             Share::All => position.hold_all()?,
-            Share::Half => position.hold(available.div_ceil(2))?,
-            Share::Third => position.hold(available.div_ceil(3))?,
+            Share::Half => position.hold(sellable.amount.div_ceil(2))?,
+            Share::Third => position.hold(sellable.amount.div_ceil(3))?,
         };
+        // For the books: what was known, as of which slot.
+        let reading = position.reader().read();
         let swap = self.venue.sell(position, hold.amount());
         let (transaction, last_valid) = self.sign(&swap)?;
         let ready = began.elapsed();
@@ -173,7 +178,8 @@ impl<V: Venue> Trader<V> {
         // A bot that confirms its sells itself says `flight.sold(Floor::confirmed(slot))`: here the mirror finds out.
         let outcome = flight.outcome(PATIENCE).await?;
         let (amount, signature) = (flight.amount(), flight.signature());
-        Ok(Sale { balance, amount, signature, outcome, ready, took: began.elapsed() - ready })
+        let took = began.elapsed() - ready;
+        Ok(Sale { reading, served_from, amount, signature, outcome, ready, took })
     }
 
     fn sign(&self, swap: &Swap) -> Result<(Transaction, u64), NoBlockhash> {

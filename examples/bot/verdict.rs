@@ -63,6 +63,11 @@ pub(crate) async fn judge(
         let signatures: Vec<_> = chunk.iter().map(|ended| ended.signature).collect();
         let statuses = rpc.get_signature_statuses(&signatures).await?.value;
         for (Ended { signature, outcome }, status) in chunk.iter().zip(statuses) {
+            // A swap's own instruction is behind the priority fee: where the wallet had fewer tokens than were held.
+            let failure = status.as_ref().and_then(|status| status.err.as_ref()).map(|it| format!("{it:?}"));
+            if failure.as_deref() == Some("InstructionError(1, Custom(1))") {
+                verdict.wrong_sells.push(format!("{signature} sold more than there was"));
+            }
             let truth = status.map(|status| (status.slot, status.err.is_some()));
             let told = match outcome {
                 SellOutcome::Landed { slot } => Some((*slot, false)),

@@ -1,6 +1,7 @@
 //! The writer: the one engine behind one lock, and what of it readers, callers and listeners get to see.
 
 mod positions;
+mod trading;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -9,7 +10,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use solana_pubkey::Pubkey;
-use tokio::sync::{Notify, broadcast, oneshot};
+use tokio::sync::{Notify, broadcast, oneshot, watch};
 
 use super::{Book, Cell, STOPPED};
 use crate::{
@@ -23,11 +24,14 @@ use crate::{
         session::LinkPhase,
         state::Expected,
         time::Tick,
+        trades::{Inquiry, TradeId, TradeOutcome},
     },
     report::Reports,
     stats::Stats,
     updates::Update,
 };
+
+pub(crate) use trading::Outcome;
 
 /// The only writer. Not `Clone`: whoever holds the lock on it writes.
 pub(crate) struct Publisher {
@@ -38,6 +42,7 @@ pub(crate) struct Publisher {
     stopped: bool,
     callers: BTreeMap<AskId, oneshot::Sender<Result<Slot, RpcFailure>>>,
     last_ask: u64,
+    outcomes: BTreeMap<TradeId, watch::Sender<Option<TradeOutcome>>>,
     updates: Option<broadcast::Sender<Update>>,
     pub(crate) reports: Reports,
     drivers: Vec<Waker>,
@@ -103,6 +108,7 @@ pub(crate) fn open(
         stopped: false,
         callers: BTreeMap::new(),
         last_ask: 0,
+        outcomes: BTreeMap::new(),
         updates: Some(broadcast::Sender::new(update_buffer)),
         drivers: engine.links().map(|_| Waker::default()).collect(),
         supervisor: Waker::default(),
@@ -134,6 +140,7 @@ impl Publisher {
             if let Some(cell) = self.cells.get(address) {
                 cell.record.store(self.engine.record(address).copied().map(Arc::new));
                 cell.overlay.store(self.engine.overlay(address).copied().map(Arc::new));
+                self.store_mint(cell);
             }
         }
         let proved = **self.book.evidence.load() != *self.engine.evidence();
@@ -145,6 +152,7 @@ impl Publisher {
         if let Some(mints) = mints {
             let mints = mints.iter().map(|(address, mint)| (*address, *mint)).collect();
             self.book.mints.store(Arc::new(mints));
+            self.cells.values().for_each(|cell| self.store_mint(cell));
         }
         let mut swept = Vec::new();
         while let Some(note) = self.engine.next_note() {
@@ -166,6 +174,7 @@ impl Publisher {
                 let _ = caller.send(answer);
             }
         }
+        self.tell_outcomes();
         self.reports.look(&self.engine, now);
         for (id, driver) in (0..).map(LinkId).zip(&mut self.drivers) {
             driver.tell(self.engine.has_orders(id), self.engine.link_deadline(id));
@@ -173,10 +182,20 @@ impl Publisher {
         self.supervisor.tell(false, self.engine.next_deadline());
     }
 
+    /// What is known of the mint of an account, beside its record.
+    fn store_mint(&self, cell: &Cell) {
+        let token = self.engine.record(&cell.address).and_then(|record| record.state.token());
+        cell.mint.store(token.and_then(|token| self.engine.mint(&token.mint)));
+    }
+
     fn take_note(&mut self, note: Note) {
         let stats = &self.book.stats;
         match &note {
             Note::Changed { .. } | Note::Overlaid { .. } | Note::Reverted { .. } | Note::Enabled { .. } => {}
+            Note::SellEnded { outcome, .. } => {
+                let failed = matches!(outcome, TradeOutcome::Failed { .. });
+                stats.invalidations.add(u64::from(failed));
+            }
             Note::Superseded => stats.superseded.add(1),
             Note::Disputed { .. } => stats.disputes.add(1),
             Note::Missed { .. } => stats.missed.add(1),
@@ -324,15 +343,16 @@ impl Publisher {
         self.engine.link(link).map_or(LinkPhase::Stopped, |(phase, ..)| phase)
     }
 
-    /// Acts on the deadlines that are no link's; the calls to make, and when to come again.
-    pub(crate) fn expire(&mut self) -> (Vec<Call>, Option<Tick>) {
-        let calls = self.step(|engine, now| {
+    /// Acts on the deadlines that are no link's; the calls and the inquiry to make, and when to come again.
+    pub(crate) fn expire(&mut self) -> (Vec<Call>, Option<Inquiry>, Option<Tick>) {
+        let (calls, inquiry) = self.step(|engine, now| {
             engine.expire(now);
-            std::iter::from_fn(|| engine.next_call(now)).collect::<Vec<_>>()
+            let calls = std::iter::from_fn(|| engine.next_call(now)).collect::<Vec<_>>();
+            (calls, engine.next_inquiry(now))
         });
         let due = self.engine.next_deadline();
         self.supervisor.armed = due;
-        (calls, due)
+        (calls, inquiry, due)
     }
 
     pub(crate) fn answered(&mut self, number: u64, answer: Result<Answer, RpcFailure>) {
@@ -350,6 +370,7 @@ impl Publisher {
         self.step(|engine, now| engine.stop(now));
         self.updates = None;
         self.callers.clear();
+        self.outcomes.clear();
         self.book.proved.notify_waiters();
         self.supervisor.wake.notify_one();
     }
@@ -367,6 +388,8 @@ mod tests {
         config::Builder,
         core::{
             engine::Answer,
+            mint::Mint,
+            sellable::MintSays,
             token::{Presence, TokenProgram, tests::account_bytes},
         },
     };
@@ -378,7 +401,7 @@ mod tests {
         Presence::decode(&TokenProgram::Token.id(), 1, &account_bytes(mint, owner, amount))
     }
 
-    fn opened() -> (Shared, Arc<Book>) {
+    pub(super) fn opened() -> (Shared, Arc<Book>) {
         let builder = Builder::new("http://127.0.0.1:8899".to_owned()).max_accounts(3);
         let settings = builder.validate().expect("settings");
         open(Clock::new(), settings.engine, 1, 16, vec![String::new()])
@@ -391,7 +414,7 @@ mod tests {
     /// Answers every RPC call that is wanted with this slot and amount, until none is.
     fn answer_calls(publisher: &mut Publisher, slot: Slot, amount: u64, deadline: &mut u32) {
         loop {
-            let (calls, _) = publisher.expire();
+            let (calls, ..) = publisher.expire();
             let any = !calls.is_empty();
             for call in calls {
                 let sent = publisher.book.clock.now();
@@ -409,7 +432,7 @@ mod tests {
     }
 
     /// Brings one account live on the first link: subscribed, behind its barrier, rechecked, two canaries.
-    fn live(shared: &Shared) -> Arc<Cell> {
+    pub(super) fn live(shared: &Shared) -> Arc<Cell> {
         let mut publisher = shared.lock();
         let cell = publisher.watch(&[target(9)]).expect("room").remove(0);
         publisher.handle(LINK, [LinkEvent::Connected { genesis: None }]);
@@ -433,6 +456,62 @@ mod tests {
             answer_calls(&mut publisher, 4, 4, &mut patience);
         }
         cell
+    }
+
+    /// The mint of what [`holding`] shows, as RPC tells of it when it is asked next, in two minutes.
+    fn tell_mint(publisher: &mut Publisher, mint: Mint) {
+        let call = publisher.step(|engine, now| {
+            let later = now.plus(Duration::from_secs(120));
+            engine.expire(later);
+            let later = later.plus(Duration::from_secs(6));
+            std::iter::from_fn(|| engine.next_call(later)).find(|call| !call.mints.is_empty())
+        });
+        let call = call.expect("the mint is wanted");
+        let sent = publisher.book.clock.now();
+        let accounts = call.accounts.iter().map(|_| Ok(holding(4))).collect();
+        let mints = call.mints.iter().map(|_| Some(mint)).collect();
+        publisher.answered(call.number, Ok(Answer { slot: 5, sent, lag_ms: 0, accounts, mints }));
+    }
+
+    #[test]
+    fn a_reader_hears_what_the_mint_of_its_account_says_and_how_old_that_is() {
+        let (shared, book) = opened();
+        let cell = live(&shared);
+        let mut publisher = shared.lock();
+        assert_eq!(book.read(&cell).mint, None);
+        let paused = Mint { paused: true, slot: Some(0), ..Mint::plain(TokenProgram::Token, 6) };
+        tell_mint(&mut publisher, paused);
+        assert_eq!(book.read(&cell).mint, Some(MintSays::of(&paused)));
+        let now = book.clock.now();
+        let after = |time: Duration| cell.mint.load(Tick::NEVER, now.plus(time), &book.policy);
+        assert_eq!(after(book.policy.verify_every / 2), Some(MintSays::of(&paused)));
+        assert_eq!(after(book.policy.verify_every * 2), Some(MintSays::of(&paused).outdated()));
+        assert_eq!(
+            cell.mint.load(now.plus(Duration::from_secs(1)), now, &book.policy),
+            Some(MintSays::of(&paused).outdated())
+        );
+        let fixed = Mint::plain(TokenProgram::Token, 6);
+        tell_mint(&mut publisher, fixed);
+        assert_eq!(
+            cell.mint.load(now, now.plus(book.policy.verify_every * 9), &book.policy),
+            Some(MintSays::of(&fixed))
+        );
+        // An account that is watched later hears of a mint that is known already.
+        let other = publisher.watch(&[target(8)]).expect("room").remove(0);
+        assert_eq!(book.read(&other).mint, None, "not seen yet");
+        let (address, patience) = (other.address, book.clock.now());
+        let asked = publisher.ask(|reply| Ask {
+            address,
+            min_slot: 0,
+            not_before: patience,
+            urgent: true,
+            reply,
+            patience,
+            avoid: None,
+        });
+        assert!(asked.is_ok());
+        answer_calls(&mut publisher, 5, 4, &mut 10_000_000);
+        assert_eq!(book.read(&other).mint, Some(MintSays::of(&fixed)));
     }
 
     #[test]

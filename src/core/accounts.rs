@@ -1,12 +1,19 @@
 //! All watched accounts: their ledgers, what the links prove of them, and what has to be told of it.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+mod holding;
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    time::Duration,
+};
 
 use solana_pubkey::Pubkey;
+use solana_signature::Signature;
 
 use super::{
     evidence::{Evidence, LinkEvidence},
     freshness::{Policy, standing},
+    holds::Holds,
     ledger::{Ledger, Record, Rules, Verdict},
     observation::{EndpointId, Generation, Observation, Slot, Source},
     overlay::{Confirmed, Dropped, Overlay, Seen, Shown},
@@ -15,6 +22,7 @@ use super::{
     state::Expected,
     time::Tick,
     token::Presence,
+    trades::TradeOutcome,
 };
 
 /// Accounts that cannot be watched. None of the accounts of the call is watched anew.
@@ -61,6 +69,8 @@ pub(crate) enum Note {
     Reset { epoch: u32 },
     /// A position that held nothing is no longer watched.
     Swept { address: Pubkey },
+    /// A sell in flight ended, as the mirror found out by itself.
+    SellEnded { address: Pubkey, amount: u64, signature: Signature, outcome: TradeOutcome },
     /// An endpoint is used from now on, or no more.
     Enabled { endpoint: EndpointId, enabled: bool },
 }
@@ -100,6 +110,9 @@ pub(crate) struct Accounts {
     accused: BTreeSet<(Pubkey, Suspects)>,
     mints_wanted: BTreeSet<Pubkey>,
     notes: VecDeque<Note>,
+    holds: Holds,
+    /// Those whose sell a link has passed and told nothing of, with its slot.
+    untold: BTreeMap<Pubkey, Slot>,
     /// No account is out of its verification before this moment.
     verified_until: Tick,
 }
@@ -119,6 +132,8 @@ impl Accounts {
             accused: BTreeSet::new(),
             mints_wanted: BTreeSet::new(),
             notes: VecDeque::new(),
+            holds: Holds::default(),
+            untold: BTreeMap::new(),
             verified_until: Tick::NEVER,
         }
     }
@@ -226,7 +241,9 @@ impl Accounts {
         let mut watches = Vec::with_capacity(fresh.len());
         for (address, expected) in fresh {
             self.last_watch.0 += 1;
-            let ledger = Ledger::new(expected, self.rules, self.evidence.epoch);
+            let mut ledger = Ledger::new(expected, self.rules, self.evidence.epoch);
+            // What is in flight outlives a watch.
+            ledger.set_held(self.holds.held(&address));
             self.watched
                 .insert(address, Watched { ledger, overlay: Overlay::default(), watch: self.last_watch });
             watches.push((address, self.last_watch));
@@ -235,12 +252,14 @@ impl Accounts {
         Ok(watches)
     }
 
-    pub(crate) fn unwatch(&mut self, address: &Pubkey) -> bool {
+    pub(crate) fn unwatch(&mut self, now: Tick, address: &Pubkey, max_lag: Duration) -> bool {
         self.awaiting.remove(address);
         self.overlaid.remove(address);
         self.touched.remove(address);
         self.changed.remove(address);
-        self.watched.remove(address).is_some()
+        let known = self.watched.remove(address).is_some();
+        self.holds.forget(now, max_lag, |address| self.watched.contains_key(address));
+        known
     }
 
     /// A caller doubts what is known of the account; `false` if it is not watched.
@@ -286,6 +305,9 @@ impl Accounts {
             self.notes.push_back(Note::Changed { address: *address, record });
             self.changed.insert(*address);
             self.mints_wanted.extend(record.state.token().map(|token| token.mint));
+        }
+        if self.holds.waiting().contains(address) {
+            self.settle_holds(address);
         }
         self.settle_overlay(address);
         Some(verdict)
@@ -400,6 +422,7 @@ impl Accounts {
         }
         self.keep_what_ends(proof.proof);
         self.evidence = evidence;
+        self.settle_all_holds(proof.arrived);
         for address in self.overlaid.clone() {
             self.settle_overlay(&address);
         }
@@ -464,7 +487,9 @@ impl Accounts {
     pub(crate) fn reset(&mut self, now: Tick, epoch: u32) {
         self.evidence.epoch = epoch;
         self.void_proofs(now);
+        self.holds.begin();
         for (address, watched) in &mut self.watched {
+            watched.ledger.set_held(self.holds.held(address));
             watched.ledger.begin(epoch);
             watched.overlay = Overlay::default();
             self.touched.insert(*address);

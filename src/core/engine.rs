@@ -11,6 +11,7 @@
 mod hearing;
 mod holding;
 mod supervision;
+mod trading;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -28,6 +29,7 @@ use super::{
     gate::Gate,
     ledger::{Record, Rules},
     mint::Mint,
+    mints::{Mints, ROOM},
     observation::{EndpointId, LinkId, Observation, Slot, Source},
     overlay::Shown,
     placement::Placement,
@@ -38,6 +40,7 @@ use super::{
     time::Tick,
     timers::Timer,
     token::Presence,
+    trades::{TradeId, TradeOutcome, Trades},
 };
 use holding::Named;
 pub use supervision::Mode;
@@ -157,16 +160,15 @@ pub(crate) struct Engine {
     supervision: Supervision,
     positions: Positions,
     named: Named,
-    mints: BTreeMap<Pubkey, Mint>,
-    mints_touched: bool,
+    mints: Mints,
     /// By how much each endpoint's Clock lagged last.
     lag: Vec<Duration>,
     replies: VecDeque<(AskId, Result<Slot, RpcFailure>)>,
+    trades: Trades,
+    last_trade: u64,
+    outcomes: VecDeque<(TradeId, TradeOutcome)>,
     stopped: bool,
 }
-
-/// Mints kept before those of accounts no longer watched are dropped.
-const MAX_MINTS: usize = 4_096;
 
 impl Engine {
     pub(crate) fn new(settings: EngineSettings, seed: u64, now: Tick) -> Self {
@@ -204,10 +206,12 @@ impl Engine {
             supervision: Supervision::new(endpoints),
             positions: Positions::new(settings.linger),
             named: Named::default(),
-            mints: BTreeMap::new(),
-            mints_touched: false,
+            mints: Mints::default(),
             lag: vec![Duration::ZERO; endpoints],
             replies: VecDeque::new(),
+            trades: Trades::default(),
+            last_trade: 0,
+            outcomes: VecDeque::new(),
             stopped: false,
             settings,
         };
@@ -248,7 +252,7 @@ impl Engine {
 
     fn forget(&mut self, now: Tick, address: &Pubkey) -> bool {
         self.positions.forget(address);
-        let known = self.accounts.unwatch(address);
+        let known = self.accounts.unwatch(now, address, self.settings.max_lag);
         for endpoint in self.supervision.enabled() {
             self.displace(now, endpoint, address);
         }
@@ -505,7 +509,10 @@ impl Engine {
         }
         for ((address, wish), mint) in flight.mints.into_iter().zip(answer.mints) {
             match mint {
-                Some(mint) => self.keep_mint(address, mint),
+                Some(mint) => {
+                    let named = || self.named.with(self.accounts.mints());
+                    self.mints.read(now, address, mint, (answer.slot, proof), named);
+                }
                 // Not there yet at this commitment, or no mint at all.
                 None => {
                     self.named.note_unseen(&address, answer.slot);
@@ -529,16 +536,6 @@ impl Engine {
         self.is_plausible(now, endpoint, answer.slot)
     }
 
-    fn keep_mint(&mut self, address: Pubkey, mint: Mint) {
-        if self.mints.len() >= MAX_MINTS {
-            // Those of accounts no longer watched have served.
-            let named = self.mints_named();
-            self.mints.retain(|mint, _| named.contains(mint));
-        }
-        self.mints.insert(address, mint);
-        self.mints_touched = true;
-    }
-
     /// An answer for a caller.
     pub(crate) fn next_reply(&mut self) -> Option<(AskId, Result<Slot, RpcFailure>)> {
         self.replies.pop_front()
@@ -553,6 +550,8 @@ impl Engine {
             self.refresh.next_deadline(),
             self.supervision.next_deadline(),
             self.positions.next_deadline(),
+            self.trades.next_deadline(),
+            self.mints.next_deadline(),
         ];
         others.into_iter().flatten().min()
     }
@@ -577,6 +576,9 @@ impl Engine {
             return;
         }
         self.refresh(now);
+        for mint in self.mints.take_due(now, || self.accounts.mints()) {
+            self.desk.want_mint_again(now, mint);
+        }
         if self.supervision.next_deadline().is_some_and(|due| due <= now) {
             self.supervise(now);
         }
@@ -587,6 +589,7 @@ impl Engine {
     /// The host's clocks jumped against each other: every proof is void, and what is under way may be old.
     pub(crate) fn clock_jumped(&mut self, now: Tick) {
         self.accounts.void_proofs(now);
+        self.mints.read_all(now);
         for place in 0..self.links.len() {
             self.tell(now, id_of(place), Input::ClockJumped);
         }
@@ -636,27 +639,22 @@ impl Engine {
             }
         }
         self.see_holdings(now);
+        self.read_untold(now);
         for mint in self.accounts.take_mints() {
-            if !self.mints.contains_key(&mint) {
+            if self.mints.name(now, mint) {
                 self.desk.want_mint(mint);
             }
         }
         // Also where no call comes back.
-        if self.desk.mints_wanted() > MAX_MINTS {
+        if self.desk.mints_wanted() > ROOM {
             self.forget_mints();
         }
     }
 
     /// What is wanted for the sake of accounts no longer watched is wanted by nobody.
     fn forget_mints(&mut self) {
-        let named = self.mints_named();
+        let named = self.named.with(self.accounts.mints());
         self.desk.keep_mints(&named);
-    }
-
-    fn mints_named(&self) -> BTreeSet<Pubkey> {
-        let mut named = self.accounts.mints();
-        named.extend(self.named.iter());
-        named
     }
 
     fn accuse(&mut self, now: Tick, address: Pubkey, suspects: Suspects) {
@@ -686,9 +684,13 @@ impl Engine {
         self.accounts.take_touched()
     }
 
+    pub(crate) fn mint(&self, mint: &Pubkey) -> Option<&Mint> {
+        self.mints.get(mint)
+    }
+
     /// The mints' configurations, if one was read since the last call.
     pub(crate) fn take_mints(&mut self) -> Option<&BTreeMap<Pubkey, Mint>> {
-        std::mem::take(&mut self.mints_touched).then_some(&self.mints)
+        self.mints.take_touched()
     }
 
     pub(crate) fn next_note(&mut self) -> Option<Note> {

@@ -83,12 +83,10 @@ pub(crate) struct Standing {
 
 /// Judges a record. The reader's own clock decides, so a starved runtime cannot make anything younger.
 pub(crate) fn standing(record: &Record, evidence: &Evidence, now: Tick, policy: &Policy) -> Standing {
-    let mut standing = Standing { as_of: record.as_of, proof: record.proof, live: false };
+    let (as_of, proof) = record.proved(evidence, policy.verify_every);
+    let mut standing = Standing { as_of, proof, live: false };
     for link in record.covers.iter().filter_map(|generation| evidence.of(generation)) {
-        // A state of a later slot is at least as fresh as a proof of an earlier one, so each link's counts.
         if link.proof.since(record.verified) <= policy.verify_every {
-            standing.as_of = standing.as_of.max(link.slot);
-            standing.proof = standing.proof.max(link.proof);
             let ticks = link.ticking && now.since(link.arrived) <= policy.canary_deadline;
             standing.live |= ticks && link.proof >= evidence.valid_from && link.proof != Tick::NEVER;
         }

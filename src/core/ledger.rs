@@ -80,6 +80,17 @@ impl Record {
         let links = self.covers.iter().filter_map(|generation| evidence.of(generation));
         links.fold(self.as_of, |newest, link| newest.max(link.slot))
     }
+
+    /// The newest slot as of which the state is proved, and when it was surely so: a link proves nothing of an account
+    /// that was itself not heard of within `verify_every`.
+    pub(crate) fn proved(&self, evidence: &Evidence, verify_every: Duration) -> (Slot, Tick) {
+        let links = self.covers.iter().filter_map(|generation| evidence.of(generation));
+        // A state of a later slot is at least as fresh as a proof of an earlier one, so each link's counts.
+        let proving = links.filter(|link| link.proof.since(self.verified) <= verify_every);
+        proving.fold((self.as_of, self.proof), |(slot, proof), link| {
+            (slot.max(link.slot), proof.max(link.proof))
+        })
+    }
 }
 
 /// What an observation did to a record.
@@ -248,14 +259,10 @@ impl Ledger {
     /// Writes what the covering links prove into the record itself, where it stays; whether that changed it.
     fn keep(&mut self, evidence: &Evidence) -> bool {
         let Some(record) = &mut self.record else { return false };
+        let proved = record.proved(evidence, self.rules.verify_every);
         let before = (record.as_of, record.proof);
-        for link in record.covers.iter().filter_map(|generation| evidence.of(generation)) {
-            if link.proof.since(record.verified) <= self.rules.verify_every {
-                record.as_of = record.as_of.max(link.slot);
-                record.proof = record.proof.max(link.proof);
-            }
-        }
-        (record.as_of, record.proof) != before
+        (record.as_of, record.proof) = proved;
+        proved != before
     }
 
     /// Keeps what a link has proved of the account where its next proof, of the moment `next`, says nothing of it
@@ -332,7 +339,7 @@ impl Ledger {
     pub(crate) fn wanted_slot(&self) -> Slot {
         let doubted = self.invalidated.or(self.record.and_then(|record| record.invalidated));
         let known = self.record.map_or(0, |record| record.as_of.saturating_add(u64::from(record.disputed)));
-        known.max(doubted.map_or(0, |doubted| doubted.min_slot))
+        known.max(doubted.map_or(0, |doubted| doubted.min_slot)).max(self.held.floor)
     }
 
     /// Two sources contradict each other: nobody's word is taken before RPC has settled it.

@@ -136,6 +136,11 @@ impl Positions {
         self.agenda.extend(due.map(|due| (due, *address)));
     }
 
+    #[cfg(test)]
+    pub(crate) fn claims(&self, address: &Pubkey) -> usize {
+        self.kept.get(address).map_or(0, |kept| kept.claims.len())
+    }
+
     pub(crate) fn linger(&self) -> Duration {
         self.linger
     }

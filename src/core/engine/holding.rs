@@ -1,6 +1,9 @@
 //! Positions: opened, claimed, swept; and the mints whose program somebody waits for.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use solana_pubkey::Pubkey;
 
@@ -48,8 +51,10 @@ impl Named {
         }
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = Pubkey> + '_ {
-        self.0.keys().copied()
+    /// These, and those that `accounts` name.
+    pub(super) fn with(&self, mut accounts: BTreeSet<Pubkey>) -> BTreeSet<Pubkey> {
+        accounts.extend(self.0.keys());
+        accounts
     }
 }
 
@@ -131,11 +136,13 @@ impl Engine {
         self.accounts.record(address).is_some_and(|record| record.state.held() == Some(0))
     }
 
-    /// Watches no longer what was kept for nothing: whoever asks finds it surely empty, or it stays.
+    /// Watches no longer what was kept for nothing, if it surely holds nothing and nobody has a hold on it.
     pub(super) fn sweep(&mut self, now: Tick) {
         while let Some(address) = self.positions.due(now) {
             let linger = self.positions.linger();
-            if !self.is_surely_empty(now, &address) {
+            if self.has_holds(&address) {
+                self.positions.put_off(&address, Some(now.plus(linger)));
+            } else if !self.is_surely_empty(now, &address) {
                 // A doubt, or a link that is down: it may end at any moment.
                 self.positions.put_off(&address, Some(now.plus(DOUBT.min(linger))));
             } else {
@@ -159,7 +166,7 @@ impl Engine {
     /// Wants to know a mint's program, for as long as it is named.
     pub(crate) fn name_mint(&mut self, now: Tick, mint: Pubkey) {
         self.named.add(mint);
-        if !self.mints.contains_key(&mint) {
+        if self.mints.get(&mint).is_none() {
             self.desk.want_mint(mint);
         }
         self.follow(now);
@@ -185,5 +192,11 @@ impl Engine {
     pub(crate) fn positions(&self) -> Vec<(Pubkey, Expected)> {
         let known = |address| Some((address, self.accounts.expected(&address)?));
         self.positions.addresses().filter_map(known).collect()
+    }
+
+    /// How many claim an account and how many wait for mints, and how many transactions are followed.
+    #[cfg(test)]
+    pub(crate) fn kept_for(&self, address: &Pubkey) -> (usize, usize, usize) {
+        (self.positions.claims(address), self.named.0.len(), self.trades.count())
     }
 }

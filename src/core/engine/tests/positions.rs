@@ -141,6 +141,22 @@ fn what_is_not_surely_empty_is_not_swept_until_it_is() {
 }
 
 #[test]
+fn what_is_held_or_may_still_be_sold_is_not_swept() {
+    let mut world = World::failover(1);
+    world.chain.insert(key(2), BTreeMap::from([(1, holding(7))]));
+    world.open(2);
+    let (hold, _) = world.engine.hold(world.now, &key(2), None, LINGER).expect("tokens");
+    world.engine.sending(world.now, hold, Default::default(), 10_000);
+    // Gone, and the mirror has not heard by which transaction.
+    world.write(&[(2, Presence::Absent)]);
+    world.slots_for(3 * LINGER);
+    assert!(world.is_watched(2));
+    world.engine.refused(hold);
+    world.slots_for(LINGER + 2 * SECOND);
+    assert!(!world.is_watched(2));
+}
+
+#[test]
 fn a_mint_that_somebody_waits_for_is_read_though_no_account_names_it() {
     let mut world = World::failover(1);
     world.by_hand = true;

@@ -109,7 +109,13 @@ macro_rules! everywhere {
                 refused_searches_back_off_and_go_on,
                 a_new_interval_replaces_the_old_one,
             ],
-            positions: [a_token_is_bought_held_sold_and_swept],
+            positions: [
+                a_token_is_bought_held_sold_and_swept,
+                dust_is_not_taken_for_the_buy,
+                a_buy_that_nobody_notifies_is_found_by_a_probe,
+                a_landing_settles_what_a_fee_left_and_a_failure_lets_the_account_go,
+                a_mint_that_is_none_or_not_answered_for_is_no_position,
+            ],
             traffic: [two_hundred_accounts_under_traffic_and_cuts]
         }
     };
