@@ -10,7 +10,8 @@ use std::{
 };
 
 use balance_mirror::{
-    AccountState, HoldError, Position, Pubkey, Reading, SellOutcome, ServedFrom, SettledBy, Signature,
+    AccountState, HoldError, Obstacle, Position, Pubkey, Reading, SellOutcome, ServedFrom, SettledBy,
+    Signature,
 };
 use tokio::time::Instant;
 
@@ -121,12 +122,12 @@ impl Ledger {
     pub(crate) fn sold(&self, who: &str, position: &Position, sold: &Result<Sale, NotSold>) {
         let mut pages = self.pages();
         let (text, colour) = match sold {
-            Ok(Sale { reading, served_from, amount, signature, outcome, ready, took }) => {
+            Ok(Sale { reading, served_from, amount, signature, outcome, held, took }) => {
                 pages.used.push(used(reading));
                 pages.ended.push(Ended { signature: *signature, outcome: *outcome });
                 match served_from {
-                    ServedFrom::Cache => pages.from_memory.push(*ready),
-                    _ => pages.from_rpc.push(*ready),
+                    ServedFrom::Cache => pages.from_memory.push(*held),
+                    _ => pages.from_rpc.push(*held),
                 }
                 let (how, colour) = match outcome {
                     SellOutcome::Landed { .. } => {
@@ -143,11 +144,14 @@ impl Ledger {
                     }
                 };
                 let amount = whole(*amount);
-                (format!("sells {amount}: ready in {}, {how} after {}", Short(*ready), Short(*took)), colour)
+                (format!("sells {amount}: held after {}, {how} after {}", Short(*held), Short(*took)), colour)
             }
             Err(error) => {
                 match error {
                     NotSold::Pending(_) => pages.pending += 1,
+                    NotSold::Unsellable(Unsellable::Blocked(why)) if why.contains(Obstacle::Held) => {
+                        pages.taken += 1;
+                    }
                     NotSold::NotHeld(HoldError::TooMuch { .. } | HoldError::Nothing { .. }) => {
                         pages.taken += 1
                     }
@@ -208,8 +212,8 @@ impl fmt::Display for Ledger {
             "  not sent     {taken} because others hold or sell the tokens, {unsellable} because none can be sold, \
              {unread} without a balance"
         )?;
-        writeln!(f, "sell path      from memory: {}", Spread(&pages.from_memory))?;
-        write!(f, "               by RPC:      {}", Spread(&pages.from_rpc))
+        writeln!(f, "sell path      held, from memory: {}", Spread(&pages.from_memory))?;
+        write!(f, "               held, by RPC:      {}", Spread(&pages.from_rpc))
     }
 }
 

@@ -147,10 +147,11 @@ impl Stage {
         sleep(part(0.10)).await;
         self.over(ledger);
         sleep(part(0.05)).await;
-        let frozen = &self.tokens[2];
+        let holds = |token: &&Token| self.held(&token.ata(wallet), u64::MAX) > 0;
+        let frozen = self.tokens.iter().find(holds).unwrap_or(&self.tokens[2]);
         let (program, account) = (frozen.program.id(), frozen.ata(wallet));
         let (mint, bank) = (frozen.mint(), self.net.payer().pubkey());
-        ledger.note("market", "the wallet's account of PUMP is frozen");
+        ledger.note("market", &format!("the wallet's account of {} is frozen", frozen.symbol));
         self.tell(
             ledger,
             self.net.send(&[tokens::freeze(&program, &account, &mint, &bank)], &[]).map(|_| ()),

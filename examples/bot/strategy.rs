@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use balance_mirror::{Position, Pubkey};
+use balance_mirror::{AccountState, Position, Pubkey};
 use tokio::{
     sync::watch,
     time::{sleep, timeout},
@@ -10,7 +10,7 @@ use tokio::{
 
 use crate::{
     ledger::Ledger,
-    trade::{Bought, NotBought, NotSold, Share, Trader, Venue},
+    trade::{Bought, NotBought, Share, Trader, Venue},
 };
 
 /// When to begin no further trade.
@@ -49,7 +49,11 @@ impl<V: Venue> Strategy<V> {
     /// Sells half of what it finds in any position, whoever bought it: a stop-loss, which asks nobody.
     pub(crate) async fn stop_loss(mut self) {
         while self.rest(50..350).await {
-            let positions = self.trader.mirror.positions();
+            let mut positions = self.trader.mirror.positions();
+            let holds = |position: &Position| {
+                position.reader().read().last_known().and_then(AccountState::held) > Some(0)
+            };
+            positions.retain(holds);
             let count = positions.len().max(1) as u64;
             let chosen = self.chance(count) as usize;
             if let Some(position) = positions.get(chosen) {
@@ -68,10 +72,6 @@ impl<V: Venue> Strategy<V> {
     async fn sell(&mut self, position: &Position, share: Share) {
         let sold = self.trader.sell(position, share).await;
         self.ledger.sold(self.name, position, &sold);
-        if let Err(NotSold::Unsellable(_)) = sold {
-            // Frozen, say: it will not pass within a moment.
-            sleep(Duration::from_millis(500)).await;
-        }
     }
 
     /// Rests for so many milliseconds; `false` once no further trade is to begin.

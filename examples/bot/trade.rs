@@ -73,9 +73,9 @@ pub(crate) struct Sale {
     pub(crate) amount: u64,
     pub(crate) signature: Signature,
     pub(crate) outcome: SellOutcome,
-    /// From the wish to sell to a transaction that can be sent: the sell path.
-    pub(crate) ready: Duration,
-    /// From there to its end.
+    /// From the wish to sell to the tokens held, to be signed for: what a balance costs on the sell path.
+    pub(crate) held: Duration,
+    /// From the wish to sell to the sell's end.
     pub(crate) took: Duration,
 }
 
@@ -167,19 +167,17 @@ impl<V: Venue> Trader<V> {
             Share::Half => position.hold(sellable.amount.div_ceil(2))?,
             Share::Third => position.hold(sellable.amount.div_ceil(3))?,
         };
+        let held = began.elapsed();
         // For the books: what was known, as of which slot.
         let reading = position.reader().read();
         let swap = self.venue.sell(position, hold.amount());
         let (transaction, last_valid) = self.sign(&swap)?;
-        let ready = began.elapsed();
-
         let flight = hold.sending(transaction.signatures[0], last_valid);
         self.send(&transaction).await;
         // A bot that confirms its sells itself says `flight.sold(Floor::confirmed(slot))`: here the mirror finds out.
         let outcome = flight.outcome(PATIENCE).await?;
         let (amount, signature) = (flight.amount(), flight.signature());
-        let took = began.elapsed() - ready;
-        Ok(Sale { reading, served_from, amount, signature, outcome, ready, took })
+        Ok(Sale { reading, served_from, amount, signature, outcome, held, took: began.elapsed() })
     }
 
     fn sign(&self, swap: &Swap) -> Result<(Transaction, u64), NoBlockhash> {
