@@ -1,5 +1,6 @@
 //! What is played, in two lists.
 
+mod adopt;
 mod ceiling;
 mod degraded;
 mod desk;
@@ -28,6 +29,7 @@ mod trade_holding;
 mod trade_keeping;
 mod trade_local;
 mod trade_obstacles;
+mod trade_restart;
 mod trade_selling;
 mod trade_unlanded;
 mod traffic;
@@ -139,6 +141,7 @@ macro_rules! everywhere {
                 what_is_prewarmed_is_kept_for_its_time,
                 an_account_is_not_let_go_while_its_link_is_down,
             ],
+            trade_restart: [a_bot_that_starts_again_sells_what_it_finds],
             nodes: [
                 a_dead_node_is_replaced_by_the_next,
                 a_half_open_node_is_replaced_by_the_next,
@@ -159,6 +162,14 @@ macro_rules! everywhere {
                 neither_a_tick_nor_an_earlier_question_ends_a_doubt,
                 a_doubt_with_a_floor_ends_at_its_slot,
                 readers_of_a_doubted_account_share_a_call,
+            ],
+            adopt: [
+                everything_that_a_wallet_holds_is_found,
+                tokens_that_arrive_uninvited_are_found,
+                what_cannot_be_watched_is_named,
+                a_node_that_does_not_answer_is_not_the_last_one_asked,
+                refused_searches_back_off_and_go_on,
+                a_new_interval_replaces_the_old_one,
             ],
             positions: [
                 a_token_is_bought_held_sold_and_swept,
@@ -219,6 +230,12 @@ macro_rules! local_only {
                 in_a_race_a_wrong_amount_is_reported,
                 a_wrong_amount_is_found_by_asking_another_node,
                 a_link_that_is_quarantined_is_not_live_in_health,
+            ],
+            adopt: [
+                a_node_that_is_behind_hides_nothing,
+                a_node_that_is_not_believed_is_not_searched,
+                what_a_node_cannot_tell_is_told_with_a_remedy,
+                a_wallet_of_thousands_is_found_up_to_the_limit_of_an_answer,
             ],
             pool_local: [a_node_that_takes_no_more_subscriptions_is_lived_with],
             doubt_local: [an_answer_asked_for_before_a_doubt_does_not_end_it],
