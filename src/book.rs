@@ -11,8 +11,9 @@ use std::{
     pin::pin,
     sync::{
         Arc,
-        atomic::{AtomicU8, Ordering},
+        atomic::{AtomicU8, AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -28,10 +29,12 @@ use crate::{
         mint::Mint,
         overlay::Shown,
         reading::Reading,
+        sellable::MintSays,
+        time::Tick,
     },
-    stats::{Counter, Stats},
+    stats::{Distribution, Stats, Tally},
 };
-pub(crate) use publisher::{Publisher, Shared, open};
+pub(crate) use publisher::{Outcome, Publisher, Shared, open};
 
 /// One account, as readers see it.
 #[derive(Debug)]
@@ -39,27 +42,30 @@ pub(crate) struct Cell {
     pub(crate) address: Pubkey,
     record: ArcSwapOption<Record>,
     overlay: ArcSwapOption<Shown>,
+    mint: MintCell,
     /// 0 while watched; else why it is not.
     ended: AtomicU8,
     /// Woken at each publication.
     pub(crate) changed: Notify,
-    pub(crate) hits: Counter,
-    pub(crate) misses: Counter,
+    pub(crate) tally: Tally,
 }
+
+/// The two counts of an `Arc`.
+const ARC: usize = 2 * size_of::<usize>();
 
 const UNWATCHED: u8 = 1;
 const STOPPED: u8 = 2;
 
 impl Cell {
-    fn new(address: Pubkey) -> Self {
+    pub(crate) fn new(address: Pubkey) -> Self {
         Self {
             address,
             record: ArcSwapOption::empty(),
             overlay: ArcSwapOption::empty(),
+            mint: MintCell::default(),
             ended: AtomicU8::new(0),
             changed: Notify::new(),
-            hits: Counter::default(),
-            misses: Counter::default(),
+            tally: Tally::default(),
         }
     }
 
@@ -77,6 +83,34 @@ impl Cell {
     }
 }
 
+/// What the mint of an account's tokens says of selling them, kept with the account so that a reader looks nothing up.
+#[derive(Debug, Default)]
+struct MintCell {
+    /// One more than what it says; 0 where it has not been read.
+    says: AtomicU64,
+    /// When that was surely so.
+    read: AtomicU64,
+}
+
+impl MintCell {
+    /// What it says first, since when second: what is young enough is never joined with what was said before.
+    fn store(&self, mint: Option<&Mint>) {
+        let says = mint.map_or(0, |mint| u64::from(MintSays::of(mint).to_bits()) + 1);
+        // What cannot change holds for ever.
+        let read = mint.map_or(u64::MAX, |mint| mint.slot.map_or(u64::MAX, |_| mint.read.as_nanos()));
+        self.says.store(says, Ordering::Release);
+        self.read.store(read, Ordering::Release);
+    }
+
+    fn load(&self, valid_from: Tick, now: Tick, policy: &Policy) -> Option<MintSays> {
+        let read = Tick::from_nanos(self.read.load(Ordering::Acquire));
+        let says = u32::try_from(self.says.load(Ordering::Acquire).checked_sub(1)?).ok()?;
+        let says = MintSays::from_bits(says);
+        let trusted = read >= valid_from && read != Tick::NEVER && now.since(read) <= policy.verify_every;
+        Some(if trusted { says } else { says.outdated() })
+    }
+}
+
 /// The readers' side.
 #[derive(Debug)]
 pub(crate) struct Book {
@@ -88,6 +122,8 @@ pub(crate) struct Book {
     pub(crate) clock: Clock,
     policy: Policy,
     pub(crate) stats: Stats,
+    /// What the engine holds for each account.
+    bytes_each: usize,
 }
 
 impl Book {
@@ -121,14 +157,38 @@ impl Book {
         let taken = self.clock.now();
         let mut reading = Reading::join(cell.address, &evidence, record, overlay, taken, &self.policy);
         reading.ended = cell.ended();
+        reading.mint = cell.mint.load(evidence.valid_from, taken, &self.policy);
         reading
+    }
+
+    /// What is held for an account, in bytes: by the engine, in the maps of the readers and of the writer, and published.
+    pub(crate) fn bytes_of(&self, cell: &Cell) -> usize {
+        let in_maps = 2 * size_of::<(Pubkey, Arc<Cell>)>();
+        let record = cell.record.load().as_ref().map_or(0, |_| ARC + size_of::<Record>());
+        let overlay = cell.overlay.load().as_ref().map_or(0, |_| ARC + size_of::<Shown>());
+        self.bytes_each + in_maps + ARC + size_of::<Cell>() + record + overlay
+    }
+
+    /// What is held for all accounts and their mints, and for counting, in bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        let accounts: usize = self.accounts.load().values().map(|cell| self.bytes_of(cell)).sum();
+        // Once with the readers and once with the writer.
+        let mints = 2 * self.mints.load().len() * size_of::<(Pubkey, Mint)>();
+        accounts + mints + 2 * Distribution::BYTES
+    }
+
+    /// The shortest that a dynamic TTL has come to.
+    pub(crate) fn shortest_ttl(&self) -> Option<Duration> {
+        let (bounds, now) = (self.policy.ttl?, self.clock.now());
+        let of = |cell: &Arc<Cell>| cell.record.load().as_ref().map(|record| record.pace.ttl(now, &bounds));
+        self.accounts.load().values().filter_map(of).min()
     }
 
     /// Hits and misses, of accounts watched now and before.
     pub(crate) fn served(&self) -> (u64, u64) {
         let cells = self.accounts.load();
         cells.values().fold((self.stats.hits.get(), self.stats.misses.get()), |(hits, misses), cell| {
-            (hits + cell.hits.get(), misses + cell.misses.get())
+            (hits + cell.tally.hits.get(), misses + cell.tally.misses.get())
         })
     }
 }

@@ -1,6 +1,6 @@
 //! The settings: each has a default that says where its number comes from, and all are checked once.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, ops::RangeInclusive, sync::Arc, time::Duration};
 
 use solana_commitment_config::CommitmentLevel;
 use solana_rpc_client::nonblocking::rpc_client::RpcClient;
@@ -15,6 +15,7 @@ use crate::{
         ledger::Rules,
         observation::MAX_ENDPOINTS,
         session::{Profile, SessionSettings},
+        ttl::TtlBounds,
     },
     endpoint::Endpoint,
     error::ConfigError,
@@ -40,6 +41,7 @@ pub struct Builder {
     max_lag: Option<Duration>,
     selling_age: Duration,
     general_age: Duration,
+    dynamic_ttl: Option<RangeInclusive<Duration>>,
     canary_deadline: Duration,
     verify_every: Duration,
     audit_every: Duration,
@@ -51,6 +53,8 @@ pub struct Builder {
     max_accounts: usize,
     max_pending_reads: usize,
     update_buffer: usize,
+    linger: Duration,
+    probe_after: Duration,
 }
 
 /// What [`Builder::max_connections`] may be, at most.
@@ -68,6 +72,7 @@ pub(crate) struct Settings {
     pub(crate) health_interval: Duration,
     pub(crate) max_pending_reads: usize,
     pub(crate) update_buffer: usize,
+    pub(crate) probe_after: Duration,
 }
 
 impl Builder {
@@ -86,6 +91,7 @@ impl Builder {
             max_lag: None,
             selling_age: Duration::from_secs(30),
             general_age: Duration::from_secs(300),
+            dynamic_ttl: None,
             canary_deadline: Duration::from_secs(5),
             verify_every: Duration::from_secs(300),
             audit_every: Duration::from_secs(60),
@@ -97,6 +103,8 @@ impl Builder {
             max_accounts: 10_000,
             max_pending_reads: 1_024,
             update_buffer: 1_024,
+            linger: Duration::from_secs(60),
+            probe_after: Duration::from_millis(500),
         }
     }
 
@@ -209,6 +217,15 @@ impl Builder {
         self
     }
 
+    /// Lets each account's TTL follow how often it changes, between these bounds: half the usual interval between its
+    /// changes. Without a live link, nothing older is served from memory, whatever age is asked for; on a live link
+    /// it is without effect. [`TokenStats`](crate::TokenStats) tells what it has come to. Off by default: the age asked
+    /// for alone decides.
+    pub fn dynamic_ttl(mut self, bounds: RangeInclusive<Duration>) -> Self {
+        self.dynamic_ttl = Some(bounds);
+        self
+    }
+
     /// How long a link may be without a canary before it proves nothing and is connected anew. 5 s: a
     /// validator under load notified the Clock every 370 ms, 479 ms at worst, and a leader's four slots may
     /// be skipped in a row.
@@ -282,6 +299,20 @@ impl Builder {
         self
     }
 
+    /// How long a [`Position`](crate::Position) that holds nothing is watched on, before it is swept: unsubscribed, and
+    /// its memory returned. 60 s, so that what is sold and bought again within a minute is never subscribed anew.
+    pub fn linger(mut self, linger: Duration) -> Self {
+        self.linger = linger;
+        self
+    }
+
+    /// How long [`settled`](crate::Position::settled) waits for the notification of a buy before it asks RPC. 500 ms:
+    /// a confirmed change is notified within a slot or so, and RPC knows it no sooner.
+    pub fn probe_after(mut self, wait: Duration) -> Self {
+        self.probe_after = wait;
+        self
+    }
+
     pub(crate) fn validate(self) -> Result<Settings, ConfigError> {
         if self.commitment == CommitmentLevel::Processed {
             return Err(ConfigError::Processed);
@@ -302,6 +333,8 @@ impl Builder {
             ("health_interval", self.health_interval),
             ("refresh_every", self.refresh_every),
             ("failback_after", self.failback_after),
+            ("linger", self.linger),
+            ("probe_after", self.probe_after),
         ] {
             if !(Duration::from_millis(1)..=Duration::from_secs(86_400)).contains(&value) {
                 let value = format!("{value:?}");
@@ -353,7 +386,15 @@ impl Builder {
                 range: "at least 2 s: the chain's clock has whole seconds",
             });
         }
-        let policy = Policy { canary_deadline: self.canary_deadline, verify_every: self.verify_every };
+        let ttl = self.dynamic_ttl.map(|bounds| TtlBounds { least: *bounds.start(), most: *bounds.end() });
+        if let Some(TtlBounds { least, most }) = ttl
+            && !(Duration::from_millis(1) <= least && least <= most && most <= Duration::from_secs(86_400))
+        {
+            let value = format!("{least:?} to {most:?}");
+            let range = "from a millisecond or more to a day or less";
+            return Err(ConfigError::Range { name: "dynamic_ttl", value, range });
+        }
+        let policy = Policy { canary_deadline: self.canary_deadline, verify_every: self.verify_every, ttl };
         let session = SessionSettings {
             connect_timeout: self.connect_timeout,
             // A server that acknowledges later than it may tick is as dead as one that does not tick.
@@ -393,6 +434,7 @@ impl Builder {
                 refresh_every: self.refresh_every,
                 patience: self.rpc_timeout,
                 processed: self.processed,
+                linger: self.linger,
             },
             selling_age: self.selling_age,
             general_age: self.general_age,
@@ -401,6 +443,7 @@ impl Builder {
             health_interval: self.health_interval,
             max_pending_reads: self.max_pending_reads,
             update_buffer: self.update_buffer,
+            probe_after: self.probe_after,
         })
     }
 }
@@ -438,6 +481,11 @@ mod tests {
     #[test]
     fn each_setting_out_of_range_is_named() {
         assert!(refusal(builder().selling_age(Duration::ZERO)).contains("selling_age"));
+        let ttl = |least, most| Duration::from_millis(least)..=Duration::from_millis(most);
+        for bounds in [ttl(0, 1), ttl(2, 1), ttl(1, 86_400_001)] {
+            assert!(refusal(builder().dynamic_ttl(bounds)).contains("dynamic_ttl"));
+        }
+        assert!(builder().dynamic_ttl(ttl(1, 86_400_000)).validate().is_ok());
         assert!(refusal(builder().max_accounts(0)).contains("max_accounts"));
         assert!(refusal(builder().audit_every(Duration::from_secs(151))).contains("verify_every"));
         assert!(refusal(builder().canary_deadline(Duration::from_millis(499))).contains("canary_deadline"));

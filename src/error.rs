@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use solana_pubkey::Pubkey;
+use solana_signature::Signature;
 
-use crate::core::freshness::StaleReason;
 pub use crate::core::{accounts::WatchError, failure::RpcFailure, reading::Stale};
+use crate::core::{freshness::StaleReason, observation::Slot};
 
 /// Settings that cannot work. Nothing was started.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -125,4 +126,120 @@ pub enum WaitError {
         /// Which of the two.
         why: StaleReason,
     },
+}
+
+/// Why the program of a mint is not known.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum MintError {
+    /// RPC answered, and no mint of either token program stands there.
+    #[error("no mint stood there at slot {slot}")]
+    Absent {
+        /// The slot of the last such answer.
+        slot: Slot,
+    },
+    /// RPC did not answer.
+    #[error("no answer came within {deadline:?}")]
+    NoAnswer {
+        /// The time that was given: `read_deadline`.
+        deadline: Duration,
+    },
+}
+
+/// A position that cannot be opened. Do not send the buy, or send it without: nothing would tell when it is settled.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BuyError {
+    /// Its account cannot be watched.
+    #[error("the account of a position cannot be watched")]
+    Watch(#[from] WatchError),
+    /// The mint's program was not given, and could not be read.
+    #[error("the program of mint {mint} is not known; give it if you know it")]
+    Mint {
+        /// The mint.
+        mint: Pubkey,
+        /// Why not.
+        #[source]
+        source: MintError,
+    },
+    /// What the account holds before the buy could not be read.
+    #[error("what the account holds before the buy is not known")]
+    Baseline(#[from] ReadError),
+}
+
+impl BuyError {
+    /// Whether the same call may succeed a little later. A mint that is not there may be too new to be seen.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Watch(_) => false,
+            Self::Mint { .. } => true,
+            Self::Baseline(error) => error.is_transient(),
+        }
+    }
+}
+
+/// What is known of a buy's landing when its deadline passes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Landing {
+    /// No signature was given: it may land at any time, or never.
+    Unknown,
+    /// Its signature has not been seen to land, and it may still.
+    Pending,
+    /// It landed at that slot; what the account holds is not known as of there.
+    Landed {
+        /// The slot.
+        slot: Slot,
+    },
+    /// It did not land and cannot land any more; but something arrived, less than expected.
+    Expired,
+}
+
+/// A buy that is not settled.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum NotSettled {
+    /// It failed on chain. Nothing of it arrived, and its account is let go if nothing else keeps it.
+    #[error("the buy {signature} failed on chain at slot {slot}")]
+    Failed {
+        /// Its signature.
+        signature: Signature,
+        /// The slot at which it failed.
+        slot: Slot,
+    },
+    /// It did not land, and can land no more. Its account is let go if nothing else keeps it.
+    #[error("the buy {signature} was valid up to block height {last_valid_block_height} and did not land")]
+    Expired {
+        /// Its signature.
+        signature: Signature,
+        /// The last block height at which it could land.
+        last_valid_block_height: u64,
+    },
+    /// The deadline passed first. The buy is still expected: wait again, or drop the position.
+    #[error("{received} of {expected} arrived within {deadline:?}")]
+    Deadline {
+        /// What arrived over the baseline, as far as is known.
+        received: u64,
+        /// The minimum that was expected.
+        expected: u64,
+        /// The time that was given.
+        deadline: Duration,
+        /// What is known of its landing.
+        landing: Landing,
+    },
+    /// As many signatures are followed as the limit allows.
+    #[error("{limit} signatures are followed already, the limit; wait for one less at a time")]
+    TooMany {
+        /// The limit.
+        limit: usize,
+    },
+    /// The position has no baseline: it does not come from `expect_buy`.
+    #[error("the position has no baseline to tell a buy by; open it with expect_buy")]
+    NoBaseline,
+    /// The chain began anew, and slots and amounts from before the buy mean nothing now.
+    #[error("the chain began anew since the buy was expected")]
+    Reset,
+    /// The account is no longer watched, or the mirror has shut down.
+    #[error(transparent)]
+    Ended(Stale),
 }

@@ -4,14 +4,18 @@ use std::{
     fmt,
     panic::AssertUnwindSafe,
     pin::pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, Weak},
     time::Duration,
 };
 
 use futures::FutureExt;
 use solana_commitment_config::CommitmentLevel;
 use solana_pubkey::Pubkey;
-use tokio::{runtime::Handle, sync::watch, task::JoinHandle};
+use tokio::{
+    runtime::Handle,
+    sync::{OwnedSemaphorePermit, watch},
+    task::JoinHandle,
+};
 
 use crate::{
     book::{self, Book, Cell, Shared},
@@ -22,17 +26,20 @@ use crate::{
         engine::Role,
         freshness::StaleReason,
         mint::Mint,
-        reading::{Floor, Query, Reading},
+        reading::{Floor, Query, Reading, Stale},
+        sellable::{Sellable, Unsellable},
         time::Tick,
     },
     endpoint::Redacted,
     error::{ConfigError, ReadError, RpcFailure, WatchError},
     health::{self, Health},
+    hold::{Hold, HoldError},
     link::Link,
     reader::{Balance, Reader, ServedFrom},
     source::rpc::RpcSource,
     supervisor,
     target::Target,
+    token_stats::TokenStats,
     updates::Updates,
 };
 
@@ -58,19 +65,38 @@ const ASK_AGAIN: Duration = Duration::from_millis(100);
 /// Dropping the last one ends all its tasks, and every [`Reader`] goes stale.
 #[derive(Clone)]
 pub struct Mirror {
-    inner: Arc<Inner>,
+    pub(crate) inner: Arc<Inner>,
 }
 
-struct Inner {
-    shared: Arc<Shared>,
-    book: Arc<Book>,
+/// A mirror that this keeps not from ending.
+#[derive(Clone, Debug)]
+pub(crate) struct WeakMirror(Weak<Inner>);
+
+impl WeakMirror {
+    /// `None` where the last handle was dropped.
+    pub(crate) fn upgrade(&self) -> Option<Mirror> {
+        self.0.upgrade().map(|inner| Mirror { inner })
+    }
+}
+
+impl fmt::Debug for Inner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Inner").finish_non_exhaustive()
+    }
+}
+
+/// What [`Mirror`] is, for the other rooms of callers.
+pub(crate) struct Inner {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) book: Arc<Book>,
     stop: watch::Sender<()>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
     commitment: CommitmentLevel,
-    selling_age: Duration,
+    pub(crate) selling_age: Duration,
     general_age: Duration,
     rpc_timeout: Duration,
-    read_deadline: Duration,
+    pub(crate) read_deadline: Duration,
+    pub(crate) probe_after: Duration,
     /// Reads that may wait for RPC at once.
     pending: Arc<tokio::sync::Semaphore>,
     max_pending: usize,
@@ -131,6 +157,17 @@ impl Mirror {
         self.inner.book.cell(address).map(|cell| self.inner.book.read(&cell))
     }
 
+    /// What can be sold now of a watched account, under [`selling_age`](Mirror::selling_age), else why nothing can: one
+    /// hash lookup more than [`Reader::sellable`].
+    ///
+    /// # Errors
+    /// As [`Reader::sellable`]; stale as well where the account is not watched.
+    pub fn sellable(&self, address: &Pubkey) -> Result<Sellable, Unsellable> {
+        let unwatched = Stale { address: *address, why: StaleReason::Unwatched, age: None };
+        let reader = self.reader(address).ok_or(unwatched)?;
+        reader.sellable(self.inner.selling_age)
+    }
+
     /// The addresses watched, in no order.
     pub fn watched(&self) -> Vec<Pubkey> {
         self.inner.book.cells().keys().copied().collect()
@@ -158,14 +195,30 @@ impl Mirror {
             return Ok(balance);
         }
         reader.count(false);
-        let Ok(_place) = inner.pending.clone().try_acquire_owned() else {
-            return Err(ReadError::Busy { limit: inner.max_pending });
-        };
-        inner.book.stats.fallbacks.add(1);
+        let _place = self.place()?;
+        reader.count_fallback();
+        let _waiting = reader.waiting();
+        self.ask_until(&reader, &query, asked).await
+    }
+
+    /// A place among the reads that wait for RPC.
+    fn place(&self) -> Result<OwnedSemaphorePermit, ReadError> {
+        let limit = self.inner.max_pending;
+        self.inner.pending.clone().try_acquire_owned().map_err(|_| ReadError::Busy { limit })
+    }
+
+    /// Asks RPC for an account, whatever memory holds: the mirror's own question, and no caller's read.
+    pub(crate) async fn probe(&self, reader: &Reader, query: &Query) -> Result<Balance, ReadError> {
+        let _place = self.place()?;
+        self.ask_until(reader, query, self.inner.book.clock.now()).await
+    }
+
+    async fn ask_until(&self, reader: &Reader, query: &Query, asked: Tick) -> Result<Balance, ReadError> {
+        let inner = &*self.inner;
         let deadline = query.deadline.unwrap_or(inner.read_deadline);
-        let answer = tokio::time::timeout(deadline, self.fall_back(&reader, &query, asked)).await;
+        let answer = tokio::time::timeout(deadline, self.fall_back(reader, query, asked)).await;
         answer.unwrap_or_else(|_| {
-            let stale = reader.meets(&query, asked, ServedFrom::Rpc);
+            let stale = reader.meets(query, asked, ServedFrom::Rpc);
             stale.map_err(|stale| ReadError::Deadline { stale, deadline })
         })
     }
@@ -221,6 +274,32 @@ impl Mirror {
         }
     }
 
+    /// Sets tokens of a watched account aside for a sell: so many, as a raw amount. Held by one, they are available to
+    /// nobody else, however many strategies hold at once. Memory must be fresh under the [`selling_age`](Mirror::selling_age);
+    /// no RPC call is made.
+    ///
+    /// # Errors
+    /// Memory is stale, the account cannot sell, or fewer tokens are available.
+    pub fn hold(&self, address: &Pubkey, amount: u64) -> Result<Hold, HoldError> {
+        self.hold_of(address, Some(amount))
+    }
+
+    /// Sets aside all tokens of a watched account that are available; never none.
+    ///
+    /// # Errors
+    /// As [`hold`](Mirror::hold), and where nothing is available.
+    pub fn hold_all(&self, address: &Pubkey) -> Result<Hold, HoldError> {
+        self.hold_of(address, None)
+    }
+
+    fn hold_of(&self, address: &Pubkey, amount: Option<u64>) -> Result<Hold, HoldError> {
+        let inner = &*self.inner;
+        let unwatched = || Stale { address: *address, why: StaleReason::Unwatched, age: None };
+        let reader = self.reader(address).ok_or_else(unwatched)?;
+        let (id, amount) = inner.shared.lock().hold(address, amount, inner.selling_age)?;
+        Ok(Hold::new(inner.shared.clone(), reader, id, amount))
+    }
+
     /// The greatest age of a balance to sell on, as configured: 30 s by default. Hand it to
     /// [`balance`](Mirror::balance) or [`Reader::fresh`].
     pub fn selling_age(&self) -> Duration {
@@ -237,8 +316,8 @@ impl Mirror {
         self.inner.commitment
     }
 
-    /// A mint's configuration, once read: it is asked for by itself, once, when an account of it is watched
-    /// or seen.
+    /// A mint's configuration, once read: it is asked for by itself when an account of it is watched or seen, and again
+    /// every minute where it can change to a holder's harm ([`Mint::slot`]).
     pub fn mint(&self, mint: &Pubkey) -> Option<Mint> {
         self.inner.book.mint(mint)
     }
@@ -252,6 +331,11 @@ impl Mirror {
     pub fn updates(&self) -> Updates {
         let receiver = self.inner.shared.lock().updates();
         Updates(receiver.unwrap_or_else(|| tokio::sync::broadcast::Sender::new(1).subscribe()))
+    }
+
+    /// What is counted of a watched account: reads, waits, notifications, calls, memory.
+    pub fn token_stats(&self, address: &Pubkey) -> Option<TokenStats> {
+        self.reader(address).map(|reader| reader.stats())
     }
 
     /// How the mirror is.
@@ -272,7 +356,15 @@ impl Mirror {
         }
     }
 
-    fn reader_of(&self, cell: Arc<Cell>) -> Reader {
+    pub(crate) fn rpc_timeout(&self) -> Duration {
+        self.inner.rpc_timeout
+    }
+
+    pub(crate) fn downgrade(&self) -> WeakMirror {
+        WeakMirror(Arc::downgrade(&self.inner))
+    }
+
+    pub(crate) fn reader_of(&self, cell: Arc<Cell>) -> Reader {
         Reader::new(cell, self.inner.book.clone())
     }
 }
@@ -330,6 +422,7 @@ impl Builder {
                 general_age: settings.general_age,
                 rpc_timeout: settings.rpc_timeout,
                 read_deadline: settings.read_deadline,
+                probe_after: settings.probe_after,
                 pending: Arc::new(tokio::sync::Semaphore::new(settings.max_pending_reads)),
                 max_pending: settings.max_pending_reads,
             }),

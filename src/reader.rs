@@ -9,10 +9,12 @@ use crate::{
     core::{
         observation::Slot,
         reading::{Query, Reading, Stale},
+        sellable::{Obstacles, Sellable, Unsellable},
         state::AccountState,
         time::Tick,
     },
     error::WaitError,
+    token_stats::TokenStats,
 };
 
 /// From where a balance was served.
@@ -46,6 +48,21 @@ pub struct Reader {
     book: Arc<Book>,
 }
 
+/// A caller that waits.
+#[derive(Debug)]
+#[must_use]
+pub(crate) struct Waiting<'a> {
+    reader: &'a Reader,
+    since: Tick,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        let Book { clock, stats, .. } = &*self.reader.book;
+        self.reader.cell.tally.waited(stats, clock.now().since(self.since));
+    }
+}
+
 impl Reader {
     pub(crate) fn new(cell: Arc<Cell>, book: Arc<Book>) -> Self {
         Self { cell, book }
@@ -53,12 +70,33 @@ impl Reader {
 
     /// Counts a read that memory served, or did not.
     pub(crate) fn count(&self, hit: bool) {
-        if hit { self.cell.hits.add(1) } else { self.cell.misses.add(1) }
+        if hit { self.cell.tally.hits.add(1) } else { self.cell.tally.misses.add(1) }
+    }
+
+    /// Counts a read that RPC is asked for.
+    pub(crate) fn count_fallback(&self) {
+        self.cell.tally.fallbacks.add(1);
+        self.book.stats.fallbacks.add(1);
+    }
+
+    /// A caller waits until this is dropped: counted then, however it ends.
+    pub(crate) fn waiting(&self) -> Waiting<'_> {
+        Waiting { reader: self, since: self.book.clock.now() }
     }
 
     /// The account's address.
     pub fn address(&self) -> Pubkey {
         self.cell.address
+    }
+
+    /// Now, on the mirror's clock.
+    pub(crate) fn now(&self) -> Tick {
+        self.book.clock.now()
+    }
+
+    /// What is counted of the account since it is watched.
+    pub fn stats(&self) -> TokenStats {
+        TokenStats::of(&self.cell, &self.book)
     }
 
     /// What memory holds now. Not counted as a hit or a miss.
@@ -74,6 +112,20 @@ impl Reader {
         let served = self.balance_of(self.read(), &Query::max_age(max_age), None, ServedFrom::Cache);
         self.count(served.is_ok());
         served
+    }
+
+    /// What can be sold now, if that was proved at most `max_age` ago, else why nothing can: from memory, wait-free, without
+    /// a lookup. Counted as [`fresh`](Reader::fresh) is. [`Mirror::selling_age`](crate::Mirror::selling_age) is the age
+    /// meant for it.
+    ///
+    /// # Errors
+    /// Memory is stale (ask [`Mirror::balance`](crate::Mirror::balance), and then
+    /// [`Balance::sellable`]), or everything that keeps the balance from being sold.
+    pub fn sellable(&self, max_age: Duration) -> Result<Sellable, Unsellable> {
+        let reading = self.read();
+        let state = reading.proved(max_age, reading.taken);
+        self.count(state.is_ok());
+        reading.judge(state?).map_err(Unsellable::Blocked)
     }
 
     /// Waits until a live link proves the account.
@@ -95,6 +147,11 @@ impl Reader {
         mut predicate: impl FnMut(&Reading) -> bool,
         deadline: Duration,
     ) -> Result<Reading, WaitError> {
+        let reading = self.read();
+        if predicate(&reading) {
+            return Ok(reading);
+        }
+        let _waiting = self.waiting();
         let met = self.until(|reader| Some(reader.read()).filter(&mut predicate));
         match tokio::time::timeout(deadline, met).await {
             Ok(Ok(reading)) => Ok(reading),
@@ -150,5 +207,14 @@ impl Balance {
     /// The slot as of which it is known.
     pub fn as_of(&self) -> Option<Slot> {
         self.reading.as_of()
+    }
+
+    /// What can be sold of it, with the risks of that: see [`Obstacle`](crate::Obstacle) and
+    /// [`Warning`](crate::Warning).
+    ///
+    /// # Errors
+    /// Everything that keeps it from being sold.
+    pub fn sellable(&self) -> Result<Sellable, Obstacles> {
+        self.reading.judge(&self.state)
     }
 }

@@ -9,6 +9,7 @@ use crate::core::{
     session::LinkPhase,
     time::Tick,
     timers::Timer,
+    trades::TradeOutcome,
 };
 
 /// Where a link stands.
@@ -147,6 +148,23 @@ impl Reports {
             }
             Note::Reset { epoch } => {
                 warn!(epoch, "the chain began anew: every account is read and subscribed anew");
+            }
+            Note::Swept { address } => {
+                info!(account = %address, "a position that held nothing is watched no longer");
+            }
+            Note::SellEnded { address, amount, signature, outcome } => {
+                let (account, amount) = (address, *amount);
+                match *outcome {
+                    TradeOutcome::Landed { slot } => {
+                        info!(%account, amount, %signature, slot, "a sell in flight was found landed");
+                    }
+                    TradeOutcome::Failed { slot } => {
+                        warn!(%account, amount, %signature, slot, "a sell in flight was found failed: its tokens are free");
+                    }
+                    TradeOutcome::Expired { slot } => {
+                        warn!(%account, amount, %signature, slot, "a sell in flight can land no more: its tokens are free as of that slot");
+                    }
+                }
             }
             Note::Enabled { endpoint, enabled } => {
                 let url = self.url(*endpoint);

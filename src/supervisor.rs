@@ -23,11 +23,22 @@ pub(crate) async fn run(
 ) {
     let wake = shared.lock().supervisor_wake();
     let mut flights = FuturesUnordered::new();
+    let mut inquiries = FuturesUnordered::new();
     loop {
-        let (calls, due) = shared.lock().expire();
+        let (calls, inquiry, due) = shared.lock().expire();
+        if let Some(inquiry) = inquiry
+            && let Some(rpc) = rpcs.get(usize::from(inquiry.endpoint.0)).cloned()
+        {
+            let calls = &book.stats.rpc_calls;
+            inquiries.push(async move { (inquiry.number, rpc.inquire(&inquiry, calls).await) });
+        }
         for call in calls {
             if let Some(rpc) = rpcs.get(usize::from(call.endpoint.0)).cloned() {
                 book.stats.rpc_calls.add(1);
+                let cells = book.cells();
+                for cell in call.accounts.iter().filter_map(|address| cells.get(address)) {
+                    cell.tally.rpc_reads.add(1);
+                }
                 flights.push(async move { (call.number, fly(&rpc, &call).await) });
             }
         }
@@ -41,6 +52,13 @@ pub(crate) async fn run(
                     tracing::debug!(error = %failure, "an RPC read failed");
                 }
                 shared.lock().answered(number, outcome);
+            }
+            Some((number, outcome)) = inquiries.next(), if !inquiries.is_empty() => {
+                if let Err(failure) = &outcome {
+                    book.stats.rpc_failures.add(1);
+                    tracing::debug!(error = %failure, "an inquiry after transactions failed");
+                }
+                shared.lock().inquired(number, outcome);
             }
             () = wake.notified() => {}
             () = tokio::time::sleep(wait) => {}

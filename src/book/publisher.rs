@@ -1,5 +1,8 @@
 //! The writer: the one engine behind one lock, and what of it readers, callers and listeners get to see.
 
+mod positions;
+mod trading;
+
 use std::{
     collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -7,9 +10,9 @@ use std::{
 
 use arc_swap::ArcSwap;
 use solana_pubkey::Pubkey;
-use tokio::sync::{Notify, broadcast, oneshot};
+use tokio::sync::{Notify, broadcast, oneshot, watch};
 
-use super::{Book, Cell, STOPPED, UNWATCHED};
+use super::{Book, Cell, STOPPED};
 use crate::{
     clock::{Clock, JumpDetector, wall_ms},
     core::{
@@ -21,11 +24,14 @@ use crate::{
         session::LinkPhase,
         state::Expected,
         time::Tick,
+        trades::{Inquiry, TradeId, TradeOutcome},
     },
     report::Reports,
     stats::Stats,
     updates::Update,
 };
+
+pub(crate) use trading::Outcome;
 
 /// The only writer. Not `Clone`: whoever holds the lock on it writes.
 pub(crate) struct Publisher {
@@ -36,6 +42,7 @@ pub(crate) struct Publisher {
     stopped: bool,
     callers: BTreeMap<AskId, oneshot::Sender<Result<Slot, RpcFailure>>>,
     last_ask: u64,
+    outcomes: BTreeMap<TradeId, watch::Sender<Option<TradeOutcome>>>,
     updates: Option<broadcast::Sender<Update>>,
     pub(crate) reports: Reports,
     drivers: Vec<Waker>,
@@ -92,6 +99,7 @@ pub(crate) fn open(
         clock,
         policy: settings.policy,
         stats: Stats::default(),
+        bytes_each: settings.bytes_each(),
     });
     let reports = Reports::new(&engine, urls, now);
     let mut publisher = Publisher {
@@ -101,6 +109,7 @@ pub(crate) fn open(
         stopped: false,
         callers: BTreeMap::new(),
         last_ask: 0,
+        outcomes: BTreeMap::new(),
         updates: Some(broadcast::Sender::new(update_buffer)),
         drivers: engine.links().map(|_| Waker::default()).collect(),
         supervisor: Waker::default(),
@@ -132,6 +141,7 @@ impl Publisher {
             if let Some(cell) = self.cells.get(address) {
                 cell.record.store(self.engine.record(address).copied().map(Arc::new));
                 cell.overlay.store(self.engine.overlay(address).copied().map(Arc::new));
+                self.store_mint(cell);
             }
         }
         let proved = **self.book.evidence.load() != *self.engine.evidence();
@@ -143,10 +153,16 @@ impl Publisher {
         if let Some(mints) = mints {
             let mints = mints.iter().map(|(address, mint)| (*address, *mint)).collect();
             self.book.mints.store(Arc::new(mints));
+            self.cells.values().for_each(|cell| self.store_mint(cell));
         }
+        let mut swept = Vec::new();
         while let Some(note) = self.engine.next_note() {
+            if let Note::Swept { address } = note {
+                swept.push(address);
+            }
             self.take_note(note);
         }
+        self.let_go(&swept);
         for cell in touched.iter().filter_map(|address| self.cells.get(address)) {
             cell.changed.notify_waiters();
         }
@@ -159,6 +175,7 @@ impl Publisher {
                 let _ = caller.send(answer);
             }
         }
+        self.tell_outcomes();
         self.reports.look(&self.engine, now);
         for (id, driver) in (0..).map(LinkId).zip(&mut self.drivers) {
             driver.tell(self.engine.has_orders(id), self.engine.link_deadline(id));
@@ -166,15 +183,26 @@ impl Publisher {
         self.supervisor.tell(false, self.engine.next_deadline());
     }
 
+    /// What is known of the mint of an account, beside its record.
+    fn store_mint(&self, cell: &Cell) {
+        let token = self.engine.record(&cell.address).and_then(|record| record.state.token());
+        cell.mint.store(token.and_then(|token| self.engine.mint(&token.mint)));
+    }
+
     fn take_note(&mut self, note: Note) {
         let stats = &self.book.stats;
         match &note {
             Note::Changed { .. } | Note::Overlaid { .. } | Note::Reverted { .. } | Note::Enabled { .. } => {}
+            Note::SellEnded { outcome, .. } => {
+                let failed = matches!(outcome, TradeOutcome::Failed { .. });
+                stats.invalidations.add(u64::from(failed));
+            }
             Note::Superseded => stats.superseded.add(1),
             Note::Disputed { .. } => stats.disputes.add(1),
             Note::Missed { .. } => stats.missed.add(1),
             Note::Quarantined { .. } | Note::Foreign { .. } => stats.quarantines.add(1),
             Note::Reset { .. } => stats.resets.add(1),
+            Note::Swept { .. } => stats.swept.add(1),
         }
         self.reports.log(&note, &self.engine);
         if let Some(update) = Update::of(&note)
@@ -198,6 +226,14 @@ impl Publisher {
 
     /// Watches all of them, or none.
     pub(crate) fn watch(&mut self, targets: &[(Pubkey, Expected)]) -> Result<Vec<Arc<Cell>>, WatchError> {
+        self.watch_by(targets, |engine, now| engine.watch(now, targets))
+    }
+
+    fn watch_by(
+        &mut self,
+        targets: &[(Pubkey, Expected)],
+        watch: impl FnOnce(&mut Engine, Tick) -> Result<(), WatchError>,
+    ) -> Result<Vec<Arc<Cell>>, WatchError> {
         // The cells first: a record is published into its cell.
         let fresh: Vec<Pubkey> = targets
             .iter()
@@ -207,7 +243,7 @@ impl Publisher {
         for address in &fresh {
             self.cells.insert(*address, Arc::new(Cell::new(*address)));
         }
-        if let Err(refused) = self.step(|engine, now| engine.watch(now, targets)) {
+        if let Err(refused) = self.step(watch) {
             for address in &fresh {
                 self.cells.remove(address);
             }
@@ -220,11 +256,10 @@ impl Publisher {
     }
 
     pub(crate) fn unwatch(&mut self, address: &Pubkey) -> bool {
-        let Some(cell) = self.cells.remove(address) else { return false };
-        self.book.accounts.store(Arc::new(self.cells.clone()));
-        self.book.stats.hits.add(cell.hits.get());
-        self.book.stats.misses.add(cell.misses.get());
-        cell.end(UNWATCHED);
+        if !self.cells.contains_key(address) {
+            return false;
+        }
+        self.let_go(&[*address]);
         self.step(|engine, now| engine.unwatch(now, address));
         true
     }
@@ -233,6 +268,9 @@ impl Publisher {
     pub(crate) fn invalidate(&mut self, address: &Pubkey, min_slot: Slot) -> bool {
         let known = self.step(|engine, now| engine.invalidate(now, address, min_slot));
         self.book.stats.invalidations.add(u64::from(known));
+        if let Some(cell) = self.cells.get(address) {
+            cell.tally.invalidations.add(u64::from(known));
+        }
         known
     }
 
@@ -289,15 +327,16 @@ impl Publisher {
         self.engine.link(link).map_or(LinkPhase::Stopped, |(phase, ..)| phase)
     }
 
-    /// Acts on the deadlines that are no link's; the calls to make, and when to come again.
-    pub(crate) fn expire(&mut self) -> (Vec<Call>, Option<Tick>) {
-        let calls = self.step(|engine, now| {
+    /// Acts on the deadlines that are no link's; the calls and the inquiry to make, and when to come again.
+    pub(crate) fn expire(&mut self) -> (Vec<Call>, Option<Inquiry>, Option<Tick>) {
+        let (calls, inquiry) = self.step(|engine, now| {
             engine.expire(now);
-            std::iter::from_fn(|| engine.next_call(now)).collect::<Vec<_>>()
+            let calls = std::iter::from_fn(|| engine.next_call(now)).collect::<Vec<_>>();
+            (calls, engine.next_inquiry(now))
         });
         let due = self.engine.next_deadline();
         self.supervisor.armed = due;
-        (calls, due)
+        (calls, inquiry, due)
     }
 
     pub(crate) fn answered(&mut self, number: u64, answer: Result<Answer, RpcFailure>) {
@@ -315,6 +354,7 @@ impl Publisher {
         self.step(|engine, now| engine.stop(now));
         self.updates = None;
         self.callers.clear();
+        self.outcomes.clear();
         self.book.proved.notify_waiters();
         self.supervisor.wake.notify_one();
     }
@@ -329,9 +369,12 @@ mod tests {
 
     use super::*;
     use crate::{
+        Health, Reader,
         config::Builder,
         core::{
             engine::Answer,
+            mint::Mint,
+            sellable::MintSays,
             token::{Presence, TokenProgram, tests::account_bytes},
         },
     };
@@ -343,8 +386,12 @@ mod tests {
         Presence::decode(&TokenProgram::Token.id(), 1, &account_bytes(mint, owner, amount))
     }
 
-    fn opened() -> (Shared, Arc<Book>) {
-        let builder = Builder::new("http://127.0.0.1:8899".to_owned()).max_accounts(3);
+    pub(super) fn opened() -> (Shared, Arc<Book>) {
+        opened_for(3)
+    }
+
+    fn opened_for(accounts: usize) -> (Shared, Arc<Book>) {
+        let builder = Builder::new("http://127.0.0.1:8899".to_owned()).max_accounts(accounts);
         let settings = builder.validate().expect("settings");
         open(Clock::new(), settings.engine, 1, 16, vec![String::new()])
     }
@@ -356,7 +403,7 @@ mod tests {
     /// Answers every RPC call that is wanted with this slot and amount, until none is.
     fn answer_calls(publisher: &mut Publisher, slot: Slot, amount: u64, deadline: &mut u32) {
         loop {
-            let (calls, _) = publisher.expire();
+            let (calls, ..) = publisher.expire();
             let any = !calls.is_empty();
             for call in calls {
                 let sent = publisher.book.clock.now();
@@ -374,7 +421,7 @@ mod tests {
     }
 
     /// Brings one account live on the first link: subscribed, behind its barrier, rechecked, two canaries.
-    fn live(shared: &Shared) -> Arc<Cell> {
+    pub(super) fn live(shared: &Shared) -> Arc<Cell> {
         let mut publisher = shared.lock();
         let cell = publisher.watch(&[target(9)]).expect("room").remove(0);
         publisher.handle(LINK, [LinkEvent::Connected { genesis: None }]);
@@ -398,6 +445,130 @@ mod tests {
             answer_calls(&mut publisher, 4, 4, &mut patience);
         }
         cell
+    }
+
+    /// The mint of what [`holding`] shows, as RPC tells of it when it is asked next, in two minutes.
+    fn tell_mint(publisher: &mut Publisher, mint: Mint) {
+        let call = publisher.step(|engine, now| {
+            let later = now.plus(Duration::from_secs(120));
+            engine.expire(later);
+            let later = later.plus(Duration::from_secs(6));
+            std::iter::from_fn(|| engine.next_call(later)).find(|call| !call.mints.is_empty())
+        });
+        let call = call.expect("the mint is wanted");
+        let sent = publisher.book.clock.now();
+        let accounts = call.accounts.iter().map(|_| Ok(holding(4))).collect();
+        let mints = call.mints.iter().map(|_| Some(mint)).collect();
+        publisher.answered(call.number, Ok(Answer { slot: 5, sent, lag_ms: 0, accounts, mints }));
+    }
+
+    #[test]
+    fn a_reader_hears_what_the_mint_of_its_account_says_and_how_old_that_is() {
+        let (shared, book) = opened();
+        let cell = live(&shared);
+        let mut publisher = shared.lock();
+        assert_eq!(book.read(&cell).mint, None);
+        let paused = Mint { paused: true, slot: Some(0), ..Mint::plain(TokenProgram::Token, 6) };
+        tell_mint(&mut publisher, paused);
+        assert_eq!(book.read(&cell).mint, Some(MintSays::of(&paused)));
+        let now = book.clock.now();
+        let after = |time: Duration| cell.mint.load(Tick::NEVER, now.plus(time), &book.policy);
+        assert_eq!(after(book.policy.verify_every / 2), Some(MintSays::of(&paused)));
+        assert_eq!(after(book.policy.verify_every * 2), Some(MintSays::of(&paused).outdated()));
+        assert_eq!(
+            cell.mint.load(now.plus(Duration::from_secs(1)), now, &book.policy),
+            Some(MintSays::of(&paused).outdated())
+        );
+        let fixed = Mint::plain(TokenProgram::Token, 6);
+        tell_mint(&mut publisher, fixed);
+        assert_eq!(
+            cell.mint.load(now, now.plus(book.policy.verify_every * 9), &book.policy),
+            Some(MintSays::of(&fixed))
+        );
+        // An account that is watched later hears of a mint that is known already.
+        let other = publisher.watch(&[target(8)]).expect("room").remove(0);
+        assert_eq!(book.read(&other).mint, None, "not seen yet");
+        let (address, patience) = (other.address, book.clock.now());
+        let asked = publisher.ask(|reply| Ask {
+            address,
+            min_slot: 0,
+            not_before: patience,
+            urgent: true,
+            reply,
+            patience,
+            avoid: None,
+        });
+        assert!(asked.is_ok());
+        answer_calls(&mut publisher, 5, 4, &mut 10_000_000);
+        assert_eq!(book.read(&other).mint, Some(MintSays::of(&fixed)));
+    }
+
+    #[test]
+    fn reads_waits_and_doubts_are_counted_with_their_account_and_outlive_it_in_the_totals() {
+        let (shared, book) = opened();
+        let cell = live(&shared);
+        let reader = Reader::new(cell.clone(), book.clone());
+        let (fresh, now) = (Duration::from_secs(30), Duration::ZERO);
+        assert!(reader.fresh(fresh).is_ok() && reader.fresh(now).is_err());
+        assert!(
+            reader.sellable(fresh).is_ok() && reader.sellable(now).is_err() && reader.fresh(fresh).is_ok()
+        );
+        reader.count_fallback();
+        let waiting = reader.waiting();
+        let since = book.clock.now();
+        while book.clock.now().since(since) < Duration::from_millis(2) {
+            std::thread::yield_now();
+        }
+        drop(waiting);
+        let mut publisher = shared.lock();
+        assert!(publisher.invalidate(&cell.address, 0) && !publisher.invalidate(&target(1).0, 0));
+        let stats = reader.stats();
+        assert_eq!((stats.address, stats.hits, stats.misses, stats.fallbacks), (cell.address, 3, 2, 1));
+        assert_eq!((stats.rpc_calls_avoided, stats.waits, stats.invalidations, stats.changes), (3, 1, 1, 1));
+        assert!(stats.wait_max_us >= 2_000 && stats.wait_mean_us == stats.wait_max_us, "{stats:?}");
+        publisher.unwatch(&cell.address);
+        drop(publisher);
+        let health = Health::of(&book, &shared.lock());
+        assert_eq!((health.hits, health.misses, health.fallbacks, health.invalidations), (3, 2, 1, 1));
+        assert_eq!((health.rpc_calls_avoided, health.wait_us.count), (3, 1));
+        assert_eq!(health.wait_us.max, stats.wait_max_us);
+    }
+
+    #[test]
+    fn the_memory_told_is_what_the_allocator_gave() {
+        const ACCOUNTS: usize = 2_000;
+        let (shared, book) = opened_for(ACCOUNTS);
+        let mut publisher = shared.lock();
+        let targets: Vec<_> = (0..ACCOUNTS)
+            .map(|n| {
+                let mut address = [7; 32];
+                address[..8].copy_from_slice(&n.to_be_bytes());
+                (Pubkey::new_from_array(address), Expected::default())
+            })
+            .collect();
+        let before = book.bytes();
+        let given = allocation_counter::measure(|| {
+            publisher.watch(&targets).expect("room");
+            publisher.handle(LINK, [LinkEvent::Connected { genesis: None }]);
+            let mut now = book.clock.now();
+            while publisher.cells.values().any(|cell| cell.record.load().is_none()) {
+                now = now.plus(Duration::from_secs(1));
+                let calls = publisher.step(|engine, _| {
+                    engine.expire(now);
+                    std::iter::from_fn(|| engine.next_call(now)).collect::<Vec<_>>()
+                });
+                for call in calls {
+                    let accounts = call.accounts.iter().map(|_| Ok(holding(4))).collect();
+                    let mints = call.mints.iter().map(|_| None).collect();
+                    let answer = Answer { slot: 5, sent: now, lag_ms: 0, accounts, mints };
+                    publisher.step(|engine, _| engine.answered(now, call.number, Ok(answer)));
+                }
+            }
+        });
+        let given = usize::try_from(given.bytes_current).expect("more than before");
+        let told = book.bytes() - before;
+        println!("{} bytes told and {} given for each account", told / ACCOUNTS, given / ACCOUNTS);
+        assert!(told <= given && given <= 2 * told, "{told} bytes told, {given} given");
     }
 
     #[test]

@@ -1,12 +1,19 @@
 //! All watched accounts: their ledgers, what the links prove of them, and what has to be told of it.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+mod holding;
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    time::Duration,
+};
 
 use solana_pubkey::Pubkey;
+use solana_signature::Signature;
 
 use super::{
     evidence::{Evidence, LinkEvidence},
     freshness::{Policy, standing},
+    holds::Holds,
     ledger::{Ledger, Record, Rules, Verdict},
     observation::{EndpointId, Generation, Observation, Slot, Source},
     overlay::{Confirmed, Dropped, Overlay, Seen, Shown},
@@ -15,6 +22,7 @@ use super::{
     state::Expected,
     time::Tick,
     token::Presence,
+    trades::TradeOutcome,
 };
 
 /// Accounts that cannot be watched. None of the accounts of the call is watched anew.
@@ -59,6 +67,10 @@ pub(crate) enum Note {
     Foreign { endpoint: EndpointId },
     /// Every endpoint is on a new chain, or set back: slots have a new order, and every record begins anew.
     Reset { epoch: u32 },
+    /// A position that held nothing is no longer watched.
+    Swept { address: Pubkey },
+    /// A sell in flight ended, as the mirror found out by itself.
+    SellEnded { address: Pubkey, amount: u64, signature: Signature, outcome: TradeOutcome },
     /// An endpoint is used from now on, or no more.
     Enabled { endpoint: EndpointId, enabled: bool },
 }
@@ -83,6 +95,7 @@ struct Watched {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Accounts {
     rules: Rules,
+    paced: bool,
     max_accounts: usize,
     watched: BTreeMap<Pubkey, Watched>,
     evidence: Evidence,
@@ -93,17 +106,27 @@ pub(crate) struct Accounts {
     overlaid: BTreeSet<Pubkey>,
     /// Those whose record or overlay changed since it was last asked.
     touched: BTreeSet<Pubkey>,
+    /// Those whose state changed since it was last asked.
+    changed: BTreeSet<Pubkey>,
     accused: BTreeSet<(Pubkey, Suspects)>,
     mints_wanted: BTreeSet<Pubkey>,
     notes: VecDeque<Note>,
+    holds: Holds,
+    /// Those whose sell a link has passed and told nothing of, with its slot.
+    untold: BTreeMap<Pubkey, Slot>,
     /// No account is out of its verification before this moment.
     verified_until: Tick,
 }
 
 impl Accounts {
-    pub(crate) fn new(rules: Rules, max_accounts: usize, links: usize) -> Self {
+    /// What is held for each account, in bytes.
+    pub(crate) const BYTES_EACH: usize = size_of::<(Pubkey, Watched)>();
+
+    /// With `paced`, it is noted how often each account changes.
+    pub(crate) fn new(rules: Rules, max_accounts: usize, links: usize, paced: bool) -> Self {
         Self {
             rules,
+            paced,
             max_accounts,
             watched: BTreeMap::new(),
             evidence: Evidence::new(links),
@@ -111,9 +134,12 @@ impl Accounts {
             awaiting: BTreeSet::new(),
             overlaid: BTreeSet::new(),
             touched: BTreeSet::new(),
+            changed: BTreeSet::new(),
             accused: BTreeSet::new(),
             mints_wanted: BTreeSet::new(),
             notes: VecDeque::new(),
+            holds: Holds::default(),
+            untold: BTreeMap::new(),
             verified_until: Tick::NEVER,
         }
     }
@@ -155,6 +181,16 @@ impl Accounts {
     /// The accounts whose record or overlay changed since the last call.
     pub(crate) fn take_touched(&mut self) -> BTreeSet<Pubkey> {
         std::mem::take(&mut self.touched)
+    }
+
+    /// The accounts whose state changed since the last call.
+    pub(crate) fn take_changed(&mut self) -> BTreeSet<Pubkey> {
+        std::mem::take(&mut self.changed)
+    }
+
+    /// What is expected of a watched account, or was learnt from the first sight of it.
+    pub(crate) fn expected(&self, address: &Pubkey) -> Option<Expected> {
+        self.watched.get(address).map(|watched| watched.ledger.expected())
     }
 
     /// The subscriptions that cannot be trusted, since the last call.
@@ -211,7 +247,9 @@ impl Accounts {
         let mut watches = Vec::with_capacity(fresh.len());
         for (address, expected) in fresh {
             self.last_watch.0 += 1;
-            let ledger = Ledger::new(expected, self.rules, self.evidence.epoch);
+            let mut ledger = Ledger::new(expected, self.rules, self.evidence.epoch);
+            // What is in flight outlives a watch.
+            ledger.set_held(self.holds.held(&address));
             self.watched
                 .insert(address, Watched { ledger, overlay: Overlay::default(), watch: self.last_watch });
             watches.push((address, self.last_watch));
@@ -220,11 +258,14 @@ impl Accounts {
         Ok(watches)
     }
 
-    pub(crate) fn unwatch(&mut self, address: &Pubkey) -> bool {
+    pub(crate) fn unwatch(&mut self, now: Tick, address: &Pubkey, max_lag: Duration) -> bool {
         self.awaiting.remove(address);
         self.overlaid.remove(address);
         self.touched.remove(address);
-        self.watched.remove(address).is_some()
+        self.changed.remove(address);
+        let known = self.watched.remove(address).is_some();
+        self.holds.forget(now, max_lag, |address| self.watched.contains_key(address));
+        known
     }
 
     /// A caller doubts what is known of the account; `false` if it is not watched.
@@ -238,10 +279,14 @@ impl Accounts {
     // Observations.
 
     /// Takes in an observation of a watched account; one of any other address is nobody's business.
-    pub(crate) fn apply(&mut self, address: &Pubkey, seen: &Observation) -> Option<Verdict> {
+    pub(crate) fn apply(&mut self, now: Tick, address: &Pubkey, seen: &Observation) -> Option<Verdict> {
         let watched = self.watched.get_mut(address)?;
         let before = watched.ledger.record().copied();
         let verdict = watched.ledger.apply(seen, &self.evidence);
+        // The first sight is no change.
+        if self.paced && before.is_some() && verdict == Verdict::Changed {
+            watched.ledger.changed(now);
+        }
         let was_covered = before.is_some_and(|before| !before.covers.is_empty());
         match verdict {
             Verdict::Superseded => self.notes.push_back(Note::Superseded),
@@ -268,7 +313,11 @@ impl Accounts {
             && before.is_none_or(|before| before.revision != record.revision)
         {
             self.notes.push_back(Note::Changed { address: *address, record });
+            self.changed.insert(*address);
             self.mints_wanted.extend(record.state.token().map(|token| token.mint));
+        }
+        if self.holds.waiting().contains(address) {
+            self.settle_holds(address);
         }
         self.settle_overlay(address);
         Some(verdict)
@@ -383,6 +432,7 @@ impl Accounts {
         }
         self.keep_what_ends(proof.proof);
         self.evidence = evidence;
+        self.settle_all_holds(proof.arrived);
         for address in self.overlaid.clone() {
             self.settle_overlay(&address);
         }
@@ -447,7 +497,9 @@ impl Accounts {
     pub(crate) fn reset(&mut self, now: Tick, epoch: u32) {
         self.evidence.epoch = epoch;
         self.void_proofs(now);
+        self.holds.begin();
         for (address, watched) in &mut self.watched {
+            watched.ledger.set_held(self.holds.held(address));
             watched.ledger.begin(epoch);
             watched.overlay = Overlay::default();
             self.touched.insert(*address);

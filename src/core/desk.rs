@@ -26,6 +26,7 @@ use super::{
     observation::{EndpointId, Slot},
     time::Tick,
 };
+use ask::Trial;
 pub(crate) use ask::{Ask, AskId, BATCH, Crowded, MintWish, Reply, Waiter};
 use nodes::{Nodes, blames_size};
 
@@ -37,6 +38,10 @@ const GATHER: Duration = Duration::from_millis(3);
 const BEHIND_PAUSE: Duration = Duration::from_millis(100);
 /// How soon a mint that could not be read is asked for again.
 const MINT_PAUSE: Duration = Duration::from_secs(2);
+/// How long a mint that is known waits for a call with room for it, before it is read by a call of its own.
+const MINT_PATIENCE: Duration = Duration::from_secs(5);
+/// How often a mint that is known is asked for in vain; it is wanted again in a minute.
+const MINT_TRIES_AGAIN: u8 = 3;
 /// How often an address that shows no mint is asked for; an account of it that is seen later asks anew.
 const MINT_TRIES: u8 = 30;
 
@@ -168,6 +173,18 @@ impl Desk {
         self.reroute(now);
     }
 
+    /// Whom to ask something that is no account, if possible another than the one to avoid.
+    pub(crate) fn open(&mut self, now: Tick, avoid: Option<EndpointId>) -> Option<EndpointId> {
+        self.nodes.reopen(now);
+        self.nodes.route(&Trial::new(), avoid)
+    }
+
+    /// That failed.
+    pub(crate) fn refused(&mut self, now: Tick, endpoint: EndpointId, failure: &RpcFailure) {
+        self.nodes.failed(endpoint, now, failure);
+        self.reroute(now);
+    }
+
     /// How many mints are wanted and not asked for.
     pub(crate) fn mints_wanted(&self) -> usize {
         self.mints.len()
@@ -184,10 +201,18 @@ impl Desk {
         self.mints_again = None;
     }
 
+    /// A mint that is known, and may have changed: it rides with the next call that has room.
+    pub(crate) fn want_mint_again(&mut self, now: Tick, mint: Pubkey) {
+        if self.mints.is_empty() {
+            self.mints_again = Some(now.plus(MINT_PATIENCE));
+        }
+        self.mints.entry(mint).or_insert_with(MintWish::again);
+    }
+
     /// An answer showed no mint there: not yet at this commitment, or none at all. It is asked for again a little
     /// later, and not for ever: `false` where this was the last time.
     pub(crate) fn mint_unread(&mut self, now: Tick, mint: Pubkey, wish: MintWish) -> bool {
-        let again = wish.tries < MINT_TRIES;
+        let again = wish.tries < MINT_TRIES && !wish.again;
         if again {
             // The nodes answered for it: what they failed at before counts no more.
             self.mints.insert(mint, MintWish { tries: wish.tries + 1, ..MintWish::new() });
@@ -207,7 +232,7 @@ impl Desk {
         }
         let (endpoint, boarding, mints) = self.nodes.ids().find_map(|endpoint| {
             let boarding = if gathered { self.board(endpoint, &known) } else { Vec::new() };
-            let mints = if mints_due { self.board_mints(endpoint, &boarding) } else { Vec::new() };
+            let mints = self.board_mints(endpoint, &boarding, mints_due);
             (!boarding.is_empty() || !mints.is_empty()).then_some((endpoint, boarding, mints))
         })?;
         let min_slot = boarding.iter().map(|seat| seat.need).max().unwrap_or(0);
@@ -257,8 +282,9 @@ impl Desk {
         seated
     }
 
-    fn board_mints(&self, endpoint: EndpointId, seated: &[Seat]) -> Vec<Pubkey> {
-        if !self.nodes.is_open(endpoint) {
+    /// The mints that fly with those seated: all where they are due, else those that only wait for company.
+    fn board_mints(&self, endpoint: EndpointId, seated: &[Seat], due: bool) -> Vec<Pubkey> {
+        if !self.nodes.is_open(endpoint) || !due && seated.is_empty() {
             return Vec::new();
         }
         let most = seated.iter().map(|seat| seat.batch).min().unwrap_or(BATCH);
@@ -267,7 +293,7 @@ impl Desk {
         let mut mints = Vec::new();
         for (mint, wish) in &self.mints {
             let untried = !wish.trial.tried.contains(endpoint);
-            if untried && wish.trial.batch.min(room) > keys {
+            if untried && (due || wish.again) && wish.trial.batch.min(room) > keys {
                 room = room.min(wish.trial.batch);
                 keys += 1;
                 mints.push(*mint);
@@ -346,7 +372,8 @@ impl Desk {
                 // It flew alone, so it is its own fault: as if an answer showed no mint.
                 wish.tries += 1;
             }
-            if wish.tries <= MINT_TRIES {
+            wish.tries += u8::from(wish.again && next.is_none());
+            if wish.tries <= if wish.again { MINT_TRIES_AGAIN } else { MINT_TRIES } {
                 self.mints.insert(mint, wish);
             }
         }

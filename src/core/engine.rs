@@ -8,7 +8,9 @@
 //!    speaks for.
 //! 2. Nothing of an endpoint in quarantine, or on another chain, reaches a record.
 
+mod holding;
 mod supervision;
+mod trading;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -26,16 +28,20 @@ use super::{
     gate::Gate,
     ledger::{Record, Rules},
     mint::Mint,
+    mints::{Mints, ROOM},
     observation::{EndpointId, LinkId, Observation, Slot, Source},
     overlay::Shown,
     placement::Placement,
+    positions::Positions,
     refresh::{Refresh, RefreshSettings},
     session::{Action, Capabilities, Fetch, Input, LinkPhase, Profile, Session, SessionSettings, Subject},
     state::Expected,
     time::Tick,
     timers::Timer,
     token::Presence,
+    trades::{TradeId, TradeOutcome, Trades},
 };
+use holding::Named;
 pub use supervision::Mode;
 use supervision::Supervision;
 
@@ -64,6 +70,18 @@ pub(crate) struct EngineSettings {
     pub(crate) patience: Duration,
     /// Whether each connection has a twin at processed.
     pub(crate) processed: bool,
+    /// How long a position that holds nothing is watched on.
+    pub(crate) linger: Duration,
+}
+
+impl EngineSettings {
+    /// What is held for each account, in bytes: its entries here, and those of one connection to each endpoint.
+    pub(crate) fn bytes_each(&self) -> usize {
+        let connections = self.endpoints.len() * if self.processed { 2 } else { 1 };
+        Accounts::BYTES_EACH
+            + connections * Session::BYTES_EACH
+            + self.endpoints.len() * Placement::BYTES_EACH
+    }
 }
 
 /// What a call came back with, from one bank.
@@ -149,16 +167,17 @@ pub(crate) struct Engine {
     gate: Gate,
     refresh: Refresh,
     supervision: Supervision,
-    mints: BTreeMap<Pubkey, Mint>,
-    mints_touched: bool,
+    positions: Positions,
+    named: Named,
+    mints: Mints,
     /// By how much each endpoint's Clock lagged last.
     lag: Vec<Duration>,
     replies: VecDeque<(AskId, Result<Slot, RpcFailure>)>,
+    trades: Trades,
+    last_trade: u64,
+    outcomes: VecDeque<(TradeId, TradeOutcome)>,
     stopped: bool,
 }
-
-/// Mints kept before those of accounts no longer watched are dropped.
-const MAX_MINTS: usize = 4_096;
 
 impl Engine {
     pub(crate) fn new(settings: EngineSettings, seed: u64, now: Tick) -> Self {
@@ -182,7 +201,12 @@ impl Engine {
             placements.push(Placement::new(ids.collect(), settings.max_per_link));
         }
         let mut engine = Self {
-            accounts: Accounts::new(settings.rules, settings.max_accounts, links.len()),
+            accounts: Accounts::new(
+                settings.rules,
+                settings.max_accounts,
+                links.len(),
+                settings.policy.ttl.is_some(),
+            ),
             links,
             placements,
             desk: Desk::new(endpoints, settings.max_asks),
@@ -194,10 +218,14 @@ impl Engine {
                 ..RefreshSettings::default()
             }),
             supervision: Supervision::new(endpoints),
-            mints: BTreeMap::new(),
-            mints_touched: false,
+            positions: Positions::new(settings.linger),
+            named: Named::default(),
+            mints: Mints::default(),
             lag: vec![Duration::ZERO; endpoints],
             replies: VecDeque::new(),
+            trades: Trades::default(),
+            last_trade: 0,
+            outcomes: VecDeque::new(),
             stopped: false,
             settings,
         };
@@ -209,6 +237,12 @@ impl Engine {
 
     /// Watches all of them, or none.
     pub(crate) fn watch(&mut self, now: Tick, targets: &[(Pubkey, Expected)]) -> Result<(), WatchError> {
+        self.follow_accounts(now, targets)?;
+        targets.iter().for_each(|(address, _)| self.positions.pin(address));
+        Ok(())
+    }
+
+    fn follow_accounts(&mut self, now: Tick, targets: &[(Pubkey, Expected)]) -> Result<(), WatchError> {
         if self.stopped {
             return Err(WatchError::Stopped);
         }
@@ -225,11 +259,17 @@ impl Engine {
     }
 
     pub(crate) fn unwatch(&mut self, now: Tick, address: &Pubkey) -> bool {
-        let known = self.accounts.unwatch(address);
+        let known = self.forget(now, address);
+        self.follow(now);
+        known
+    }
+
+    fn forget(&mut self, now: Tick, address: &Pubkey) -> bool {
+        self.positions.forget(address);
+        let known = self.accounts.unwatch(now, address, self.settings.max_lag);
         for endpoint in self.supervision.enabled() {
             self.displace(now, endpoint, address);
         }
-        self.follow(now);
         known
     }
 
@@ -313,7 +353,7 @@ impl Engine {
         match role {
             Role::Mirror => {
                 let source = Source::Subscription(generation);
-                self.accounts.apply(&address, &Observation { presence, slot, source, proof });
+                self.accounts.apply(now, &address, &Observation { presence, slot, source, proof });
             }
             Role::Processed => self.accounts.apply_processed(&address, generation, slot, &presence),
         }
@@ -481,7 +521,7 @@ impl Engine {
         for ((address, waiters), presence) in flight.accounts.into_iter().zip(answer.accounts) {
             let told = presence.and_then(|presence| {
                 let seen = Observation { presence, slot: answer.slot, source: Source::Rpc(endpoint), proof };
-                self.accounts.apply(&address, &seen);
+                self.accounts.apply(now, &address, &seen);
                 told.clone().map(|_| ())
             });
             match told {
@@ -491,9 +531,13 @@ impl Engine {
         }
         for ((address, wish), mint) in flight.mints.into_iter().zip(answer.mints) {
             match mint {
-                Some(mint) => self.keep_mint(address, mint),
+                Some(mint) => {
+                    let named = || self.named.with(self.accounts.mints());
+                    self.mints.read(now, address, mint, (answer.slot, proof), named);
+                }
                 // Not there yet at this commitment, or no mint at all.
                 None => {
+                    self.named.note_unseen(&address, answer.slot);
                     self.desk.mint_unread(now, address, wish);
                 }
             }
@@ -514,16 +558,6 @@ impl Engine {
         self.is_plausible(now, endpoint, answer.slot)
     }
 
-    fn keep_mint(&mut self, address: Pubkey, mint: Mint) {
-        if self.mints.len() >= MAX_MINTS {
-            // Those of accounts no longer watched have served.
-            let watched = self.accounts.mints();
-            self.mints.retain(|mint, _| watched.contains(mint));
-        }
-        self.mints.insert(address, mint);
-        self.mints_touched = true;
-    }
-
     /// An answer for a caller.
     pub(crate) fn next_reply(&mut self) -> Option<(AskId, Result<Slot, RpcFailure>)> {
         self.replies.pop_front()
@@ -533,8 +567,14 @@ impl Engine {
 
     /// When [`Engine::expire`] wants to be called next.
     pub(crate) fn next_deadline(&self) -> Option<Tick> {
-        let others =
-            [self.desk.next_deadline(), self.refresh.next_deadline(), self.supervision.next_deadline()];
+        let others = [
+            self.desk.next_deadline(),
+            self.refresh.next_deadline(),
+            self.supervision.next_deadline(),
+            self.positions.next_deadline(),
+            self.trades.next_deadline(),
+            self.mints.next_deadline(),
+        ];
         others.into_iter().flatten().min()
     }
 
@@ -558,15 +598,20 @@ impl Engine {
             return;
         }
         self.refresh(now);
+        for mint in self.mints.take_due(now, || self.accounts.mints()) {
+            self.desk.want_mint_again(now, mint);
+        }
         if self.supervision.next_deadline().is_some_and(|due| due <= now) {
             self.supervise(now);
         }
+        self.sweep(now);
         self.follow(now);
     }
 
     /// The host's clocks jumped against each other: every proof is void, and what is under way may be old.
     pub(crate) fn clock_jumped(&mut self, now: Tick) {
         self.accounts.void_proofs(now);
+        self.mints.read_all(now);
         for place in 0..self.links.len() {
             self.tell(now, id_of(place), Input::ClockJumped);
         }
@@ -615,20 +660,22 @@ impl Engine {
                 Some((Reply::Nobody, _)) | None => {}
             }
         }
+        self.see_holdings(now);
+        self.read_untold(now);
         for mint in self.accounts.take_mints() {
-            if !self.mints.contains_key(&mint) {
+            if self.mints.name(now, mint) {
                 self.desk.want_mint(mint);
             }
         }
         // Also where no call comes back.
-        if self.desk.mints_wanted() > MAX_MINTS {
+        if self.desk.mints_wanted() > ROOM {
             self.forget_mints();
         }
     }
 
     /// What is wanted for the sake of accounts no longer watched is wanted by nobody.
     fn forget_mints(&mut self) {
-        let named = self.accounts.mints();
+        let named = self.named.with(self.accounts.mints());
         self.desk.keep_mints(&named);
     }
 
@@ -659,9 +706,13 @@ impl Engine {
         self.accounts.take_touched()
     }
 
+    pub(crate) fn mint(&self, mint: &Pubkey) -> Option<&Mint> {
+        self.mints.get(mint)
+    }
+
     /// The mints' configurations, if one was read since the last call.
     pub(crate) fn take_mints(&mut self) -> Option<&BTreeMap<Pubkey, Mint>> {
-        std::mem::take(&mut self.mints_touched).then_some(&self.mints)
+        self.mints.take_touched()
     }
 
     pub(crate) fn next_note(&mut self) -> Option<Note> {

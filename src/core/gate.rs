@@ -184,6 +184,11 @@ impl Gate {
         Belief::Plausible
     }
 
+    /// The highest slot that the chain can have come to, by what is believed.
+    pub(crate) fn reach(&self, now: Tick) -> Slot {
+        self.anchor.map_or(Slot::MAX, |anchor| anchor.reach(now, SLACK))
+    }
+
     /// Of the words that count now, how many agree, and how many do not.
     fn votes(&self, now: Tick, agrees: impl Fn(&Mark) -> bool) -> (usize, usize) {
         let words = self.sources.iter().filter_map(|source| source.lately(now));

@@ -15,10 +15,12 @@ use std::time::Duration;
 
 use super::{
     evidence::Evidence,
+    holds::Held,
     observation::{EndpointId, Generation, MAX_ENDPOINTS, Observation, Slot, Source},
     state::{AccountState, Expected, Identity},
     time::Tick,
     token::Presence,
+    ttl::Pace,
 };
 
 /// The connections whose canaries speak for an account: at most one of each endpoint.
@@ -65,6 +67,10 @@ pub(crate) struct Record {
     pub(crate) covers: Covers,
     pub(crate) disputed: bool,
     pub(crate) invalidated: Option<Invalidation>,
+    /// What is spoken for of its tokens.
+    pub(crate) held: Held,
+    /// How often `state` changes, where that matters.
+    pub(crate) pace: Pace,
     /// Counts the changes of `state`.
     pub(crate) revision: u64,
     /// Counts the chain's new beginnings: slots compare only within one.
@@ -76,6 +82,17 @@ impl Record {
     pub(crate) fn as_of(&self, evidence: &Evidence) -> Slot {
         let links = self.covers.iter().filter_map(|generation| evidence.of(generation));
         links.fold(self.as_of, |newest, link| newest.max(link.slot))
+    }
+
+    /// The newest slot as of which the state is proved, and when it was surely so: a link proves nothing of an account
+    /// that was itself not heard of within `verify_every`.
+    pub(crate) fn proved(&self, evidence: &Evidence, verify_every: Duration) -> (Slot, Tick) {
+        let links = self.covers.iter().filter_map(|generation| evidence.of(generation));
+        // A state of a later slot is at least as fresh as a proof of an earlier one, so each link's counts.
+        let proving = links.filter(|link| link.proof.since(self.verified) <= verify_every);
+        proving.fold((self.as_of, self.proof), |(slot, proof), link| {
+            (slot.max(link.slot), proof.max(link.proof))
+        })
     }
 }
 
@@ -115,6 +132,8 @@ pub(crate) struct Ledger {
     awaiting: [Option<Slot>; MAX_ENDPOINTS],
     /// Invalidated before anything was seen.
     invalidated: Option<Invalidation>,
+    /// What is spoken for of the account's tokens.
+    held: Held,
     /// Revisions of records that a reset of the chain took away.
     revisions_before: u64,
     epoch: u32,
@@ -129,6 +148,7 @@ impl Ledger {
             absence_reported: None,
             awaiting: [None; MAX_ENDPOINTS],
             invalidated: None,
+            held: Held::default(),
             revisions_before: 0,
             epoch,
         }
@@ -188,6 +208,13 @@ impl Ledger {
         Verdict::Changed
     }
 
+    /// Notes at what time the state changed, so that its pace is known.
+    pub(crate) fn changed(&mut self, now: Tick) {
+        if let Some(record) = &mut self.record {
+            record.pace.change(now);
+        }
+    }
+
     /// Notes that a covering link has spoken of the account: of the change that was awaited, or of another one.
     fn hear(&mut self, record: &Record, seen: &Observation, same: bool) {
         let Some(teller) = seen.source.generation() else { return };
@@ -242,14 +269,10 @@ impl Ledger {
     /// Writes what the covering links prove into the record itself, where it stays; whether that changed it.
     fn keep(&mut self, evidence: &Evidence) -> bool {
         let Some(record) = &mut self.record else { return false };
+        let proved = record.proved(evidence, self.rules.verify_every);
         let before = (record.as_of, record.proof);
-        for link in record.covers.iter().filter_map(|generation| evidence.of(generation)) {
-            if link.proof.since(record.verified) <= self.rules.verify_every {
-                record.as_of = record.as_of.max(link.slot);
-                record.proof = record.proof.max(link.proof);
-            }
-        }
-        (record.as_of, record.proof) != before
+        (record.as_of, record.proof) = proved;
+        proved != before
     }
 
     /// Keeps what a link has proved of the account where its next proof, of the moment `next`, says nothing of it
@@ -300,6 +323,12 @@ impl Ledger {
         }
     }
 
+    /// Writes what is spoken for of the account's tokens into its record; whether that changed it.
+    pub(crate) fn set_held(&mut self, held: Held) -> bool {
+        self.held = held;
+        self.record.as_mut().is_some_and(|record| std::mem::replace(&mut record.held, held) != held)
+    }
+
     /// What a presence at the address is to the watcher.
     pub(crate) fn classify(&self, presence: &Presence) -> AccountState {
         self.identity.classify(presence)
@@ -308,7 +337,11 @@ impl Ledger {
     /// The chain began anew: nothing that is known has an order with what comes.
     pub(crate) fn begin(&mut self, epoch: u32) {
         let revisions_before = self.record.map_or(self.revisions_before, |record| record.revision);
-        *self = Self { revisions_before, ..Self::new(self.identity.expected, self.rules, epoch) };
+        *self = Self {
+            revisions_before,
+            held: self.held,
+            ..Self::new(self.identity.expected, self.rules, epoch)
+        };
     }
 
     /// The slot from which an RPC answer is worth having. The covering links' do not count: an answer from
@@ -316,7 +349,7 @@ impl Ledger {
     pub(crate) fn wanted_slot(&self) -> Slot {
         let doubted = self.invalidated.or(self.record.and_then(|record| record.invalidated));
         let known = self.record.map_or(0, |record| record.as_of.saturating_add(u64::from(record.disputed)));
-        known.max(doubted.map_or(0, |doubted| doubted.min_slot))
+        known.max(doubted.map_or(0, |doubted| doubted.min_slot)).max(self.held.floor)
     }
 
     /// Two sources contradict each other: nobody's word is taken before RPC has settled it.
@@ -360,6 +393,8 @@ impl Ledger {
                 covers: Covers::default(),
                 disputed: false,
                 invalidated,
+                held: self.held,
+                pace: Pace::default(),
                 revision: self.revisions_before + 1,
                 epoch: self.epoch,
             });
@@ -378,6 +413,8 @@ impl Ledger {
             covers: before.covers,
             disputed: before.disputed && !(from_rpc && seen.slot > known),
             invalidated,
+            held: self.held,
+            pace: before.pace,
             revision: before.revision + u64::from(changed),
             epoch: self.epoch,
         });

@@ -10,6 +10,7 @@ use super::{
     ledger::Record,
     observation::{Origin, Slot},
     overlay::Shown,
+    sellable::{MintSays, Obstacles, Sellable, Unsellable, judge},
     state::AccountState,
     time::Tick,
 };
@@ -99,6 +100,8 @@ pub struct Reading {
     pub(crate) record: Option<Record>,
     pub(crate) standing: Option<Standing>,
     pub(crate) overlay: Option<Shown>,
+    /// What the mint of the account's tokens says, where it has been read.
+    pub(crate) mint: Option<MintSays>,
     pub(crate) epoch: u32,
     pub(crate) taken: Tick,
     pub(crate) ended: Option<StaleReason>,
@@ -116,7 +119,7 @@ impl Reading {
     ) -> Self {
         let standing = record.map(|record| standing(&record, evidence, taken, policy));
         let epoch = record.map_or(evidence.epoch, |record| record.epoch);
-        Self { address, record, standing, overlay, epoch, taken, ended: None }
+        Self { address, record, standing, overlay, mint: None, epoch, taken, ended: None }
     }
 
     /// The account's address.
@@ -133,6 +136,14 @@ impl Reading {
     /// Not for trading.
     pub fn last_known(&self) -> Option<&AccountState> {
         self.record.as_ref().map(|record| &record.state)
+    }
+
+    /// The tokens that nobody holds: what was last heard of, less what is reserved, what sells in flight may take, and
+    /// what landed sells took that is not seen yet. `None` where nothing was heard of the account. Not fresh by itself:
+    /// ask [`fresh`](Reading::fresh) of the same reading.
+    pub fn available(&self) -> Option<u64> {
+        let record = self.record.as_ref()?;
+        Some(record.held.available(record.state.held()?))
     }
 
     /// How old the newest proof was when this reading was taken; `None` where nothing proves the state.
@@ -176,6 +187,17 @@ impl Reading {
         self.epoch
     }
 
+    /// How old the proof may be without a live link, where the mirror has a [dynamic TTL](crate::Builder::dynamic_ttl).
+    pub fn ttl(&self) -> Option<Duration> {
+        self.standing.and_then(|standing| standing.ttl)
+    }
+
+    /// The usual interval between changes, or the time since the last one where that is longer, where the mirror has a
+    /// dynamic TTL; `None` before the second change.
+    pub fn change_interval(&self) -> Option<Duration> {
+        self.record.and_then(|record| record.pace.interval(self.taken))
+    }
+
     /// Where the state came from.
     pub fn origin(&self) -> Option<Origin> {
         self.record.map(|record| record.source.into())
@@ -186,8 +208,33 @@ impl Reading {
         self.record.map_or(0, |record| record.revision)
     }
 
+    /// What can be sold, with the risks of that, if the state was proved at most `max_age` before this reading was taken.
+    ///
+    /// # Errors
+    /// It was not, or everything that keeps it from being sold: see [`Obstacle`](crate::Obstacle).
+    pub fn sellable(&self, max_age: Duration) -> Result<Sellable, Unsellable> {
+        let state = self.proved(max_age, self.taken)?;
+        self.judge(state).map_err(Unsellable::Blocked)
+    }
+
+    pub(crate) fn judge(&self, state: &AccountState) -> Result<Sellable, Obstacles> {
+        judge(state, self.available().unwrap_or_default(), self.mint)
+    }
+
     /// The state, if it meets the query, ages counted at `asked`.
     pub(crate) fn satisfies(&self, query: &Query, asked: Tick) -> Result<&AccountState, Stale> {
+        let state = self.proved(query.max_age, asked)?;
+        let as_of = self.as_of().unwrap_or(0);
+        // Also as of what the caller's own sells landed at.
+        let sold = self.record.is_some_and(|record| record.held.floor > 0);
+        if sold || query.floor.is_some_and(|floor| as_of < floor.slot()) {
+            return Err(Stale { address: self.address, why: StaleReason::BelowFloor, age: self.age() });
+        }
+        Ok(state)
+    }
+
+    /// The state, if it was proved at most `max_age` before `asked`, whatever sells it may not show yet.
+    pub(crate) fn proved(&self, max_age: Duration, asked: Tick) -> Result<&AccountState, Stale> {
         let stale = |why| Stale { address: self.address, why, age: self.age() };
         if let Some(why) = self.ended {
             return Err(stale(why));
@@ -201,11 +248,8 @@ impl Reading {
         if record.invalidated.is_some() {
             return Err(stale(StaleReason::Invalidated));
         }
-        if standing.freshness(asked, query.max_age) == Freshness::Stale {
+        if standing.freshness(asked, max_age) == Freshness::Stale {
             return Err(stale(StaleReason::Expired));
-        }
-        if query.floor.is_some_and(|floor| standing.as_of < floor.slot()) {
-            return Err(stale(StaleReason::BelowFloor));
         }
         Ok(&record.state)
     }

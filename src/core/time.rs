@@ -16,6 +16,10 @@ impl Tick {
         Self(nanos)
     }
 
+    pub(crate) const fn as_nanos(self) -> u64 {
+        self.0
+    }
+
     /// The time from `earlier` to here; zero where `earlier` is not earlier.
     pub(crate) fn since(self, earlier: Tick) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))

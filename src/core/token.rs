@@ -5,7 +5,12 @@ use std::fmt;
 use solana_program_pack::Pack;
 use solana_pubkey::Pubkey;
 use spl_token_2022_interface::{
-    extension::{BaseStateWithExtensions, StateWithExtensions},
+    extension::{
+        BaseStateWithExtensions, StateWithExtensions, confidential_transfer::ConfidentialTransferAccount,
+        confidential_transfer_fee::ConfidentialTransferFeeAmount, cpi_guard::CpiGuard,
+        non_transferable::NonTransferableAccount, pausable::PausableAccount, transfer_fee::TransferFeeAmount,
+        transfer_hook::TransferHookAccount,
+    },
     state::{Account, AccountState as RawState, Mint, Multisig},
 };
 
@@ -91,11 +96,54 @@ pub struct Delegate {
     pub amount: u64,
 }
 
-/// The set of Token-2022 extension types present on an account, by their numbers on chain.
+/// The Token-2022 extensions of an account: the types present, by their numbers on chain, and what in them matters to
+/// whoever sells.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct Extensions {
     types: u64,
+    facts: Facts,
     unknown: bool,
+}
+
+/// A bit for each thing that an extension of an account says.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
+struct Facts(u8);
+
+impl Facts {
+    const CPI_GUARD: Self = Self(1);
+    const NON_TRANSFERABLE: Self = Self(1 << 1);
+    const PAUSABLE: Self = Self(1 << 2);
+    const TRANSFER_HOOK: Self = Self(1 << 3);
+    const TRANSFER_FEE: Self = Self(1 << 4);
+    const WITHHELD: Self = Self(1 << 5);
+    const CONFIDENTIAL: Self = Self(1 << 6);
+
+    fn has(self, fact: Self) -> bool {
+        self.0 & fact.0 != 0
+    }
+
+    fn with(self, fact: Self, holds: bool) -> Self {
+        if holds { Self(self.0 | fact.0) } else { self }
+    }
+
+    /// Each is looked for by itself: an extension that is not known hides no other.
+    fn of(account: &StateWithExtensions<'_, Account>) -> Self {
+        let fee = account.get_extension::<TransferFeeAmount>();
+        // A balance of zero can be encrypted to other bytes than zeros: the program itself takes those for a balance
+        // (`closable`).
+        let confidential = account.get_extension::<ConfidentialTransferAccount>();
+        let confidential_fee = account.get_extension::<ConfidentialTransferFeeAmount>();
+        let confidential = confidential.is_ok_and(|it| it.closable().is_err())
+            || confidential_fee.is_ok_and(|it| it.closable().is_err());
+        Self::default()
+            .with(Self::CPI_GUARD, account.get_extension::<CpiGuard>().is_ok_and(|it| it.lock_cpi.into()))
+            .with(Self::NON_TRANSFERABLE, account.get_extension::<NonTransferableAccount>().is_ok())
+            .with(Self::PAUSABLE, account.get_extension::<PausableAccount>().is_ok())
+            .with(Self::TRANSFER_HOOK, account.get_extension::<TransferHookAccount>().is_ok())
+            .with(Self::TRANSFER_FEE, fee.is_ok())
+            .with(Self::WITHHELD, fee.is_ok_and(|it| it.closable().is_err()))
+            .with(Self::CONFIDENTIAL, confidential)
+    }
 }
 
 impl Extensions {
@@ -104,18 +152,46 @@ impl Extensions {
         extension < 64 && self.types & (1 << extension) != 0
     }
 
-    /// Whether the account has extensions that this version does not know: newer, or malformed.
+    /// Whether the account has extensions that this version does not know: newer, or malformed. Then none is listed.
     pub fn has_unknown(self) -> bool {
         self.unknown
     }
 
+    /// Whether the CPI guard is on: no other program can move the tokens in the owner's name.
+    pub fn cpi_guard(self) -> bool {
+        self.facts.has(Facts::CPI_GUARD)
+    }
+
+    /// Whether the tokens can never be transferred.
+    pub fn non_transferable(self) -> bool {
+        self.facts.has(Facts::NON_TRANSFERABLE)
+    }
+
+    /// Whether transfer fees are withheld in the account. They are no part of the amount.
+    pub fn withheld_fees(self) -> bool {
+        self.facts.has(Facts::WITHHELD)
+    }
+
+    /// Whether the account has a confidential balance, as far as its bytes tell. It is no part of the amount.
+    pub fn confidential_balance(self) -> bool {
+        self.facts.has(Facts::CONFIDENTIAL)
+    }
+
+    /// Whether what a transfer may do is for the mint to say: whether it is paused, which hook is called, what it costs.
+    pub(crate) fn points_to_mint(self) -> bool {
+        [Facts::PAUSABLE, Facts::TRANSFER_HOOK, Facts::TRANSFER_FEE].iter().any(|fact| self.facts.has(*fact))
+    }
+
     fn of(account: &StateWithExtensions<'_, Account>) -> Self {
+        let facts = Facts::of(account);
         let Ok(types) = account.get_extension_types() else {
-            return Self { types: 0, unknown: true };
+            return Self { types: 0, facts, unknown: true };
         };
-        types.into_iter().fold(Self::default(), |set, extension| match u16::from(extension) {
-            number @ 0..64 => Self { types: set.types | 1 << number, ..set },
-            _ => Self { unknown: true, ..set },
+        types.into_iter().fold(Self { facts, ..Self::default() }, |set, extension| {
+            match u16::from(extension) {
+                number @ 0..64 => Self { types: set.types | 1 << number, ..set },
+                _ => Self { unknown: true, ..set },
+            }
         })
     }
 }
@@ -124,8 +200,15 @@ impl fmt::Debug for Extensions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut set = f.debug_set();
         set.entries((0..64).filter(|number| self.contains(*number)));
-        if self.unknown {
-            set.entry(&"unknown");
+        for (fact, name) in [
+            (self.cpi_guard(), "cpi_guard on"),
+            (self.withheld_fees(), "fees withheld"),
+            (self.confidential_balance(), "confidential balance"),
+            (self.unknown, "unknown"),
+        ] {
+            if fact {
+                set.entry(&format_args!("{name}"));
+            }
         }
         set.finish()
     }
@@ -295,6 +378,57 @@ pub(crate) mod tests {
         let account = token(decode(TokenProgram::Token2022, &data));
         assert_eq!(account.amount, 9);
         assert!(account.extensions.has_unknown());
+    }
+
+    /// Behind a plain account, Token-2022 extensions by number and value, as they stand on chain.
+    pub(crate) fn extended(mut account: Vec<u8>, values: &[(u16, &[u8])]) -> Vec<u8> {
+        account.push(2);
+        for (number, value) in values {
+            account.extend(number.to_le_bytes());
+            account.extend(u16::try_from(value.len()).expect("short").to_le_bytes());
+            account.extend(*value);
+        }
+        account
+    }
+
+    #[test]
+    fn what_extensions_say_is_read_from_their_values() {
+        let read = |values: &[(u16, &[u8])]| {
+            let data = extended(account_bytes(key(1), key(2), 9), values);
+            token(decode(TokenProgram::Token2022, &data)).extensions
+        };
+        let says = |it: Extensions| {
+            let known = [it.cpi_guard(), it.non_transferable(), it.withheld_fees()];
+            (known, it.confidential_balance(), it.points_to_mint())
+        };
+        // Approved, a key, three balances of 64 bytes, and more: 295 bytes.
+        let mut confidential = [0; 295];
+        confidential[0] = 1;
+        confidential[1..33].fill(7);
+        confidential[225..].fill(1);
+        let with_balance = |place: usize| {
+            let mut value = confidential;
+            value[place] = 1;
+            value
+        };
+        assert_eq!(says(read(&[(7, &[]), (8, &[1])])), ([false; 3], false, false));
+        assert_eq!(says(read(&[(11, &[1])])), ([true, false, false], false, false));
+        assert_eq!(says(read(&[(11, &[0])])), ([false; 3], false, false), "switched off");
+        assert_eq!(says(read(&[(13, &[])])), ([false, true, false], false, false));
+        assert_eq!(says(read(&[(2, &[0; 8])])), ([false; 3], false, true), "nothing withheld");
+        assert_eq!(says(read(&[(2, &7u64.to_le_bytes())])), ([false, false, true], false, true));
+        assert_eq!(says(read(&[(15, &[0])])), ([false; 3], false, true));
+        assert_eq!(says(read(&[(27, &[])])), ([false; 3], false, true));
+        assert_eq!(says(read(&[(5, &confidential)])), ([false; 3], false, false), "no balance in it");
+        for place in [33, 97, 161, 224] {
+            assert_eq!(says(read(&[(5, &with_balance(place))])), ([false; 3], true, false), "{place}");
+        }
+        assert_eq!(says(read(&[(17, &[1; 64])])), ([false; 3], true, false));
+        assert_eq!(says(read(&[(17, &[0; 64])])), ([false; 3], false, false));
+        let behind = read(&[(0x7fff, &[1, 1]), (11, &[1])]);
+        assert!(behind.has_unknown() && behind.cpi_guard(), "one that is not known hides no other");
+        // It would stand in every record twice.
+        assert_eq!(size_of::<Extensions>(), 16);
     }
 
     #[test]

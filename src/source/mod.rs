@@ -1,6 +1,7 @@
 //! Where observations come from.
 
 pub(crate) mod http;
+pub(crate) mod inquiry;
 pub(crate) mod pubsub;
 pub(crate) mod rpc;
 

@@ -32,10 +32,10 @@ const MIN_CONTEXT_SLOT_NOT_REACHED: i64 = -32016;
 
 /// One node's RPC.
 pub(crate) struct RpcSource {
-    client: Arc<RpcClient>,
-    commitment: CommitmentLevel,
-    timeout: Duration,
-    endpoint: Endpoint,
+    pub(super) client: Arc<RpcClient>,
+    pub(super) commitment: CommitmentLevel,
+    pub(super) timeout: Duration,
+    pub(super) endpoint: Endpoint,
     clock: Clock,
 }
 

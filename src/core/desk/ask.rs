@@ -106,10 +106,16 @@ pub(crate) struct MintWish {
     /// How often an answer showed no mint there.
     pub(super) tries: u8,
     pub(super) trial: Trial,
+    /// It is known already, and can wait for a call that is made anyway.
+    pub(super) again: bool,
 }
 
 impl MintWish {
     pub(super) fn new() -> Self {
-        Self { tries: 0, trial: Trial::new() }
+        Self { tries: 0, trial: Trial::new(), again: false }
+    }
+
+    pub(super) fn again() -> Self {
+        Self { again: true, ..Self::new() }
     }
 }

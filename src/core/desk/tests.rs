@@ -468,6 +468,44 @@ fn mints_ride_along_or_fly_alone_and_are_given_up_in_the_end() {
 }
 
 #[test]
+fn a_known_mint_waits_a_little_for_a_call_that_has_room() {
+    let mut desk = desk(1);
+    desk.want_mint_again(at(10), key(200));
+    assert_eq!(depart(&mut desk, at(5_009)), None);
+    take(&mut desk, at(5_009), [urgent(1)]);
+    let call = depart(&mut desk, at(5_009)).expect("a call");
+    assert_eq!((&call.accounts[..], &call.mints[..]), (&[key(1)][..], &[key(200)][..]), "it rides");
+    let mut flight = desk.land(call.number).expect("a flight");
+    let wish = flight.mints.remove(&key(200)).expect("the wish");
+    assert!(
+        !desk.mint_unread(at(5_010), key(200), wish),
+        "it is known: one answer without it is no reason to hurry"
+    );
+
+    desk.want_mint_again(at(6_000), key(201));
+    assert_eq!(desk.next_deadline(), Some(at(11_000)));
+    let call = depart(&mut desk, at(11_000)).expect("a call of its own");
+    assert_eq!((call.accounts.len(), call.mints), (0, vec![key(201)]));
+}
+
+#[test]
+fn a_known_mint_that_nobody_can_read_is_given_up_soon_and_one_that_is_new_is_not() {
+    let mut desk = desk(1);
+    desk.want_mint_again(at(10), key(200));
+    desk.want_mint(key(201));
+    let mut now = at(10);
+    let mut asked = 0;
+    for _ in 0..20 {
+        let Some(call) = depart(&mut desk, now) else { break };
+        asked += usize::from(call.mints.contains(&key(200)));
+        assert!(call.mints.contains(&key(201)));
+        fail(&mut desk, now, &call, &LATE);
+        now = now.max(desk.next_deadline().expect("the other is still wanted"));
+    }
+    assert_eq!(asked, 1 + usize::from(MINT_TRIES_AGAIN));
+}
+
+#[test]
 fn a_mint_that_spoils_its_calls_spoils_no_other_for_ever() {
     let mut desk = desk(1);
     (1..=99).for_each(|n| desk.want_mint(key(n)));

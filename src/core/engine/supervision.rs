@@ -267,10 +267,12 @@ impl Engine {
     /// The chain began anew: every record does, and every connection.
     pub(super) fn reset(&mut self, now: Tick) {
         self.desk.forget_slots();
+        self.trades.begin();
         for place in 0..self.links.len() {
             self.tell(now, id_of(place), Input::Lost);
         }
         self.accounts.reset(now, self.gate.epoch());
+        self.mints.begin_anew(now);
     }
 }
 

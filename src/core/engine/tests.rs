@@ -5,22 +5,24 @@
 
 mod lies;
 mod nodes;
+mod positions;
 mod reads;
 mod records;
+mod trading;
 
 use super::*;
 use crate::core::{
     backoff::Backoff,
     freshness::{Standing, standing},
-    mint::UiScale,
     observation::Generation,
     token::{TokenProgram, tests::account_bytes},
+    ttl::{Pace, TtlBounds},
 };
 
 const SLOT: Duration = Duration::from_millis(400);
 const STEP: Duration = Duration::from_millis(10);
 const SECOND: Duration = Duration::from_secs(1);
-const MINT: Mint = Mint { program: TokenProgram::Token, decimals: 6, scale: UiScale::Decimals };
+const MINT: Mint = Mint::plain(TokenProgram::Token, 6);
 /// The first connection of the first node, and of the second.
 const FIRST: LinkId = LinkId(0);
 const SECOND_NODE: LinkId = LinkId(2);
@@ -52,7 +54,7 @@ fn settings(nodes: usize) -> EngineSettings {
             subscribe_rate: 200,
         },
         rules: Rules { absence_twice: false, verify_every },
-        policy: Policy { canary_deadline: 5 * SECOND, verify_every },
+        policy: Policy { canary_deadline: 5 * SECOND, verify_every, ttl: None },
         endpoints: vec![Profile::Auto; nodes],
         mode: Mode::Failover,
         max_links: 2,
@@ -64,6 +66,7 @@ fn settings(nodes: usize) -> EngineSettings {
         refresh_every: 3 * SECOND,
         patience: 3 * SECOND,
         processed: false,
+        linger: 60 * SECOND,
     }
 }
 
@@ -100,6 +103,8 @@ struct World {
     refused: BTreeSet<Pubkey>,
     /// Calls are left to the test.
     by_hand: bool,
+    /// What each node shows of a mint: a plain one, where it says nothing else.
+    mints: BTreeMap<Pubkey, Mint>,
     calls: Vec<Call>,
     /// Every call made.
     made: Vec<(Tick, Call)>,
@@ -122,6 +127,7 @@ impl World {
             dead: BTreeSet::new(),
             refused: BTreeSet::new(),
             by_hand: false,
+            mints: BTreeMap::new(),
             calls: Vec::new(),
             made: Vec::new(),
             orders: Vec::new(),
@@ -254,8 +260,12 @@ impl World {
             sent: self.now,
             lag_ms: 500,
             accounts: call.accounts.iter().map(|address| Ok(self.state(address, slot))).collect(),
-            mints: call.mints.iter().map(|mint| (*mint != nowhere()).then_some(MINT)).collect(),
+            mints: call.mints.iter().map(|mint| self.mint(mint)).collect(),
         }
+    }
+
+    fn mint(&self, mint: &Pubkey) -> Option<Mint> {
+        (*mint != nowhere()).then(|| self.mints.get(mint).copied().unwrap_or(MINT))
     }
 
     fn pass(&mut self, time: Duration) {

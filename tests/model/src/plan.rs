@@ -100,7 +100,7 @@ const fn slots(count: u64) -> Duration {
 impl Plan {
     pub(crate) fn policy(&self) -> Policy {
         let verify_every = if self.audits > 0 { VERIFY_EVERY } else { NEVER };
-        Policy { canary_deadline: CANARY_DEADLINE, verify_every }
+        Policy { canary_deadline: CANARY_DEADLINE, verify_every, ttl: None }
     }
 
     pub(crate) fn settings(&self) -> EngineSettings {
@@ -136,6 +136,7 @@ impl Plan {
             refresh_every: every(self.refresh),
             patience: Duration::from_secs(4),
             processed: self.processed,
+            linger: NEVER,
         }
     }
 }

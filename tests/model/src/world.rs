@@ -11,7 +11,7 @@ use crate::{
         evidence::Evidence,
         failure::RpcFailure,
         ledger::Record,
-        mint::{Mint, UiScale},
+        mint::Mint,
         observation::LinkId,
         session::{Subject, order_turn},
         token::TokenProgram,
@@ -628,7 +628,7 @@ impl World {
         }
         let accounts = call.accounts.iter().map(account_of);
         let presences = accounts.clone().filter_map(|account| self.chain.value(account, slot));
-        let mint = Mint { program: TokenProgram::Token, decimals: 6, scale: UiScale::Decimals };
+        let mint = Mint::plain(TokenProgram::Token, 6);
         let answer = Answer {
             slot,
             sent: tick(sent),

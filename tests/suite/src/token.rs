@@ -113,7 +113,11 @@ impl Token {
 
     /// Takes all tokens out and closes the account. Returns the slot.
     pub(crate) async fn sell_out(&self, world: &World<'_>, wallet: &Keypair, amount: u64) -> Outcome<u64> {
-        let address = wallet.pubkey();
-        world.send(&[self.burn(&address, amount), self.close(&address)], &[wallet]).await
+        world.send(&self.sell_out_with(&wallet.pubkey(), amount), &[wallet]).await
+    }
+
+    /// What takes all tokens out and closes the account.
+    pub(crate) fn sell_out_with(&self, wallet: &Pubkey, amount: u64) -> [Instruction; 2] {
+        [self.burn(wallet, amount), self.close(wallet)]
     }
 }

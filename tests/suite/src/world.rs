@@ -198,6 +198,16 @@ impl<'a> World<'a> {
 
     /// Sends a transaction that the payer pays for, and waits until it is confirmed. Returns its slot.
     pub(crate) async fn send(&self, instructions: &[Instruction], signers: &[&Keypair]) -> Outcome<u64> {
+        let (transaction, _) = self.sign(instructions, signers).await?;
+        self.submit(&transaction).await
+    }
+
+    /// A transaction that the payer pays for, and the last block height at which it can land.
+    pub(crate) async fn sign(
+        &self,
+        instructions: &[Instruction],
+        signers: &[&Keypair],
+    ) -> Outcome<(Transaction, u64)> {
         let payer = self.payer();
         let mut instructions = instructions.to_vec();
         // Two transactions alike, with one blockhash, would be one.
@@ -205,14 +215,20 @@ impl<'a> World<'a> {
         instructions.push(transfer(&payer.pubkey(), &payer.pubkey(), number));
         let mut keys = vec![payer];
         keys.extend(signers.iter().filter(|key| key.pubkey() != payer.pubkey()));
-        let blockhash = self.rpc.get_latest_blockhash().await?;
-        let transaction =
-            Transaction::new_signed_with_payer(&instructions, Some(&payer.pubkey()), &keys, blockhash);
+        let confirmed = CommitmentConfig::confirmed();
+        let (blockhash, last_valid) = self.rpc.get_latest_blockhash_with_commitment(confirmed).await?;
+        let payer = payer.pubkey();
+        let transaction = Transaction::new_signed_with_payer(&instructions, Some(&payer), &keys, blockhash);
+        Ok((transaction, last_valid))
+    }
+
+    /// Sends a signed transaction, and waits until it is confirmed. Returns its slot.
+    pub(crate) async fn submit(&self, transaction: &Transaction) -> Outcome<u64> {
         let config = RpcSendTransactionConfig {
             preflight_commitment: Some(CommitmentConfig::confirmed().commitment),
             ..RpcSendTransactionConfig::default()
         };
-        let signature = self.rpc.send_transaction_with_config(&transaction, config).await?;
+        let signature = self.rpc.send_transaction_with_config(transaction, config).await?;
         let landed = async {
             loop {
                 let statuses = self.rpc.get_signature_statuses(&[signature]).await?;

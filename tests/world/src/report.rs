@@ -116,6 +116,8 @@ impl Report {
             Note::Quarantined { .. } => "quarantined",
             Note::Foreign { .. } => "foreign",
             Note::Reset { .. } => "reset",
+            Note::SellEnded { .. } => "sell_ended",
+            Note::Swept { .. } => "swept",
             Note::Enabled { .. } => "enabled",
         };
         *self.decisions.entry(name).or_insert(0) += 1;

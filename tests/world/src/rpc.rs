@@ -9,7 +9,7 @@ use crate::{
         desk::Call,
         engine::Answer,
         failure::RpcFailure,
-        mint::{Mint, UiScale},
+        mint::Mint,
         token::{Presence, TokenProgram},
     },
     key,
@@ -154,7 +154,7 @@ impl World {
                     self.checker.answered(place.watch, flight.sent, sight.slot);
                 }
             }
-            let mint = Mint { program: TokenProgram::Token, decimals: 6, scale: UiScale::Decimals };
+            let mint = Mint::plain(TokenProgram::Token, 6);
             Answer {
                 slot: sight.slot,
                 sent: tick(flight.sent),

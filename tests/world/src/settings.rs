@@ -17,7 +17,7 @@ use crate::{
 };
 
 pub(crate) fn policy() -> Policy {
-    Policy { canary_deadline: duration(CANARY_DEADLINE), verify_every: duration(VERIFY_EVERY) }
+    Policy { canary_deadline: duration(CANARY_DEADLINE), verify_every: duration(VERIFY_EVERY), ttl: None }
 }
 
 pub(crate) fn engine(plan: &Plan, seed: u64) -> Engine {
@@ -51,6 +51,7 @@ pub(crate) fn engine(plan: &Plan, seed: u64) -> Engine {
         refresh_every: duration(4 * SECOND),
         patience: duration(RPC_TIMEOUT),
         processed: plan.processed,
+        linger: duration(60 * SECOND),
     };
     Engine::new(settings, seed, tick(1))
 }

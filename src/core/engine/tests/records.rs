@@ -283,3 +283,72 @@ fn a_mint_that_no_watched_account_names_is_asked_for_no_more() {
     assert_eq!(asked(&world), before);
     assert_eq!(world.engine.desk.mints_wanted(), 0);
 }
+
+/// A mint that its authority can pause.
+fn pausable(paused: bool) -> Mint {
+    let pause_authority = Some(key(203));
+    Mint { pause_authority, paused, slot: Some(0), ..Mint::plain(TokenProgram::Token2022, 6) }
+}
+
+#[test]
+fn a_mint_that_can_be_paused_is_read_again_beside_the_accounts_and_a_plain_one_is_not() {
+    let mut world = World::new(settings(1));
+    // The mint of what `holding` shows, and another one.
+    world.mints.insert(key(201), pausable(false));
+    let expected = Expected { mint: Some(key(60)), ..Expected::default() };
+    world.engine.watch(world.now, &[(key(5), expected)]).expect("room");
+    world = world.with_live_account();
+    let known = *world.engine.mint(&key(201)).expect("read");
+    assert!(!known.paused && known.slot.is_some_and(|slot| slot > 0 && slot <= world.slot));
+    world.made.clear();
+    world.mints.insert(key(201), pausable(true));
+    world.until("paused", |world| world.engine.mint(&key(201)).is_some_and(|mint| mint.paused));
+    let asked =
+        |world: &World, mint| world.made.iter().filter(|(_, call)| call.mints.contains(&key(mint))).count();
+    world.slots(750);
+    // Five minutes: once a minute.
+    let (again, plain) = (asked(&world, 201), asked(&world, 60));
+    assert!((4..=6).contains(&again) && plain == 0, "{again} and {plain} times");
+    let alone = world.made.iter().filter(|(_, call)| call.accounts.is_empty()).count();
+    assert!(alone < again, "{alone} of {again} in calls of their own");
+
+    world.engine.unwatch(world.now, &key(1));
+    world.slots(200);
+    world.made.clear();
+    world.slots(400);
+    assert_eq!(asked(&world, 201), 0, "nobody names it any more");
+}
+
+#[test]
+fn after_a_new_beginning_of_the_chain_mints_are_believed_at_its_own_slots() {
+    let mut world = World::failover(1);
+    world.mints.insert(key(201), pausable(true));
+    let mut mint = pausable(false);
+    mint.slot = Some(900_000);
+    world.engine.mints.read(world.now, key(201), mint, (900_000, world.now), BTreeSet::new);
+    world.engine.reset(world.now);
+    world.until("paused", |world| world.engine.mint(&key(201)).is_some_and(|mint| mint.paused));
+    assert!(world.engine.mint(&key(201)).and_then(|mint| mint.slot).is_some_and(|slot| slot <= world.slot));
+}
+
+#[test]
+fn with_a_dynamic_ttl_each_change_is_timed_and_the_first_sight_is_none() {
+    let bounds = TtlBounds { least: SECOND, most: 30 * SECOND };
+    let timed = |ttl| {
+        let mut settings = settings(1);
+        settings.policy.ttl = ttl;
+        let mut world = World::new(settings).with_live_account();
+        let sight = world.record(1).pace;
+        for amount in 1..=3 {
+            // Nine slots of 400 ms without a change, and one with.
+            world.slots(9);
+            world.write(&[(1, holding(amount))]);
+        }
+        (sight, world.record(1).pace, world.now)
+    };
+    let (sight, pace, now) = timed(Some(bounds));
+    assert_eq!(sight, Pace::default());
+    assert_eq!(pace.interval(now), Some(4 * SECOND));
+    assert_eq!(pace.ttl(now, &bounds), 2 * SECOND);
+    assert_eq!(timed(None).1, Pace::default(), "nobody asks for it");
+}

@@ -15,10 +15,12 @@ mod nodes_local;
 mod outage;
 mod pool;
 mod pool_local;
+mod positions;
 mod processed;
 mod providers;
 mod reading;
 mod rpc_faults;
+mod sells;
 mod traffic;
 
 use crate::runner::Scenario;
@@ -99,6 +101,14 @@ macro_rules! everywhere {
                 a_doubt_with_a_floor_ends_at_its_slot,
                 readers_of_a_doubted_account_share_a_call,
             ],
+            positions: [
+                a_token_is_bought_held_sold_and_swept,
+                dust_is_not_taken_for_the_buy,
+                a_buy_that_nobody_notifies_is_found_by_a_probe,
+                a_landing_settles_what_a_fee_left_and_a_failure_lets_the_account_go,
+                a_mint_that_is_none_or_not_answered_for_is_no_position,
+            ],
+            sells: [a_sell_in_flight_is_looked_after_until_its_end],
             traffic: [two_hundred_accounts_under_traffic_and_cuts]
         }
     };
