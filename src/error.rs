@@ -6,7 +6,7 @@ use solana_pubkey::Pubkey;
 use solana_signature::Signature;
 
 pub use crate::core::{accounts::WatchError, failure::RpcFailure, reading::Stale};
-use crate::core::{freshness::StaleReason, observation::Slot};
+use crate::core::{freshness::StaleReason, observation::Slot, token::TokenProgram};
 
 /// Settings that cannot work. Nothing was started.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -102,6 +102,69 @@ impl ReadError {
             Self::NotWatched { .. } | Self::Stopped => false,
             Self::Rpc { source, .. } => source.is_transient(),
             Self::Deadline { .. } | Self::Busy { .. } => true,
+        }
+    }
+}
+
+/// A wallet whose token accounts could not be found. Nothing of it was watched.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AdoptError {
+    /// No node said what the wallet holds.
+    #[error("no node says what wallet {wallet} holds")]
+    Rpc {
+        /// The wallet.
+        wallet: Pubkey,
+        /// What a node said instead.
+        #[source]
+        source: RpcFailure,
+    },
+    /// The wallet has more token accounts under one program than an answer holds: some 3 400 with the mirror's own
+    /// transport. RPC has no pages for them.
+    #[error(
+        "wallet {wallet} has more {program} accounts than one answer holds; close the empty ones, give the mirror an          RPC client without that limit (rpc_client), or watch those that matter by their mints"
+    )]
+    TooLarge {
+        /// The wallet.
+        wallet: Pubkey,
+        /// The program.
+        program: TokenProgram,
+        /// Whose limit it is.
+        #[source]
+        source: RpcFailure,
+    },
+    /// The nodes cannot look accounts up by their owner.
+    #[error(
+        "the nodes keep no index of {program} accounts by owner, so what wallet {wallet} holds cannot be found; use a          node that has one, or watch the accounts by their mints"
+    )]
+    NoIndex {
+        /// The wallet.
+        wallet: Pubkey,
+        /// The program.
+        program: TokenProgram,
+        /// What a node said.
+        #[source]
+        source: RpcFailure,
+    },
+    /// The mirror has shut down.
+    #[error("the mirror has shut down")]
+    Stopped,
+}
+
+impl AdoptError {
+    /// Whether the same search may succeed a little later.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Rpc { source, .. } => source.is_transient(),
+            Self::TooLarge { .. } | Self::NoIndex { .. } | Self::Stopped => false,
+        }
+    }
+
+    /// How long the node wants to be left alone.
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Rpc { source: RpcFailure::RateLimited { retry_after }, .. } => *retry_after,
+            _ => None,
         }
     }
 }

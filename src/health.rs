@@ -85,6 +85,8 @@ pub struct Health {
     pub refused: u64,
     /// Accounts invalidated by the bot.
     pub invalidations: u64,
+    /// Accounts found in wallets, by [`Mirror::adopt`](crate::Mirror::adopt), that were not watched before.
+    pub adopted: u64,
     /// Nodes not believed for a while, for slots ahead of what time allows or for another chain.
     pub quarantines: u64,
     /// How often the chain began anew.
@@ -232,6 +234,7 @@ impl Health {
             missed: stats.missed.get(),
             refused: stats.refused.get(),
             invalidations: stats.invalidations.get(),
+            adopted: stats.adopted.get(),
             quarantines: stats.quarantines.get(),
             resets: stats.resets.get(),
             swept: stats.swept.get(),

@@ -4,6 +4,7 @@ mod book;
 mod clock;
 mod config;
 mod core;
+mod discovery;
 mod endpoint;
 mod error;
 #[cfg(feature = "fuzzing")]
@@ -13,6 +14,10 @@ mod health;
 mod hold;
 mod lag;
 mod link;
+// What the guide shows compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/migration.md")]
+mod migration {}
 mod mirror;
 mod node;
 mod position;
@@ -41,9 +46,10 @@ pub use core::{
     state::AccountState,
     token::{Delegate, Extensions, NotToken, TokenAccount, TokenProgram},
 };
+pub use discovery::{Adopted, LeftOut};
 pub use error::{
-    BuyError, ConfigError, Landing, MintError, NotSettled, ReadError, RpcFailure, Stale, WaitError,
-    WatchError,
+    AdoptError, BuyError, ConfigError, Landing, MintError, NotSettled, ReadError, RpcFailure, Stale,
+    WaitError, WatchError,
 };
 pub use health::{Health, NodeHealth};
 pub use hold::{Hold, HoldError, InFlight, SellOutcome};

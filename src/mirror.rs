@@ -14,7 +14,7 @@ use solana_pubkey::Pubkey;
 use tokio::{
     runtime::Handle,
     sync::{OwnedSemaphorePermit, watch},
-    task::JoinHandle,
+    task::{AbortHandle, JoinHandle},
 };
 
 use crate::{
@@ -30,6 +30,7 @@ use crate::{
         sellable::{Sellable, Unsellable},
         time::Tick,
     },
+    discovery::Discovery,
     endpoint::Redacted,
     error::{ConfigError, ReadError, RpcFailure, WatchError},
     health::{self, Health},
@@ -95,6 +96,8 @@ pub(crate) struct Inner {
     pub(crate) selling_age: Duration,
     general_age: Duration,
     rpc_timeout: Duration,
+    pub(crate) discovery: Arc<Discovery>,
+    runtime: Handle,
     pub(crate) read_deadline: Duration,
     pub(crate) probe_after: Duration,
     /// Reads that may wait for RPC at once.
@@ -356,6 +359,25 @@ impl Mirror {
         }
     }
 
+    /// Runs a task that hears when the mirror stops, and ends then.
+    pub(crate) fn spawn<T>(
+        &self,
+        name: &'static str,
+        task: impl FnOnce(watch::Receiver<()>) -> T,
+    ) -> AbortHandle
+    where
+        T: Future<Output = ()> + Send + 'static,
+    {
+        let inner = &*self.inner;
+        let task = task(inner.stop.subscribe());
+        let task = inner.runtime.spawn(guarded(name, inner.shared.clone(), task));
+        let handle = task.abort_handle();
+        let mut tasks = inner.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        tasks.retain(|task| !task.is_finished());
+        tasks.push(task);
+        handle
+    }
+
     pub(crate) fn rpc_timeout(&self) -> Duration {
         self.inner.rpc_timeout
     }
@@ -407,6 +429,7 @@ impl Builder {
             let link = Link::new(id, shared.clone(), book.clone(), rpc, endpoint, commitment);
             tasks.push(runtime.spawn(guarded("link", shared.clone(), link.run(stopped.clone()))));
         }
+        let discovery = Discovery::new(rpcs.clone(), shared.clone(), book.clone(), settings.rpc_timeout);
         let supervisor = supervisor::run(rpcs, shared.clone(), book.clone(), stopped.clone());
         let report = health::run(book.clone(), shared.clone(), settings.health_interval, stopped);
         tasks.push(runtime.spawn(guarded("supervisor", shared.clone(), supervisor)));
@@ -422,6 +445,8 @@ impl Builder {
                 general_age: settings.general_age,
                 rpc_timeout: settings.rpc_timeout,
                 read_deadline: settings.read_deadline,
+                discovery: Arc::new(discovery),
+                runtime,
                 probe_after: settings.probe_after,
                 pending: Arc::new(tokio::sync::Semaphore::new(settings.max_pending_reads)),
                 max_pending: settings.max_pending_reads,
@@ -439,7 +464,7 @@ async fn guarded(name: &'static str, shared: Arc<Shared>, task: impl Future<Outp
 }
 
 /// A number that differs between mirrors and processes: the standard library's own source of keys.
-fn seed() -> u64 {
+pub(crate) fn seed() -> u64 {
     use std::hash::{BuildHasher, RandomState};
     RandomState::new().hash_one(0)
 }

@@ -165,7 +165,13 @@ impl Mirror {
         Some(self.position_at(self.reader(address)?, &wallet, &mint, program))
     }
 
-    fn position_at(&self, reader: Reader, wallet: &Pubkey, mint: &Pubkey, program: TokenProgram) -> Position {
+    pub(crate) fn position_at(
+        &self,
+        reader: Reader,
+        wallet: &Pubkey,
+        mint: &Pubkey,
+        program: TokenProgram,
+    ) -> Position {
         Position {
             wallet: *wallet,
             mint: *mint,

@@ -120,6 +120,7 @@ pub(crate) struct Stats {
     pub(crate) invalidations: Counter,
     pub(crate) quarantines: Counter,
     pub(crate) resets: Counter,
+    pub(crate) adopted: Counter,
     pub(crate) swept: Counter,
     pub(crate) rpc_calls: Counter,
     pub(crate) rpc_failures: Counter,

@@ -609,7 +609,7 @@ fn what_is_said_of_wrong_settings_repeats_none_of_them() {
 // The watcher, as a process of its own.
 
 fn watcher(arguments: &[&str], log: Option<&str>) -> (Option<i32>, String) {
-    let output = support::watcher(arguments, log).output().expect("a watcher");
+    let output = support::example("watcher", arguments, log).output().expect("a watcher");
     let said = [output.stdout, output.stderr].concat();
     (output.status.code(), String::from_utf8_lossy(&said).into_owned())
 }

@@ -51,7 +51,7 @@ struct Ended {
 
 impl Running {
     fn start(arguments: &[&str], log: Option<&str>) -> Self {
-        let mut child = support::watcher(arguments, log)
+        let mut child = support::example("watcher", arguments, log)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()

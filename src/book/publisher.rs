@@ -20,7 +20,7 @@ use crate::{
         desk::{Ask, AskId, Call, Crowded, Reply},
         engine::{Answer, Engine, EngineSettings, LinkEvent, Order},
         failure::RpcFailure,
-        observation::{LinkId, Slot},
+        observation::{EndpointId, LinkId, Slot},
         session::LinkPhase,
         state::Expected,
         time::Tick,
@@ -295,6 +295,26 @@ impl Publisher {
         if self.callers.remove(&id).is_some() {
             self.engine.cancel(id);
         }
+    }
+
+    // Answers about no account by itself.
+
+    /// The endpoints to ask, and the newest slot that they should know; `None` once stopped.
+    pub(crate) fn to_ask(&self) -> Option<(Vec<EndpointId>, Slot)> {
+        (!self.stopped).then(|| (self.engine.to_ask(self.book.clock.now()), self.engine.newest_slot()))
+    }
+
+    /// Whether what an endpoint said of this slot, and with this Clock if there was one, may be believed.
+    pub(crate) fn hear(
+        &mut self,
+        endpoint: EndpointId,
+        slot: Slot,
+        lag_ms: Option<i64>,
+    ) -> Result<(), RpcFailure> {
+        self.step(|engine, now| match lag_ms {
+            Some(lag_ms) => engine.hear_bank(now, endpoint, slot, lag_ms),
+            None => engine.hear_slot(now, endpoint, slot),
+        })
     }
 
     // The loops.

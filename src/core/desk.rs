@@ -335,6 +335,11 @@ impl Desk {
         self.nodes.succeeded(endpoint, slot);
     }
 
+    /// The newest slot of those answers.
+    pub(crate) fn newest(&self) -> Slot {
+        self.nodes.ids().map(|endpoint| self.nodes.newest(endpoint)).max().unwrap_or(0)
+    }
+
     /// Tells those who wait for an account how it went.
     pub(crate) fn tell(&mut self, waiters: Vec<Waiter>, answer: &Result<Slot, RpcFailure>) {
         for waiter in waiters {

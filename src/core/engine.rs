@@ -8,6 +8,7 @@
 //!    speaks for.
 //! 2. Nothing of an endpoint in quarantine, or on another chain, reaches a record.
 
+mod hearing;
 mod holding;
 mod supervision;
 mod trading;

@@ -20,19 +20,44 @@ const MAX_ANSWER: usize = 4 << 20;
 /// 100 accounts have some 1 200 values.
 const MAX_VALUES: usize = 16_384;
 
+/// A wallet's token accounts, cut to what is needed of them, have 19 values each: some 3 400 accounts.
+const MAX_VALUES_OF_A_WALLET: usize = 65_536;
+
+/// A node without an index by owner looks through all accounts of a program: so many times the usual time.
+const TIMES_FOR_A_WALLET: u32 = 4;
+
 /// What the transport puts into the error of a call whose rate the node limits.
 const RATE_LIMITED: &str = "rate limited";
+
+/// What it puts into the error of an answer above its limits.
+const TOO_LARGE: &str = "too large: ";
+
+/// How many JSON values an answer to this request may have.
+fn max_values(request: RpcRequest) -> usize {
+    match request {
+        RpcRequest::GetTokenAccountsByOwner => MAX_VALUES_OF_A_WALLET,
+        _ => MAX_VALUES,
+    }
+}
+
+/// How long this request may take, where others may take `timeout`.
+pub(crate) fn patience(request: RpcRequest, timeout: Duration) -> Duration {
+    match request {
+        RpcRequest::GetTokenAccountsByOwner => timeout * TIMES_FOR_A_WALLET,
+        _ => timeout,
+    }
+}
 
 pub(crate) struct HttpSender {
     client: reqwest::Client,
     url: url::Url,
+    timeout: Duration,
 }
 
 impl HttpSender {
     pub(crate) fn new(endpoint: &Endpoint, timeout: Duration) -> std::result::Result<Self, ConfigError> {
         let client = reqwest::Client::builder()
             .default_headers(endpoint.headers.clone())
-            .timeout(timeout)
             .tcp_nodelay(true)
             // A redirect would carry the headers, and the key in them, to another host.
             .redirect(reqwest::redirect::Policy::none())
@@ -42,7 +67,7 @@ impl HttpSender {
                 value: endpoint.to_string(),
                 range: "reachable by HTTP with TLS as this host has it",
             })?;
-        Ok(Self { client, url: endpoint.rpc.clone() })
+        Ok(Self { client, url: endpoint.rpc.clone(), timeout })
     }
 }
 
@@ -55,6 +80,7 @@ impl RpcSender for HttpSender {
         let mut response = self
             .client
             .post(self.url.clone())
+            .timeout(patience(request, self.timeout))
             .header(header::CONTENT_TYPE, "application/json")
             .body(body.to_string())
             .send()
@@ -69,11 +95,11 @@ impl RpcSender for HttpSender {
         let mut answer = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(transport)? {
             if answer.len() + chunk.len() > MAX_ANSWER {
-                return Err(malformed(format!("more than {MAX_ANSWER} bytes")));
+                return Err(too_large(&format!("more than {MAX_ANSWER} bytes")));
             }
             answer.extend_from_slice(&chunk);
         }
-        self::answer(status, &answer)
+        answer_within(max_values(request), status, &answer)
     }
 
     fn get_transport_stats(&self) -> RpcTransportStats {
@@ -86,13 +112,20 @@ impl RpcSender for HttpSender {
 }
 
 /// What a body says under an HTTP status: the call's result, or why there is none.
+#[cfg(any(test, feature = "fuzzing"))]
 pub(crate) fn answer(status: StatusCode, body: &[u8]) -> Result<Value> {
+    answer_within(MAX_VALUES, status, body)
+}
+
+fn answer_within(most: usize, status: StatusCode, body: &[u8]) -> Result<Value> {
     // A two-byte value takes up to a hundred times its room once parsed.
-    let parsed = if values(body) > MAX_VALUES { None } else { serde_json::from_slice::<Value>(body).ok() };
+    let many = values(body) > most;
+    let parsed = if many { None } else { serde_json::from_slice::<Value>(body).ok() };
     match parsed {
         Some(Value::Object(mut answer)) => result(&mut answer),
         _ if !status.is_success() => Err(ErrorKind::Custom(format!("status {}", status.as_u16())).into()),
-        _ => Err(malformed(format!("not a JSON object of at most {MAX_VALUES} values"))),
+        _ if many => Err(too_large(&format!("more than the {most} values that it may have at most"))),
+        _ => Err(malformed("not a JSON object".to_owned())),
     }
 }
 
@@ -121,8 +154,15 @@ fn malformed(reason: String) -> Error {
     RpcError::RpcRequestError(reason).into()
 }
 
-/// What a [`HttpSender`] means by an error that only it makes: a status, or a limited rate.
+fn too_large(what: &str) -> Error {
+    ErrorKind::Custom(format!("{TOO_LARGE}{what}")).into()
+}
+
+/// What a [`HttpSender`] means by an error that only it makes: a status, a limited rate, an answer above its limits.
 pub(crate) fn refusal(custom: &str) -> Option<Refusal> {
+    if let Some(what) = custom.strip_prefix(TOO_LARGE) {
+        return Some(Refusal::TooLarge(what.to_owned()));
+    }
     if let Some(wait) = custom.strip_prefix(RATE_LIMITED) {
         let wait = wait.trim().parse().ok().map(Duration::from_secs);
         return Some(Refusal::RateLimited(wait));
@@ -135,6 +175,7 @@ pub(crate) fn refusal(custom: &str) -> Option<Refusal> {
 pub(crate) enum Refusal {
     RateLimited(Option<Duration>),
     Status(u16),
+    TooLarge(String),
 }
 
 #[cfg(test)]
@@ -161,5 +202,7 @@ mod tests {
         let said = |count| answer(StatusCode::OK, body(count).as_bytes());
         assert!(said(MAX_VALUES / 2).is_ok());
         assert!(said(MAX_VALUES).is_err_and(|error| error.to_string().contains("at most")));
+        let of_a_wallet = max_values(RpcRequest::GetTokenAccountsByOwner);
+        assert!(answer_within(of_a_wallet, StatusCode::OK, body(MAX_VALUES).as_bytes()).is_ok());
     }
 }

@@ -1,5 +1,7 @@
 //! Reading accounts by RPC: `getMultipleAccounts` with `minContextSlot`, and the Clock in every answer.
 
+pub(crate) mod owned;
+
 use std::{sync::Arc, time::Duration};
 
 use solana_account_decoder_client_types::{UiAccount, UiAccountEncoding};
@@ -149,6 +151,7 @@ pub(crate) fn failure(error: &Error, min_slot: Slot, timeout: Duration, endpoint
         ErrorKind::Custom(custom) => match refusal(custom) {
             Some(Refusal::RateLimited(retry_after)) => RpcFailure::RateLimited { retry_after },
             Some(Refusal::Status(status)) => RpcFailure::Status { status },
+            Some(Refusal::TooLarge(reason)) => RpcFailure::Malformed { reason },
             None => RpcFailure::Unreachable { reason: endpoint.scrub(custom) },
         },
         ErrorKind::Io(source) => RpcFailure::Unreachable { reason: source.kind().to_string() },

@@ -27,10 +27,17 @@ impl Publisher {
         expected: Expected,
         keep_until: Tick,
     ) -> Result<Arc<Cell>, WatchError> {
-        let watched = self.watch_by(&[(address, expected)], |engine, now| {
-            engine.open_position(now, address, expected, keep_until)
-        })?;
+        let watched = self.open_positions(&[(address, expected)], keep_until)?;
         watched.into_iter().next().ok_or(WatchError::Stopped)
+    }
+
+    /// The same of several accounts, in this order: all of them, or none.
+    pub(crate) fn open_positions(
+        &mut self,
+        targets: &[(Pubkey, Expected)],
+        keep_until: Tick,
+    ) -> Result<Vec<Arc<Cell>>, WatchError> {
+        self.watch_by(targets, |engine, now| engine.open_positions(now, targets, keep_until))
     }
 
     /// Keeps a position from being swept until the claim is released.

@@ -59,19 +59,22 @@ impl Named {
 }
 
 impl Engine {
-    /// Watches an account as a position, kept until that moment at least.
-    pub(crate) fn open_position(
+    /// Watches accounts as positions, kept until that moment at least: all of them, or none.
+    pub(crate) fn open_positions(
         &mut self,
         now: Tick,
-        address: Pubkey,
-        expected: Expected,
+        targets: &[(Pubkey, Expected)],
         keep_until: Tick,
     ) -> Result<(), WatchError> {
         // Watched already, and no position: by hand.
-        let pinned = self.accounts.watch_of(&address).is_some() && !self.positions.is_open(&address);
-        self.follow_accounts(now, &[(address, expected)])?;
-        let empty = self.is_empty(&address);
-        self.positions.open(now, address, pinned, empty, keep_until);
+        let by_hand =
+            |address: &Pubkey| self.accounts.watch_of(address).is_some() && !self.positions.is_open(address);
+        let pinned: Vec<bool> = targets.iter().map(|(address, _)| by_hand(address)).collect();
+        self.follow_accounts(now, targets)?;
+        for ((address, _), pinned) in targets.iter().zip(pinned) {
+            let empty = self.is_empty(address);
+            self.positions.open(now, *address, pinned, empty, keep_until);
+        }
         Ok(())
     }
 

@@ -13,7 +13,7 @@ impl World {
     }
 
     fn open_until(&mut self, byte: u8, keep_until: Tick) {
-        let opened = self.engine.open_position(self.now, key(byte), Expected::default(), keep_until);
+        let opened = self.engine.open_positions(self.now, &[(key(byte), Expected::default())], keep_until);
         opened.expect("room");
         self.settle();
     }

@@ -1,5 +1,6 @@
 //! What is played, in two lists.
 
+mod adopt;
 mod degraded;
 mod doubt;
 mod doubt_local;
@@ -101,6 +102,14 @@ macro_rules! everywhere {
                 a_doubt_with_a_floor_ends_at_its_slot,
                 readers_of_a_doubted_account_share_a_call,
             ],
+            adopt: [
+                everything_that_a_wallet_holds_is_found,
+                tokens_that_arrive_uninvited_are_found,
+                what_cannot_be_watched_is_named,
+                a_node_that_does_not_answer_is_not_the_last_one_asked,
+                refused_searches_back_off_and_go_on,
+                a_new_interval_replaces_the_old_one,
+            ],
             positions: [
                 a_token_is_bought_held_sold_and_swept,
                 dust_is_not_taken_for_the_buy,
@@ -154,6 +163,12 @@ macro_rules! local_only {
                 in_a_race_a_wrong_amount_is_reported,
                 a_wrong_amount_is_found_by_asking_another_node,
                 a_link_that_is_quarantined_is_not_live_in_health,
+            ],
+            adopt: [
+                a_node_that_is_behind_hides_nothing,
+                a_node_that_is_not_believed_is_not_searched,
+                what_a_node_cannot_tell_is_told_with_a_remedy,
+                a_wallet_of_thousands_is_found_up_to_the_limit_of_an_answer,
             ],
             pool_local: [a_node_that_takes_no_more_subscriptions_is_lived_with],
             doubt_local: [an_answer_asked_for_before_a_doubt_does_not_end_it],

@@ -1,0 +1,170 @@
+//! A small but honest bot, on a cluster in this process: several strategies buy and sell several tokens of one wallet at
+//! once, through the mirror, while connections are cut, RPC fails, transactions are lost and sells fail on chain.
+//!
+//! `trade.rs` is the part to copy; `strategy.rs` decides what to trade; the rest is the stage, and the judge: at the end
+//! every balance that a trade rested on is compared with the chain's own history. One that was wrong is exit code 1.
+
+mod ledger;
+mod stage;
+mod strategy;
+mod trade;
+mod verdict;
+
+use std::{
+    error::Error,
+    process::ExitCode,
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use balance_mirror::Mirror;
+use localnet::{Keypair, Signer};
+use tokio::{sync::watch, task::JoinSet, time::timeout};
+
+use crate::{
+    ledger::{Ledger, write},
+    stage::{Market, Stage},
+    strategy::Strategy,
+    trade::Trader,
+};
+
+const HELP: &str = "\
+A small bot on a cluster in this process, with faults, judged by the chain at the end.
+
+Usage: bot [--duration SECS] [--seed NUMBER]
+
+  --duration SECS   begin no trade after so long; those under way are waited for [15]
+  --seed NUMBER     what the strategies' choices follow from [the time]
+  -h, --help        print this
+
+RUST_LOG sets the level of the log on stderr [error]. Exit code: 0 when no trade used a wrong balance and every sell
+ended as the mirror said, 1 when not, 2 for wrong arguments.
+";
+
+/// Those under way end by landing, or by expiry: 150 slots, and the time to see that.
+const WIND_DOWN: Duration = Duration::from_secs(60);
+/// Shorter than a mainnet bot's 30 s, to see memory get too old within a run.
+const SELLING_AGE: Duration = Duration::from_secs(3);
+const ADOPT_EVERY: Duration = Duration::from_secs(1);
+
+struct Args {
+    duration: Duration,
+    seed: u64,
+}
+
+fn parse() -> Result<Option<Args>, lexopt::Error> {
+    use lexopt::prelude::{Long, Short, ValueExt};
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let mut args = Args { duration: Duration::from_secs(15), seed: u64::from(now.subsec_nanos()) };
+    let mut parser = lexopt::Parser::from_env();
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Long("duration") => {
+                let seconds: f64 = parser.value()?.parse()?;
+                let duration = Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())?;
+                args.duration = duration.clamp(Duration::from_secs(1), Duration::from_secs(86_400));
+            }
+            Long("seed") => args.seed = parser.value()?.parse()?,
+            Long("help") | Short('h') => return Ok(None),
+            _ => return Err(argument.unexpected()),
+        }
+    }
+    Ok(Some(args))
+}
+
+fn main() -> ExitCode {
+    let args = match parse() {
+        Ok(Some(args)) => args,
+        Ok(None) => {
+            write(HELP);
+            return ExitCode::SUCCESS;
+        }
+        Err(wrong) => {
+            // The exit code says it too.
+            let _ =
+                std::io::Write::write_all(&mut std::io::stderr(), format!("bot: {wrong}\n{HELP}").as_bytes());
+            return ExitCode::from(2);
+        }
+    };
+    let filter = tracing_subscriber::EnvFilter::from_default_env();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    match run(&args) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            write(&format!("bot: {error}\n"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[tokio::main]
+async fn run(args: &Args) -> Result<bool, Box<dyn Error + Send + Sync>> {
+    let wallet = Keypair::new();
+    let stage = Stage::open(&wallet.pubkey())?;
+    let ledger = Arc::new(Ledger::open(stage.symbols()));
+    ledger.note(
+        "bot",
+        &format!("a cluster at {}, a slot every 50 ms; seed {}", stage.net.rpc_url(), args.seed),
+    );
+
+    // What a bot sets up: its own RPC client, the mirror on top of it, and what the wallet holds already.
+    let rpc = stage.client();
+    let mirror = Mirror::builder(stage.net.rpc_url())
+        .ws_url(stage.net.ws_url())
+        .rpc_client(rpc.clone())
+        .selling_age(SELLING_AGE)
+        .rpc_timeout(Duration::from_secs(1))
+        .reconnect_cap(Duration::from_secs(1))
+        .start()?;
+    let adopted = mirror.adopt(&wallet.pubkey()).await?;
+    for position in &adopted.positions {
+        ledger.note("bot", &format!("found {} of an earlier run", stage.symbols()[&position.mint()]));
+    }
+    mirror.keep_adopting(&wallet.pubkey(), ADOPT_EVERY);
+    let trader = Arc::new(Trader::new(mirror.clone(), rpc.clone(), wallet, stage.market()));
+
+    let (close, closing) = watch::channel(false);
+    let mut strategies = strategies(&trader, &ledger, &closing, args.seed);
+    // It has no end of its own.
+    let _ = timeout(args.duration, stage.trouble(&trader.wallet(), args.duration, &ledger)).await;
+    stage.net.faults().clear();
+    close.send_replace(true);
+    ledger.note("bot", "no further trade begins; those under way are waited for");
+    let ended = timeout(WIND_DOWN, async { while strategies.join_next().await.is_some() {} }).await;
+    if ended.is_err() {
+        return Err(format!("a trade has no end after {WIND_DOWN:?}").into());
+    }
+    let health = mirror.health();
+    let verdict = verdict::judge(&stage, &rpc, &mirror, &ledger).await?;
+    write(&format!("\n{ledger}\n{}\n{verdict}\n", verdict::Served(&health)));
+    mirror.shutdown().await;
+    Ok(verdict.is_good())
+}
+
+/// Two that sell at once what they buy, two that sell in parts, and two that sell whatever there is.
+fn strategies(
+    trader: &Arc<Trader<Market>>,
+    ledger: &Arc<Ledger>,
+    closing: &watch::Receiver<bool>,
+    seed: u64,
+) -> JoinSet<()> {
+    let mut set = JoinSet::new();
+    let tokens = trader.venue.tokens();
+    for number in 0..6 {
+        let name = ["flip", "ladder", "flip", "ladder", "stop-loss", "stop-loss"][number];
+        let strategy = Strategy {
+            name,
+            trader: trader.clone(),
+            ledger: ledger.clone(),
+            closing: closing.clone(),
+            random: seed.wrapping_add(number as u64),
+        };
+        match name {
+            "flip" => set.spawn(strategy.flip(tokens[number].mint())),
+            "ladder" => set.spawn(strategy.ladder(tokens[number].mint())),
+            _ => set.spawn(strategy.stop_loss()),
+        };
+    }
+    set
+}
