@@ -13,7 +13,7 @@ use spl_associated_token_account_interface::{
 pub use spl_token_2022_interface::instruction::AuthorityType;
 use spl_token_2022_interface::{
     extension::{
-        ExtensionType, default_account_state, interest_bearing_mint, pausable, scaled_ui_amount,
+        ExtensionType, cpi_guard, default_account_state, interest_bearing_mint, pausable, scaled_ui_amount,
         transfer_fee, transfer_hook,
     },
     instruction,
@@ -219,6 +219,28 @@ pub fn set_authority(
     new_authority: Option<&Pubkey>,
 ) -> Instruction {
     instruction::set_authority(program, account, new_authority, kind, authority, &[]).expect(TWO_PROGRAMS)
+}
+
+/// Stops all movement of a [`TOKEN_2022`] mint with [`Extension::Pausable`].
+pub fn pause(mint: &Pubkey, authority: &Pubkey) -> Instruction {
+    pausable::instruction::pause(&TOKEN_2022, mint, authority, &[]).expect(TWO_PROGRAMS)
+}
+
+/// Ends that.
+pub fn resume(mint: &Pubkey, authority: &Pubkey) -> Instruction {
+    pausable::instruction::resume(&TOKEN_2022, mint, authority, &[]).expect(TWO_PROGRAMS)
+}
+
+/// Keeps other programs from moving a [`TOKEN_2022`] account's tokens in its owner's name. `payer` pays for the room.
+pub fn enable_cpi_guard(account: &Pubkey, payer: &Pubkey, owner: &Pubkey) -> [Instruction; 2] {
+    let room = instruction::reallocate(&TOKEN_2022, account, payer, owner, &[], &[ExtensionType::CpiGuard]);
+    let guard = cpi_guard::instruction::enable_cpi_guard(&TOKEN_2022, account, owner, &[]);
+    [room.expect(TWO_PROGRAMS), guard.expect(TWO_PROGRAMS)]
+}
+
+/// Lets them again.
+pub fn disable_cpi_guard(account: &Pubkey, owner: &Pubkey) -> Instruction {
+    cpi_guard::instruction::disable_cpi_guard(&TOKEN_2022, account, owner, &[]).expect(TWO_PROGRAMS)
 }
 
 /// Brings the amount of a wrapped SOL account up to its lamports.

@@ -7,6 +7,7 @@ pub mod chaos;
 mod checker;
 mod cluster;
 mod logs;
+mod order;
 mod outcome;
 pub mod proxy;
 mod runner;

@@ -5,7 +5,10 @@ use std::{
     fmt, io,
     net::{Ipv4Addr, SocketAddr, TcpListener},
     pin::pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     thread::{self, JoinHandle},
     time::Duration,
 };
@@ -69,6 +72,8 @@ struct Shared {
     /// Connections accepted, refused ones too.
     accepted: watch::Sender<usize>,
     open: watch::Sender<usize>,
+    /// Bytes that passed, by direction.
+    passed: [AtomicU64; 2],
     first_words: Mutex<VecDeque<Vec<u8>>>,
 }
 
@@ -100,6 +105,7 @@ impl Proxy {
             cuts: broadcast::Sender::new(16),
             accepted: watch::Sender::default(),
             open: watch::Sender::default(),
+            passed: Default::default(),
             first_words: Mutex::default(),
         });
         let (stop, stopped) = oneshot::channel::<()>();
@@ -176,6 +182,11 @@ impl Proxy {
     /// How many connections were accepted so far, refused ones too.
     pub fn accepted(&self) -> usize {
         *self.shared.accepted.borrow()
+    }
+
+    /// How many bytes passed in this direction so far, on all connections: while none do, nobody asks for anything.
+    pub fn passed(&self, direction: Direction) -> u64 {
+        self.shared.passed[direction as usize].load(Relaxed)
     }
 
     /// Waits until so many connections were accepted.
@@ -357,6 +368,7 @@ async fn pump(shared: &Shared, direction: Direction, mut from: ReadHalf<'_>, mut
                 if to.write_all(piece).await.is_err() || over > 0 {
                     return Cut::Reset;
                 }
+                shared.passed[side].fetch_add(piece.len() as u64, Relaxed);
                 let rate = weather.borrow().rate[side];
                 if let Some(rate) = rate {
                     sleep(Duration::from_secs_f64(piece.len() as f64 / f64::from(rate.max(1)))).await;

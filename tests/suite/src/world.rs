@@ -4,16 +4,13 @@ use std::{
     fmt,
     future::Future,
     net::SocketAddr,
-    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    sync::atomic::AtomicU64,
     time::{Duration, Instant},
 };
 
 use balance_mirror::{AccountState, Builder, Mirror, Node, Pubkey, Reader, Reading};
-use localnet::{CommitmentConfig, Instruction, Keypair, Localnet, Signer};
+use localnet::{CommitmentConfig, Keypair, Localnet};
 use solana_rpc_client::nonblocking::rpc_client::RpcClient;
-use solana_rpc_client_api::config::RpcSendTransactionConfig;
-use solana_system_interface::instruction::transfer;
-use solana_transaction::Transaction;
 
 use crate::{
     cluster::Cluster,
@@ -55,7 +52,8 @@ pub struct World<'a> {
     pub(crate) ws_side: Proxy,
     /// Straight to the node.
     pub(crate) rpc: RpcClient,
-    sent: AtomicU64,
+    /// Transactions signed so far.
+    pub(crate) signed: AtomicU64,
 }
 
 impl fmt::Debug for World<'_> {
@@ -71,7 +69,7 @@ impl<'a> World<'a> {
             ws_side: Proxy::start(address(&cluster.ws_url())?)?,
             rpc: RpcClient::new_with_commitment(cluster.rpc_url(), CommitmentConfig::confirmed()),
             cluster,
-            sent: AtomicU64::new(0),
+            signed: AtomicU64::new(0),
         })
     }
 
@@ -195,55 +193,6 @@ impl<'a> World<'a> {
     }
 
     // The chain.
-
-    /// Sends a transaction that the payer pays for, and waits until it is confirmed. Returns its slot.
-    pub(crate) async fn send(&self, instructions: &[Instruction], signers: &[&Keypair]) -> Outcome<u64> {
-        let (transaction, _) = self.sign(instructions, signers).await?;
-        self.submit(&transaction).await
-    }
-
-    /// A transaction that the payer pays for, and the last block height at which it can land.
-    pub(crate) async fn sign(
-        &self,
-        instructions: &[Instruction],
-        signers: &[&Keypair],
-    ) -> Outcome<(Transaction, u64)> {
-        let payer = self.payer();
-        let mut instructions = instructions.to_vec();
-        // Two transactions alike, with one blockhash, would be one.
-        let number = self.sent.fetch_add(1, Relaxed);
-        instructions.push(transfer(&payer.pubkey(), &payer.pubkey(), number));
-        let mut keys = vec![payer];
-        keys.extend(signers.iter().filter(|key| key.pubkey() != payer.pubkey()));
-        let confirmed = CommitmentConfig::confirmed();
-        let (blockhash, last_valid) = self.rpc.get_latest_blockhash_with_commitment(confirmed).await?;
-        let payer = payer.pubkey();
-        let transaction = Transaction::new_signed_with_payer(&instructions, Some(&payer), &keys, blockhash);
-        Ok((transaction, last_valid))
-    }
-
-    /// Sends a signed transaction, and waits until it is confirmed. Returns its slot.
-    pub(crate) async fn submit(&self, transaction: &Transaction) -> Outcome<u64> {
-        let config = RpcSendTransactionConfig {
-            preflight_commitment: Some(CommitmentConfig::confirmed().commitment),
-            ..RpcSendTransactionConfig::default()
-        };
-        let signature = self.rpc.send_transaction_with_config(transaction, config).await?;
-        let landed = async {
-            loop {
-                let statuses = self.rpc.get_signature_statuses(&[signature]).await?;
-                let status = statuses.value.into_iter().next().flatten();
-                if let Some(status) = status
-                    && status.satisfies_commitment(CommitmentConfig::confirmed())
-                {
-                    status.status?;
-                    return Ok::<u64, Failure>(status.slot);
-                }
-                tokio::time::sleep(self.slots(1) / 4).await;
-            }
-        };
-        self.within("confirmation", landed).await?
-    }
 
     /// The node's newest confirmed slot.
     pub(crate) async fn slot(&self) -> Outcome<u64> {

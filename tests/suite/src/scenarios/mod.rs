@@ -1,7 +1,9 @@
 //! What is played, in two lists.
 
 mod adopt;
+mod ceiling;
 mod degraded;
+mod desk;
 mod doubt;
 mod doubt_local;
 mod faults;
@@ -22,6 +24,13 @@ mod providers;
 mod reading;
 mod rpc_faults;
 mod sells;
+mod trade_buying;
+mod trade_holding;
+mod trade_keeping;
+mod trade_local;
+mod trade_obstacles;
+mod trade_selling;
+mod trade_unlanded;
 mod traffic;
 
 use crate::runner::Scenario;
@@ -80,6 +89,56 @@ macro_rules! everywhere {
                 no_secret_is_shown,
                 finalized_serves_what_is_final,
                 finalized_absence_is_confirmed_without_hurry,
+            ],
+            trade_buying: [
+                a_buy_is_settled_by_its_notification,
+                a_buy_seen_before_it_is_asked_for_is_settled_at_once,
+                without_a_link_a_buy_is_settled_by_asking,
+                what_strangers_send_is_no_buy,
+                the_program_is_read_from_the_mint_once,
+                what_is_no_mint_is_told,
+                a_prewarmed_buy_asks_rpc_for_nothing,
+                less_arrives_than_was_sent,
+                a_wait_for_a_buy_can_be_given_up_and_begun_again,
+                a_hundred_wait_for_one_buy,
+            ],
+            trade_unlanded: [
+                a_buy_that_was_never_sent_expires,
+                a_buy_sent_too_late_expires,
+                a_buy_that_fails_on_chain_says_where,
+                a_buy_that_fails_takes_no_tokens_along,
+                without_a_signature_nobody_knows_that_a_buy_never_landed,
+                dust_leaves_it_open_what_an_expired_buy_brought,
+            ],
+            trade_holding: [
+                more_than_there_is_cannot_be_held,
+                nothing_is_held_on_a_balance_that_is_too_old,
+                of_many_who_want_all_one_gets_it,
+                strategies_that_race_sell_nothing_twice,
+            ],
+            trade_selling: [
+                the_sell_path_asks_rpc_for_nothing,
+                the_rest_is_sold_while_the_first_part_is_not_seen_to_be_gone,
+                after_a_sell_no_older_balance_is_served,
+                a_sell_that_lands_while_the_link_is_down_stays_sold,
+                a_sell_that_fails_frees_its_tokens_in_doubt,
+                what_nobody_tells_of_a_failed_sell_is_found_out,
+                what_nobody_tells_of_a_landed_sell_is_found_out,
+                a_sell_that_never_lands_frees_its_tokens_when_it_is_over,
+                a_sell_that_never_left_is_free_at_once,
+            ],
+            trade_obstacles: [
+                frozen_between_buy_and_sell,
+                what_there_is_not_cannot_be_sold,
+                what_others_may_do_is_a_warning,
+                what_its_mint_forbids_cannot_be_sold,
+                behind_a_cpi_guard_nothing_is_sold_until_its_owner_opens_it,
+            ],
+            trade_keeping: [
+                what_is_sold_out_is_let_go,
+                what_is_held_or_expected_is_not_let_go,
+                what_is_prewarmed_is_kept_for_its_time,
+                an_account_is_not_let_go_while_its_link_is_down,
             ],
             nodes: [
                 a_dead_node_is_replaced_by_the_next,
@@ -153,6 +212,12 @@ macro_rules! local_only {
                 a_node_that_stops_ticking_is_replaced_by_the_next,
                 in_a_race_a_late_node_is_outrun,
                 a_node_on_another_chain_is_refused,
+            ],
+            trade_local: [
+                a_sell_that_its_link_keeps_silent_about_stays_sold,
+                a_doubted_balance_is_not_taken_from_a_node_that_is_behind,
+                a_sell_on_an_abandoned_fork_is_not_sold,
+                on_a_new_chain_no_buy_settles_and_what_is_in_flight_stays_so,
             ],
             liars: [
                 notified_slots_far_ahead_are_not_believed,

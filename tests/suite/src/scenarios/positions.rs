@@ -6,10 +6,9 @@ use balance_mirror::{
     Buy, BuyError, Floor, Landing, MintError, Mirror, NotSettled, SettledBy, StaleReason, TokenProgram,
 };
 use localnet::{Keypair, Signer, tokens::Extension};
-use solana_rpc_client_api::config::RpcSendTransactionConfig;
-use solana_transaction::Transaction;
 
 use crate::{
+    order::Order,
     outcome::{Outcome, check, equal, shape},
     proxy::Direction,
     token::Token,
@@ -48,8 +47,8 @@ pub(crate) async fn a_token_is_bought_held_sold_and_swept(world: &World<'_>) -> 
         drop(hold);
         drop(rest);
         let hold = position.hold_all()?;
-        let (sell, last_valid) = world.sign(&token.sell_out_with(&wallet.pubkey(), 500), &[&wallet]).await?;
-        let in_flight = hold.sending(sell.signatures[0], last_valid);
+        let sell = world.sign(&token.sell_out_with(&wallet.pubkey(), 500), &[&wallet]).await?;
+        let in_flight = hold.sending(sell.signature(), sell.last_valid_block_height);
         let landed = world.submit(&sell).await?;
         in_flight.sold(Floor::confirmed(landed));
 
@@ -122,24 +121,25 @@ pub(crate) async fn a_landing_settles_what_a_fee_left_and_a_failure_lets_the_acc
     token.buy(world, &seller.pubkey(), 1_000).await?;
     let mirror = world.builder().start()?;
     let expect = async || mirror.expect_buy(&wallet.pubkey(), &token.mint, Some(token.program)).await;
-    let soon = |tx: &Transaction, last_valid| {
-        Buy::at_least(200).signature(tx.signatures[0]).valid_until(last_valid).deadline(world.soon())
+    let soon = |order: &Order| {
+        let buy = Buy::at_least(200).signature(order.signature()).deadline(world.soon());
+        buy.valid_until(order.last_valid_block_height)
     };
 
     let position = expect().await?;
     // Nothing can be burnt where there is no account.
     let fails = [token.burn(&wallet.pubkey(), 5)];
-    let (failing, last_valid) = world.sign(&fails, &[&wallet]).await?;
-    world.rpc.send_transaction_with_config(&failing, unchecked()).await?;
-    let outcome = position.settled(soon(&failing, last_valid)).await;
-    let signature = failing.signatures[0];
+    let failing = world.sign(&fails, &[&wallet]).await?;
+    world.post(&failing).await?;
+    let outcome = position.settled(soon(&failing)).await;
+    let signature = failing.signature();
     shape!(outcome, Err(NotSettled::Failed { signature: of, .. }) if *of == signature, "a buy that fails");
     world.until("sweep at once", || mirror.watched().is_empty()).await?;
 
     let position = expect().await?;
     let buy = [token.create_ata(&wallet.pubkey()), token.transfer(&seller.pubkey(), &wallet.pubkey(), 200)];
-    let (buying, last_valid) = world.sign(&buy, &[&seller]).await?;
-    let waiting = position.settled(soon(&buying, last_valid));
+    let buying = world.sign(&buy, &[&seller]).await?;
+    let waiting = position.settled(soon(&buying));
     let (settled, landed) = tokio::join!(waiting, world.submit(&buying));
     let (settled, landed) = (settled?, landed?);
     equal!((settled.received, settled.how), (180, SettledBy::Signature), "less than was sent");
@@ -148,11 +148,6 @@ pub(crate) async fn a_landing_settles_what_a_fee_left_and_a_failure_lets_the_acc
     let buy = Buy::at_least(200).landed_at(Floor::confirmed(landed)).deadline(world.soon());
     equal!(position.settled(buy).await?.how, SettledBy::Signature, "the landing alone");
     Ok(())
-}
-
-/// Without the simulation that would keep what fails from being sent.
-fn unchecked() -> RpcSendTransactionConfig {
-    RpcSendTransactionConfig { skip_preflight: true, ..RpcSendTransactionConfig::default() }
 }
 
 pub(crate) async fn a_mint_that_is_none_or_not_answered_for_is_no_position(world: &World<'_>) -> Outcome {

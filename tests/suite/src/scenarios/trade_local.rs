@@ -1,0 +1,135 @@
+//! Trades on a cluster that errs in ways of its own: a silent subscription, an RPC node behind, a fork, a new chain.
+
+use std::time::{Duration, Instant};
+
+use balance_mirror::{Buy, Floor, Mirror, NotSettled, Origin, Position, SellOutcome};
+use localnet::{Accounts, CommitmentConfig};
+
+use super::{ceiling::Ceiling, desk::Desk};
+use crate::{
+    order::End,
+    outcome::{Outcome, check, equal, shape},
+    world::World,
+};
+
+const BOUGHT: u64 = 100;
+
+async fn selling(world: &World<'_>) -> Outcome<(Desk, Mirror, Position)> {
+    let desk = Desk::plain(world).await?;
+    let mirror = world.mirror()?;
+    let position = desk.bought(world, &mirror, BOUGHT).await?;
+    Ok((desk, mirror, position))
+}
+
+fn available(position: &Position) -> Option<u64> {
+    position.reader().read().available()
+}
+
+pub(crate) async fn a_sell_that_its_link_keeps_silent_about_stays_sold(world: &World<'_>) -> Outcome {
+    let net = world.local()?;
+    let (desk, mirror, position) = selling(world).await?;
+    let ceiling = Ceiling::over(&position, BOUGHT)?;
+    net.faults().silence_account(&desk.account());
+    let mut left = BOUGHT;
+    // By its sender's word, or found out.
+    for told in [true, false] {
+        let order = desk.sell_order(world, 30).await?;
+        let hold = position.hold(30)?;
+        ceiling.lower(30);
+        let flight = hold.sending(order.signature(), order.last_valid_block_height);
+        world.post(&order).await?;
+        let slot = world.landed(&order).await?;
+        left -= 30;
+        if told {
+            flight.sold(Floor::confirmed(slot));
+        } else {
+            equal!(flight.outcome(world.soon()).await?, SellOutcome::Landed { slot }, "found out");
+        }
+        ceiling.sold_at(slot);
+        equal!(available(&position), Some(left), "to sell");
+        // Canaries pass the sell and prove nothing of it; RPC is asked.
+        world.until("balance after the sell", || position.cached().is_ok()).await?;
+        let balance = position.cached()?;
+        equal!(
+            (balance.state.held(), balance.reading.origin()),
+            (Some(left), Some(Origin::Rpc)),
+            "asked for"
+        );
+        check!(balance.reading.slot() >= Some(slot), "{balance:?}");
+        equal!(available(&position), Some(left), "to sell");
+    }
+    net.faults().clear();
+    equal!(position.hold_all()?.amount(), left, "the rest");
+    equal!(mirror.health().reconnects, 0, "on one connection");
+    ceiling.finish()?;
+    Ok(())
+}
+
+pub(crate) async fn a_doubted_balance_is_not_taken_from_a_node_that_is_behind(world: &World<'_>) -> Outcome {
+    let net = world.local()?;
+    let (desk, _mirror, position) = selling(world).await?;
+    let order = desk.failing_sell(world).await?;
+    let flight = position.hold_all()?.sending(order.signature(), order.last_valid_block_height);
+    world.post(&order).await?;
+    let End::Failed(slot) = world.end_of(&order).await? else { return Err("it landed".into()) };
+    // The node forgets a second of it.
+    net.faults().hold_rpc(50);
+    let behind = world.slot().await?;
+    check!(behind < slot, "RPC is at {behind}, and the sell failed at {slot}");
+    flight.failed(Floor::confirmed(slot));
+    let began = Instant::now();
+    let balance = world.within("balance", position.balance()).await??;
+    check!(balance.as_of() >= Some(slot), "as of the failed sell's slot {slot}: {balance:?}");
+    check!(began.elapsed() > Duration::from_millis(300), "after {:?}", began.elapsed());
+    equal!(position.hold_all()?.amount(), BOUGHT, "free");
+    Ok(())
+}
+
+pub(crate) async fn a_sell_on_an_abandoned_fork_is_not_sold(world: &World<'_>) -> Outcome {
+    let net = world.local()?;
+    let (desk, _mirror, position) = selling(world).await?;
+    let order = desk.sell_order(world, 60).await?;
+    let hold = position.hold(60)?;
+    let last_valid = world.height().await? + world.short_life();
+    let flight = hold.sending(order.signature(), last_valid);
+    net.pause_slots();
+    world.post(&order).await?;
+    let tip = net.advance(1);
+    // It shows at `processed`, and is asked for.
+    let processed = || net.account(&desk.account(), CommitmentConfig::processed());
+    equal!(processed().1.and_then(|account| crate::world::amount(&account.data)), Some(40), "on the fork");
+    world.pass(Duration::from_millis(700)).await;
+    equal!(net.faults().revert(1), vec![tip], "abandoned");
+    net.resume_slots();
+    equal!(available(&position), Some(40), "it may still land");
+    let ended = flight.outcome(world.soon()).await?;
+    equal!(ended, SellOutcome::Expired { last_valid_block_height: last_valid }, "it never landed");
+    world.until("free tokens", || available(&position) == Some(BOUGHT)).await?;
+    desk.chain_holds(world, BOUGHT).await
+}
+
+pub(crate) async fn on_a_new_chain_no_buy_settles_and_what_is_in_flight_stays_so(
+    world: &World<'_>,
+) -> Outcome {
+    let net = world.local()?;
+    let (desk, mirror, position) = selling(world).await?;
+    let open = desk.expect(world, &mirror).await?;
+    let waiting = tokio::spawn(async move { open.settled(Buy::at_least(5)).await });
+    let order = desk.sell_order(world, 30).await?;
+    let flight = position.hold(30)?.sending(order.signature(), u64::MAX);
+    net.new_chain(Accounts::Keep);
+    shape!(
+        world.within("end of the wait", waiting).await??,
+        Err(NotSettled::Reset),
+        "a buy of the old chain"
+    );
+    equal!(mirror.health().resets, 1, "resets");
+    world.holds(position.reader(), BOUGHT).await?;
+    equal!(available(&position), Some(70), "it was told to be in flight");
+    flight.refused();
+    equal!(position.hold_all()?.amount(), BOUGHT, "free");
+    // And the new chain is traded on.
+    let again = desk.bought(world, &mirror, 5).await?;
+    equal!(again.hold_all()?.amount(), BOUGHT + 5, "to sell");
+    Ok(())
+}
