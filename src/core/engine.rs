@@ -535,7 +535,9 @@ impl Engine {
     pub(crate) fn next_deadline(&self) -> Option<Tick> {
         let others =
             [self.desk.next_deadline(), self.refresh.next_deadline(), self.supervision.next_deadline()];
-        others.into_iter().chain([self.trades.next_deadline()]).flatten().min()
+        let due = others.into_iter().chain([self.trades.next_deadline()]).flatten().min();
+        // Stopped, it does nothing: a loop that still runs must not be woken for it.
+        due.filter(|_| !self.stopped)
     }
 
     /// When [`Engine::expire_link`] wants to be called next.
