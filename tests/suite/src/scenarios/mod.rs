@@ -25,10 +25,12 @@ mod reading;
 mod rpc_faults;
 mod sells;
 mod trade_buying;
+mod trade_counting;
 mod trade_holding;
 mod trade_keeping;
 mod trade_local;
 mod trade_obstacles;
+mod trade_restart;
 mod trade_selling;
 mod trade_unlanded;
 mod traffic;
@@ -141,6 +143,8 @@ macro_rules! everywhere {
                 what_is_prewarmed_is_kept_for_its_time,
                 an_account_is_not_let_go_while_its_link_is_down,
             ],
+            trade_counting: [what_changes_often_is_trusted_for_less_time, what_a_trade_costs_is_counted],
+            trade_restart: [a_bot_that_starts_again_sells_what_it_finds],
             nodes: [
                 a_dead_node_is_replaced_by_the_next,
                 a_half_open_node_is_replaced_by_the_next,

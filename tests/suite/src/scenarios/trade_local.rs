@@ -27,41 +27,34 @@ fn available(position: &Position) -> Option<u64> {
 
 pub(crate) async fn a_sell_that_its_link_keeps_silent_about_stays_sold(world: &World<'_>) -> Outcome {
     let net = world.local()?;
-    let (desk, mirror, position) = selling(world).await?;
-    let ceiling = Ceiling::over(&position, BOUGHT)?;
-    net.faults().silence_account(&desk.account());
-    let mut left = BOUGHT;
     // By its sender's word, or found out.
     for told in [true, false] {
+        let (desk, mirror, position) = selling(world).await?;
+        let ceiling = Ceiling::over(&position, BOUGHT)?;
+        net.faults().silence_account(&desk.account());
         let order = desk.sell_order(world, 30).await?;
         let hold = position.hold(30)?;
         ceiling.lower(30);
         let flight = hold.sending(order.signature(), order.last_valid_block_height);
         world.post(&order).await?;
         let slot = world.landed(&order).await?;
-        left -= 30;
         if told {
             flight.sold(Floor::confirmed(slot));
         } else {
             equal!(flight.outcome(world.soon()).await?, SellOutcome::Landed { slot }, "found out");
         }
         ceiling.sold_at(slot);
-        equal!(available(&position), Some(left), "to sell");
+        equal!(available(&position), Some(70), "to sell");
         // Canaries pass the sell and prove nothing of it; RPC is asked.
         world.until("balance after the sell", || position.cached().is_ok()).await?;
         let balance = position.cached()?;
-        equal!(
-            (balance.state.held(), balance.reading.origin()),
-            (Some(left), Some(Origin::Rpc)),
-            "asked for"
-        );
+        let shown = (balance.state.held(), balance.reading.origin());
+        equal!(shown, (Some(70), Some(Origin::Rpc)), "asked for");
         check!(balance.reading.slot() >= Some(slot), "{balance:?}");
-        equal!(available(&position), Some(left), "to sell");
+        equal!(position.hold_all()?.amount(), 70, "the rest");
+        equal!(mirror.health().reconnects, 0, "on one connection");
+        ceiling.finish()?;
     }
-    net.faults().clear();
-    equal!(position.hold_all()?.amount(), left, "the rest");
-    equal!(mirror.health().reconnects, 0, "on one connection");
-    ceiling.finish()?;
     Ok(())
 }
 
