@@ -13,6 +13,7 @@ use std::{
         Arc,
         atomic::{AtomicU8, AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -31,7 +32,7 @@ use crate::{
         sellable::MintSays,
         time::Tick,
     },
-    stats::{Counter, Stats},
+    stats::{Distribution, Stats, Tally},
 };
 pub(crate) use publisher::{Outcome, Publisher, Shared, open};
 
@@ -46,15 +47,17 @@ pub(crate) struct Cell {
     ended: AtomicU8,
     /// Woken at each publication.
     pub(crate) changed: Notify,
-    pub(crate) hits: Counter,
-    pub(crate) misses: Counter,
+    pub(crate) tally: Tally,
 }
+
+/// The two counts of an `Arc`.
+const ARC: usize = 2 * size_of::<usize>();
 
 const UNWATCHED: u8 = 1;
 const STOPPED: u8 = 2;
 
 impl Cell {
-    fn new(address: Pubkey) -> Self {
+    pub(crate) fn new(address: Pubkey) -> Self {
         Self {
             address,
             record: ArcSwapOption::empty(),
@@ -62,8 +65,7 @@ impl Cell {
             mint: MintCell::default(),
             ended: AtomicU8::new(0),
             changed: Notify::new(),
-            hits: Counter::default(),
-            misses: Counter::default(),
+            tally: Tally::default(),
         }
     }
 
@@ -120,6 +122,8 @@ pub(crate) struct Book {
     pub(crate) clock: Clock,
     policy: Policy,
     pub(crate) stats: Stats,
+    /// What the engine holds for each account.
+    bytes_each: usize,
 }
 
 impl Book {
@@ -157,11 +161,34 @@ impl Book {
         reading
     }
 
+    /// What is held for an account, in bytes: by the engine, in the maps of the readers and of the writer, and published.
+    pub(crate) fn bytes_of(&self, cell: &Cell) -> usize {
+        let in_maps = 2 * size_of::<(Pubkey, Arc<Cell>)>();
+        let record = cell.record.load().as_ref().map_or(0, |_| ARC + size_of::<Record>());
+        let overlay = cell.overlay.load().as_ref().map_or(0, |_| ARC + size_of::<Shown>());
+        self.bytes_each + in_maps + ARC + size_of::<Cell>() + record + overlay
+    }
+
+    /// What is held for all accounts and their mints, and for counting, in bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        let accounts: usize = self.accounts.load().values().map(|cell| self.bytes_of(cell)).sum();
+        // Once with the readers and once with the writer.
+        let mints = 2 * self.mints.load().len() * size_of::<(Pubkey, Mint)>();
+        accounts + mints + 2 * Distribution::BYTES
+    }
+
+    /// The shortest that a dynamic TTL has come to.
+    pub(crate) fn shortest_ttl(&self) -> Option<Duration> {
+        let (bounds, now) = (self.policy.ttl?, self.clock.now());
+        let of = |cell: &Arc<Cell>| cell.record.load().as_ref().map(|record| record.pace.ttl(now, &bounds));
+        self.accounts.load().values().filter_map(of).min()
+    }
+
     /// Hits and misses, of accounts watched now and before.
     pub(crate) fn served(&self) -> (u64, u64) {
         let cells = self.accounts.load();
         cells.values().fold((self.stats.hits.get(), self.stats.misses.get()), |(hits, misses), cell| {
-            (hits + cell.hits.get(), misses + cell.misses.get())
+            (hits + cell.tally.hits.get(), misses + cell.tally.misses.get())
         })
     }
 }

@@ -1,6 +1,6 @@
 //! The settings: each has a default that says where its number comes from, and all are checked once.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, ops::RangeInclusive, sync::Arc, time::Duration};
 
 use solana_commitment_config::CommitmentLevel;
 use solana_rpc_client::nonblocking::rpc_client::RpcClient;
@@ -15,6 +15,7 @@ use crate::{
         ledger::Rules,
         observation::MAX_ENDPOINTS,
         session::{Profile, SessionSettings},
+        ttl::TtlBounds,
     },
     endpoint::Endpoint,
     error::ConfigError,
@@ -40,6 +41,7 @@ pub struct Builder {
     max_lag: Option<Duration>,
     selling_age: Duration,
     general_age: Duration,
+    dynamic_ttl: Option<RangeInclusive<Duration>>,
     canary_deadline: Duration,
     verify_every: Duration,
     audit_every: Duration,
@@ -89,6 +91,7 @@ impl Builder {
             max_lag: None,
             selling_age: Duration::from_secs(30),
             general_age: Duration::from_secs(300),
+            dynamic_ttl: None,
             canary_deadline: Duration::from_secs(5),
             verify_every: Duration::from_secs(300),
             audit_every: Duration::from_secs(60),
@@ -211,6 +214,15 @@ impl Builder {
     /// The greatest age of a balance for general use: 300 s, from the same source.
     pub fn general_age(mut self, age: Duration) -> Self {
         self.general_age = age;
+        self
+    }
+
+    /// Lets each account's TTL follow how often it changes, between these bounds: half the usual interval between its
+    /// changes. Without a live link, nothing older is served from memory, whatever age is asked for; on a live link
+    /// it is without effect. [`TokenStats`](crate::TokenStats) tells what it has come to. Off by default: the age asked
+    /// for alone decides.
+    pub fn dynamic_ttl(mut self, bounds: RangeInclusive<Duration>) -> Self {
+        self.dynamic_ttl = Some(bounds);
         self
     }
 
@@ -374,7 +386,15 @@ impl Builder {
                 range: "at least 2 s: the chain's clock has whole seconds",
             });
         }
-        let policy = Policy { canary_deadline: self.canary_deadline, verify_every: self.verify_every };
+        let ttl = self.dynamic_ttl.map(|bounds| TtlBounds { least: *bounds.start(), most: *bounds.end() });
+        if let Some(TtlBounds { least, most }) = ttl
+            && !(Duration::from_millis(1) <= least && least <= most && most <= Duration::from_secs(86_400))
+        {
+            let value = format!("{least:?} to {most:?}");
+            let range = "from a millisecond or more to a day or less";
+            return Err(ConfigError::Range { name: "dynamic_ttl", value, range });
+        }
+        let policy = Policy { canary_deadline: self.canary_deadline, verify_every: self.verify_every, ttl };
         let session = SessionSettings {
             connect_timeout: self.connect_timeout,
             // A server that acknowledges later than it may tick is as dead as one that does not tick.
@@ -461,6 +481,11 @@ mod tests {
     #[test]
     fn each_setting_out_of_range_is_named() {
         assert!(refusal(builder().selling_age(Duration::ZERO)).contains("selling_age"));
+        let ttl = |least, most| Duration::from_millis(least)..=Duration::from_millis(most);
+        for bounds in [ttl(0, 1), ttl(2, 1), ttl(1, 86_400_001)] {
+            assert!(refusal(builder().dynamic_ttl(bounds)).contains("dynamic_ttl"));
+        }
+        assert!(builder().dynamic_ttl(ttl(1, 86_400_000)).validate().is_ok());
         assert!(refusal(builder().max_accounts(0)).contains("max_accounts"));
         assert!(refusal(builder().audit_every(Duration::from_secs(151))).contains("verify_every"));
         assert!(refusal(builder().canary_deadline(Duration::from_millis(499))).contains("canary_deadline"));

@@ -14,6 +14,7 @@ use crate::{
         time::Tick,
     },
     report::LinkReport,
+    stats::Quantiles,
 };
 
 /// A snapshot of how the mirror is.
@@ -53,6 +54,21 @@ pub struct Health {
     pub misses: u64,
     /// Reads that RPC was asked for.
     pub fallbacks: u64,
+    /// RPC calls that were not made: one a hit, as each is a read for which a bot without a mirror asks its node.
+    pub rpc_calls_avoided: u64,
+    /// How long callers waited, in microseconds: for reads that RPC was asked for, and for
+    /// [`ready`](crate::Reader::ready) and [`wait_for`](crate::Reader::wait_for). Counted at the end of the wait,
+    /// however it ended, given up included.
+    pub wait_us: Quantiles,
+    /// How late notifications were, in milliseconds: see
+    /// [`notification_lag_mean_ms`](crate::TokenStats::notification_lag_mean_ms).
+    pub notification_lag_ms: Quantiles,
+    /// What is held in memory for the accounts, their mints and these counts, in bytes: the size of each entry, the
+    /// allocator's own overhead and room kept free not counted.
+    pub memory_bytes: usize,
+    /// Where the mirror has a [dynamic TTL](crate::Builder::dynamic_ttl), the shortest that it has come to for any account,
+    /// in milliseconds: see [`ttl_ms`](crate::TokenStats::ttl_ms).
+    pub shortest_ttl_ms: Option<u64>,
     /// RPC calls made, for whatever purpose.
     pub rpc_calls: u64,
     /// RPC calls that failed.
@@ -205,6 +221,11 @@ impl Health {
             hits,
             misses,
             fallbacks: stats.fallbacks.get(),
+            rpc_calls_avoided: hits,
+            wait_us: stats.waits.quantiles(),
+            notification_lag_ms: stats.notification_lag.quantiles(),
+            memory_bytes: book.bytes(),
+            shortest_ttl_ms: book.shortest_ttl().map(millis),
             rpc_calls: stats.rpc_calls.get(),
             rpc_failures: stats.rpc_failures.get(),
             notifications: stats.notifications.get(),
@@ -234,6 +255,8 @@ impl Health {
             hits = self.hits,
             misses = self.misses,
             fallbacks = self.fallbacks,
+            wait_p99_us = self.wait_us.p99,
+            memory_bytes = self.memory_bytes,
             rpc_failures = self.rpc_failures,
             last_error = self.last_error,
             "health"

@@ -12,6 +12,7 @@ mod error;
 pub mod fuzzing;
 mod health;
 mod hold;
+mod lag;
 mod link;
 // What the guide shows compiles.
 #[cfg(doctest)]
@@ -28,6 +29,7 @@ mod source;
 mod stats;
 mod supervisor;
 mod target;
+mod token_stats;
 mod updates;
 mod wire;
 
@@ -59,5 +61,7 @@ pub use settled::{Buy, Settled, SettledBy};
 pub use solana_commitment_config::CommitmentLevel;
 pub use solana_pubkey::Pubkey;
 pub use solana_signature::Signature;
+pub use stats::Quantiles;
 pub use target::Target;
+pub use token_stats::TokenStats;
 pub use updates::{AccountUpdate, ProcessedUpdate, Update, Updates};

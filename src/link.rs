@@ -23,6 +23,7 @@ use crate::{
         timers::Timer,
     },
     endpoint::{Endpoint, Redacted},
+    lag::Lags,
     source::{RawAccount, lag_ms, pubsub, rpc::RpcSource},
     wire::{Turn, Wire},
 };
@@ -107,6 +108,7 @@ pub(crate) struct Link {
     wake: Arc<Notify>,
     connecting: Option<BoxFuture<'static, Result<Connection, String>>>,
     wire: Option<Wire>,
+    lags: Lags,
     flow: Flow,
     /// Connections that are closing.
     closing: FuturesUnordered<BoxFuture<'static, Event>>,
@@ -132,6 +134,7 @@ impl Link {
             wake,
             connecting: None,
             wire: None,
+            lags: Lags::default(),
             flow: Flow::default(),
             closing: FuturesUnordered::new(),
         }
@@ -221,6 +224,7 @@ impl Link {
     fn take_turn(&mut self, events: Vec<(Subject, pubsub::Event)>) {
         let events: Vec<LinkEvent> =
             events.into_iter().filter_map(|(subject, event)| self.read(subject, event)).collect();
+        self.note_lags(&events);
         let mut publisher = self.shared.lock();
         for event in &events {
             if let LinkEvent::Canary { slot, lag_ms } = event {
@@ -228,6 +232,26 @@ impl Link {
             }
         }
         publisher.handle(self.id, events);
+    }
+
+    /// Notes how late notifications are. The processed ones are hints, and not counted.
+    fn note_lags(&mut self, events: &[LinkEvent]) {
+        if self.commitment == CommitmentLevel::Processed {
+            return;
+        }
+        let now = wall_ms();
+        for event in events {
+            match event {
+                LinkEvent::Account { subject: Subject::Account { address, .. }, slot, .. } => {
+                    if let Some(cell) = self.book.cell(address) {
+                        cell.tally.notifications.add(1);
+                        self.lags.notified(cell, *slot, now);
+                    }
+                }
+                LinkEvent::Canary { slot, lag_ms } => self.lags.canary(*slot, now, *lag_ms, &self.book.stats),
+                _ => {}
+            }
+        }
     }
 
     /// What the server says, as the engine understands it.
@@ -311,6 +335,7 @@ impl Link {
 
     fn disconnect(&mut self) {
         self.connecting = None;
+        self.lags = Lags::default();
         if let Some(wire) = self.wire.take() {
             self.book.stats.losses.add(1);
             let (client, endpoint) = (wire.into_client(), self.endpoint.clone());

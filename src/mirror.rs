@@ -40,6 +40,7 @@ use crate::{
     source::rpc::RpcSource,
     supervisor,
     target::Target,
+    token_stats::TokenStats,
     updates::Updates,
 };
 
@@ -198,7 +199,8 @@ impl Mirror {
         }
         reader.count(false);
         let _place = self.place()?;
-        inner.book.stats.fallbacks.add(1);
+        reader.count_fallback();
+        let _waiting = reader.waiting();
         self.ask_until(&reader, &query, asked).await
     }
 
@@ -332,6 +334,11 @@ impl Mirror {
     pub fn updates(&self) -> Updates {
         let receiver = self.inner.shared.lock().updates();
         Updates(receiver.unwrap_or_else(|| tokio::sync::broadcast::Sender::new(1).subscribe()))
+    }
+
+    /// What is counted of a watched account: reads, waits, notifications, calls, memory.
+    pub fn token_stats(&self, address: &Pubkey) -> Option<TokenStats> {
+        self.reader(address).map(|reader| reader.stats())
     }
 
     /// How the mirror is.

@@ -20,6 +20,7 @@ use crate::{
     hold::{Hold, HoldError},
     mirror::{Mirror, WeakMirror},
     reader::{Balance, Reader},
+    token_stats::TokenStats,
 };
 
 /// How soon RPC is asked again for a baseline that it failed to give.
@@ -336,6 +337,11 @@ impl Position {
     /// Doubts what is known of the account: see [`Mirror::invalidate`]. `false` if it is no longer watched.
     pub fn invalidate(&self, floor: Option<Floor>) -> bool {
         self.shared.lock().invalidate(&self.address(), floor.map_or(0, Floor::slot))
+    }
+
+    /// What is counted of the account since it is watched.
+    pub fn stats(&self) -> TokenStats {
+        self.reader.stats()
     }
 
     /// The mirror, if it still runs.

@@ -14,6 +14,7 @@ use crate::{
         time::Tick,
     },
     error::WaitError,
+    token_stats::TokenStats,
 };
 
 /// From where a balance was served.
@@ -47,6 +48,21 @@ pub struct Reader {
     book: Arc<Book>,
 }
 
+/// A caller that waits.
+#[derive(Debug)]
+#[must_use]
+pub(crate) struct Waiting<'a> {
+    reader: &'a Reader,
+    since: Tick,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        let Book { clock, stats, .. } = &*self.reader.book;
+        self.reader.cell.tally.waited(stats, clock.now().since(self.since));
+    }
+}
+
 impl Reader {
     pub(crate) fn new(cell: Arc<Cell>, book: Arc<Book>) -> Self {
         Self { cell, book }
@@ -54,7 +70,18 @@ impl Reader {
 
     /// Counts a read that memory served, or did not.
     pub(crate) fn count(&self, hit: bool) {
-        if hit { self.cell.hits.add(1) } else { self.cell.misses.add(1) }
+        if hit { self.cell.tally.hits.add(1) } else { self.cell.tally.misses.add(1) }
+    }
+
+    /// Counts a read that RPC is asked for.
+    pub(crate) fn count_fallback(&self) {
+        self.cell.tally.fallbacks.add(1);
+        self.book.stats.fallbacks.add(1);
+    }
+
+    /// A caller waits until this is dropped: counted then, however it ends.
+    pub(crate) fn waiting(&self) -> Waiting<'_> {
+        Waiting { reader: self, since: self.book.clock.now() }
     }
 
     /// The account's address.
@@ -65,6 +92,11 @@ impl Reader {
     /// Now, on the mirror's clock.
     pub(crate) fn now(&self) -> Tick {
         self.book.clock.now()
+    }
+
+    /// What is counted of the account since it is watched.
+    pub fn stats(&self) -> TokenStats {
+        TokenStats::of(&self.cell, &self.book)
     }
 
     /// What memory holds now. Not counted as a hit or a miss.
@@ -115,6 +147,11 @@ impl Reader {
         mut predicate: impl FnMut(&Reading) -> bool,
         deadline: Duration,
     ) -> Result<Reading, WaitError> {
+        let reading = self.read();
+        if predicate(&reading) {
+            return Ok(reading);
+        }
+        let _waiting = self.waiting();
         let met = self.until(|reader| Some(reader.read()).filter(&mut predicate));
         match tokio::time::timeout(deadline, met).await {
             Ok(Ok(reading)) => Ok(reading),

@@ -1,6 +1,12 @@
-//! Counters that cost a relaxed add each.
+//! Counters that cost a relaxed add each, and what is told of them.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::{
+    fmt,
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    time::Duration,
+};
+
+use histogram::{AtomicHistogram, Config};
 
 /// One number that only grows.
 #[derive(Debug, Default)]
@@ -13,6 +19,90 @@ impl Counter {
 
     pub(crate) fn get(&self) -> u64 {
         self.0.load(Relaxed)
+    }
+
+    fn at_least(&self, value: u64) {
+        self.0.fetch_max(value, Relaxed);
+    }
+}
+
+/// How many of something there were, and how long or how late they were.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct Quantiles {
+    /// How many.
+    pub count: u64,
+    /// Half of them were no more than this; at most 1/32 above the true value.
+    pub p50: u64,
+    /// 99 of 100 were no more than this; at most 1/32 above the true value.
+    pub p99: u64,
+    /// The most.
+    pub max: u64,
+}
+
+/// Durations or the like, counted in buckets 1/32 wide, up to 2^36: 8 KiB.
+pub(crate) struct Distribution {
+    buckets: AtomicHistogram,
+    max: Counter,
+}
+
+const BUCKETS: Config = match Config::new(5, 36) {
+    Ok(config) => config,
+    Err(_) => panic!("a grouping below its range"),
+};
+
+impl Distribution {
+    pub(crate) const BYTES: usize = BUCKETS.total_buckets() * size_of::<AtomicU64>();
+
+    pub(crate) fn record(&self, value: u64) {
+        let value = value.min((1 << 36) - 1);
+        // Nothing is out of range now.
+        let _ = self.buckets.increment(value);
+        self.max.at_least(value);
+    }
+
+    pub(crate) fn quantiles(&self) -> Quantiles {
+        let (buckets, max) = (self.buckets.load(), self.max.get());
+        // Neither quantile is out of range.
+        let at = |quantile| buckets.quantile_bucket(quantile).ok().flatten();
+        let value = |quantile| at(quantile).map_or(0, |bucket| bucket.end().min(max));
+        let count = buckets.as_slice().iter().sum();
+        Quantiles { count, p50: value(0.5), p99: value(0.99), max }
+    }
+}
+
+impl Default for Distribution {
+    fn default() -> Self {
+        Self { buckets: AtomicHistogram::with_config(&BUCKETS), max: Counter::default() }
+    }
+}
+
+impl fmt::Debug for Distribution {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.quantiles().fmt(f)
+    }
+}
+
+/// Of one account the same, without the buckets.
+#[derive(Debug, Default)]
+pub(crate) struct Extent {
+    count: Counter,
+    sum: Counter,
+    max: Counter,
+}
+
+impl Extent {
+    pub(crate) fn record(&self, value: u64) {
+        self.count.add(1);
+        self.sum.add(value);
+        self.max.at_least(value);
+    }
+
+    /// How many, their mean and the most.
+    pub(crate) fn get(&self) -> (u64, u64, u64) {
+        let count = self.count.get();
+        (count, self.sum.get().checked_div(count).unwrap_or(0), self.max.get())
     }
 }
 
@@ -37,4 +127,77 @@ pub(crate) struct Stats {
     /// Hits and misses of accounts no longer watched.
     pub(crate) hits: Counter,
     pub(crate) misses: Counter,
+    /// In microseconds.
+    pub(crate) waits: Distribution,
+    /// In milliseconds.
+    pub(crate) notification_lag: Distribution,
+}
+
+/// What is counted of one account; [`TokenStats`](crate::TokenStats) shows it.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    pub(crate) hits: Counter,
+    pub(crate) misses: Counter,
+    pub(crate) fallbacks: Counter,
+    pub(crate) invalidations: Counter,
+    pub(crate) rpc_reads: Counter,
+    /// In microseconds.
+    pub(crate) waits: Extent,
+    /// In milliseconds.
+    pub(crate) notification_lag: Extent,
+    pub(crate) notifications: Counter,
+}
+
+impl Tally {
+    pub(crate) fn waited(&self, stats: &Stats, time: Duration) {
+        let time = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        self.waits.record(time);
+        stats.waits.record(time);
+    }
+
+    /// A Clock ahead of wall time is no lag.
+    pub(crate) fn lagged(&self, stats: &Stats, lag_ms: i64) {
+        let lag = u64::try_from(lag_ms).unwrap_or(0);
+        self.notification_lag.record(lag);
+        stats.notification_lag.record(lag);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantiles_are_the_values_themselves_to_a_thirty_second() {
+        let distribution = Distribution::default();
+        assert_eq!(distribution.quantiles(), Quantiles::default());
+        // 1 to 1 000, in an order that is not theirs.
+        for n in 0..1_000u64 {
+            distribution.record((n * 397) % 1_000 + 1);
+        }
+        let Quantiles { count, p50, p99, max } = distribution.quantiles();
+        assert_eq!((count, max), (1_000, 1_000));
+        assert!((500..=516).contains(&p50) && (990..=1_000).contains(&p99), "{p50} and {p99}");
+        distribution.record(u64::MAX);
+        let Quantiles { count, max, .. } = distribution.quantiles();
+        assert_eq!((count, max), (1_001, (1 << 36) - 1), "19 hours in microseconds");
+        assert_eq!(Distribution::BYTES, 8 * 1_024);
+    }
+
+    #[test]
+    fn an_account_has_the_mean_and_the_most() {
+        let tally = Tally::default();
+        let stats = Stats::default();
+        assert_eq!(tally.waits.get(), (0, 0, 0));
+        for ms in [1, 2, 9] {
+            tally.waited(&stats, Duration::from_millis(ms));
+        }
+        assert_eq!(tally.waits.get(), (3, 4_000, 9_000));
+        assert_eq!(stats.waits.quantiles().count, 3);
+        for lag_ms in [-3_000, 500, 700] {
+            tally.lagged(&stats, lag_ms);
+        }
+        assert_eq!(tally.notification_lag.get(), (3, 400, 700));
+        assert_eq!(stats.notification_lag.quantiles().max, 700);
+    }
 }

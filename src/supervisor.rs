@@ -35,6 +35,10 @@ pub(crate) async fn run(
         for call in calls {
             if let Some(rpc) = rpcs.get(usize::from(call.endpoint.0)).cloned() {
                 book.stats.rpc_calls.add(1);
+                let cells = book.cells();
+                for cell in call.accounts.iter().filter_map(|address| cells.get(address)) {
+                    cell.tally.rpc_reads.add(1);
+                }
                 flights.push(async move { (call.number, fly(&rpc, &call).await) });
             }
         }

@@ -99,6 +99,7 @@ pub(crate) fn open(
         clock,
         policy: settings.policy,
         stats: Stats::default(),
+        bytes_each: settings.bytes_each(),
     });
     let reports = Reports::new(&engine, urls, now);
     let mut publisher = Publisher {
@@ -267,6 +268,9 @@ impl Publisher {
     pub(crate) fn invalidate(&mut self, address: &Pubkey, min_slot: Slot) -> bool {
         let known = self.step(|engine, now| engine.invalidate(now, address, min_slot));
         self.book.stats.invalidations.add(u64::from(known));
+        if let Some(cell) = self.cells.get(address) {
+            cell.tally.invalidations.add(u64::from(known));
+        }
         known
     }
 
@@ -385,6 +389,7 @@ mod tests {
 
     use super::*;
     use crate::{
+        Health, Reader,
         config::Builder,
         core::{
             engine::Answer,
@@ -402,7 +407,11 @@ mod tests {
     }
 
     pub(super) fn opened() -> (Shared, Arc<Book>) {
-        let builder = Builder::new("http://127.0.0.1:8899".to_owned()).max_accounts(3);
+        opened_for(3)
+    }
+
+    fn opened_for(accounts: usize) -> (Shared, Arc<Book>) {
+        let builder = Builder::new("http://127.0.0.1:8899".to_owned()).max_accounts(accounts);
         let settings = builder.validate().expect("settings");
         open(Clock::new(), settings.engine, 1, 16, vec![String::new()])
     }
@@ -512,6 +521,74 @@ mod tests {
         assert!(asked.is_ok());
         answer_calls(&mut publisher, 5, 4, &mut 10_000_000);
         assert_eq!(book.read(&other).mint, Some(MintSays::of(&fixed)));
+    }
+
+    #[test]
+    fn reads_waits_and_doubts_are_counted_with_their_account_and_outlive_it_in_the_totals() {
+        let (shared, book) = opened();
+        let cell = live(&shared);
+        let reader = Reader::new(cell.clone(), book.clone());
+        let (fresh, now) = (Duration::from_secs(30), Duration::ZERO);
+        assert!(reader.fresh(fresh).is_ok() && reader.fresh(now).is_err());
+        assert!(
+            reader.sellable(fresh).is_ok() && reader.sellable(now).is_err() && reader.fresh(fresh).is_ok()
+        );
+        reader.count_fallback();
+        let waiting = reader.waiting();
+        let since = book.clock.now();
+        while book.clock.now().since(since) < Duration::from_millis(2) {
+            std::thread::yield_now();
+        }
+        drop(waiting);
+        let mut publisher = shared.lock();
+        assert!(publisher.invalidate(&cell.address, 0) && !publisher.invalidate(&target(1).0, 0));
+        let stats = reader.stats();
+        assert_eq!((stats.address, stats.hits, stats.misses, stats.fallbacks), (cell.address, 3, 2, 1));
+        assert_eq!((stats.rpc_calls_avoided, stats.waits, stats.invalidations, stats.changes), (3, 1, 1, 1));
+        assert!(stats.wait_max_us >= 2_000 && stats.wait_mean_us == stats.wait_max_us, "{stats:?}");
+        publisher.unwatch(&cell.address);
+        drop(publisher);
+        let health = Health::of(&book, &shared.lock());
+        assert_eq!((health.hits, health.misses, health.fallbacks, health.invalidations), (3, 2, 1, 1));
+        assert_eq!((health.rpc_calls_avoided, health.wait_us.count), (3, 1));
+        assert_eq!(health.wait_us.max, stats.wait_max_us);
+    }
+
+    #[test]
+    fn the_memory_told_is_what_the_allocator_gave() {
+        const ACCOUNTS: usize = 2_000;
+        let (shared, book) = opened_for(ACCOUNTS);
+        let mut publisher = shared.lock();
+        let targets: Vec<_> = (0..ACCOUNTS)
+            .map(|n| {
+                let mut address = [7; 32];
+                address[..8].copy_from_slice(&n.to_be_bytes());
+                (Pubkey::new_from_array(address), Expected::default())
+            })
+            .collect();
+        let before = book.bytes();
+        let given = allocation_counter::measure(|| {
+            publisher.watch(&targets).expect("room");
+            publisher.handle(LINK, [LinkEvent::Connected { genesis: None }]);
+            let mut now = book.clock.now();
+            while publisher.cells.values().any(|cell| cell.record.load().is_none()) {
+                now = now.plus(Duration::from_secs(1));
+                let calls = publisher.step(|engine, _| {
+                    engine.expire(now);
+                    std::iter::from_fn(|| engine.next_call(now)).collect::<Vec<_>>()
+                });
+                for call in calls {
+                    let accounts = call.accounts.iter().map(|_| Ok(holding(4))).collect();
+                    let mints = call.mints.iter().map(|_| None).collect();
+                    let answer = Answer { slot: 5, sent: now, lag_ms: 0, accounts, mints };
+                    publisher.step(|engine, _| engine.answered(now, call.number, Ok(answer)));
+                }
+            }
+        });
+        let given = usize::try_from(given.bytes_current).expect("more than before");
+        let told = book.bytes() - before;
+        println!("{} bytes told and {} given for each account", told / ACCOUNTS, given / ACCOUNTS);
+        assert!(told <= given && given <= 2 * told, "{told} bytes told, {given} given");
     }
 
     #[test]

@@ -95,6 +95,7 @@ struct Watched {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Accounts {
     rules: Rules,
+    paced: bool,
     max_accounts: usize,
     watched: BTreeMap<Pubkey, Watched>,
     evidence: Evidence,
@@ -118,9 +119,14 @@ pub(crate) struct Accounts {
 }
 
 impl Accounts {
-    pub(crate) fn new(rules: Rules, max_accounts: usize, links: usize) -> Self {
+    /// What is held for each account, in bytes.
+    pub(crate) const BYTES_EACH: usize = size_of::<(Pubkey, Watched)>();
+
+    /// With `paced`, it is noted how often each account changes.
+    pub(crate) fn new(rules: Rules, max_accounts: usize, links: usize, paced: bool) -> Self {
         Self {
             rules,
+            paced,
             max_accounts,
             watched: BTreeMap::new(),
             evidence: Evidence::new(links),
@@ -273,10 +279,14 @@ impl Accounts {
     // Observations.
 
     /// Takes in an observation of a watched account; one of any other address is nobody's business.
-    pub(crate) fn apply(&mut self, address: &Pubkey, seen: &Observation) -> Option<Verdict> {
+    pub(crate) fn apply(&mut self, now: Tick, address: &Pubkey, seen: &Observation) -> Option<Verdict> {
         let watched = self.watched.get_mut(address)?;
         let before = watched.ledger.record().copied();
         let verdict = watched.ledger.apply(seen, &self.evidence);
+        // The first sight is no change.
+        if self.paced && before.is_some() && verdict == Verdict::Changed {
+            watched.ledger.changed(now);
+        }
         let was_covered = before.is_some_and(|before| !before.covers.is_empty());
         match verdict {
             Verdict::Superseded => self.notes.push_back(Note::Superseded),

@@ -212,7 +212,7 @@ mod tests {
     const AGE: Duration = Duration::from_secs(30);
     const RULES: Rules = Rules { absence_twice: false, verify_every: Duration::from_secs(300) };
     const POLICY: Policy =
-        Policy { canary_deadline: Duration::from_secs(5), verify_every: RULES.verify_every };
+        Policy { canary_deadline: Duration::from_secs(5), verify_every: RULES.verify_every, ttl: None };
 
     fn key(byte: u8) -> Pubkey {
         Pubkey::new_from_array([byte; 32])

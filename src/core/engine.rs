@@ -75,6 +75,16 @@ pub(crate) struct EngineSettings {
     pub(crate) linger: Duration,
 }
 
+impl EngineSettings {
+    /// What is held for each account, in bytes: its entries here, and those of one connection to each endpoint.
+    pub(crate) fn bytes_each(&self) -> usize {
+        let connections = self.endpoints.len() * if self.processed { 2 } else { 1 };
+        Accounts::BYTES_EACH
+            + connections * Session::BYTES_EACH
+            + self.endpoints.len() * Placement::BYTES_EACH
+    }
+}
+
 /// What a call came back with, from one bank.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Answer {
@@ -192,7 +202,12 @@ impl Engine {
             placements.push(Placement::new(ids.collect(), settings.max_per_link));
         }
         let mut engine = Self {
-            accounts: Accounts::new(settings.rules, settings.max_accounts, links.len()),
+            accounts: Accounts::new(
+                settings.rules,
+                settings.max_accounts,
+                links.len(),
+                settings.policy.ttl.is_some(),
+            ),
             links,
             placements,
             desk: Desk::new(endpoints, settings.max_asks),
@@ -339,7 +354,7 @@ impl Engine {
         match role {
             Role::Mirror => {
                 let source = Source::Subscription(generation);
-                self.accounts.apply(&address, &Observation { presence, slot, source, proof });
+                self.accounts.apply(now, &address, &Observation { presence, slot, source, proof });
             }
             Role::Processed => self.accounts.apply_processed(&address, generation, slot, &presence),
         }
@@ -499,7 +514,7 @@ impl Engine {
         for ((address, waiters), presence) in flight.accounts.into_iter().zip(answer.accounts) {
             let told = presence.and_then(|presence| {
                 let seen = Observation { presence, slot: answer.slot, source: Source::Rpc(endpoint), proof };
-                self.accounts.apply(&address, &seen);
+                self.accounts.apply(now, &address, &seen);
                 told.clone().map(|_| ())
             });
             match told {

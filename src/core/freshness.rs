@@ -2,7 +2,7 @@
 
 use std::{fmt, time::Duration};
 
-use super::{evidence::Evidence, ledger::Record, observation::Slot, time::Tick};
+use super::{evidence::Evidence, ledger::Record, observation::Slot, time::Tick, ttl::TtlBounds};
 
 /// The ages that decide on which proof a state is served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -11,6 +11,8 @@ pub(crate) struct Policy {
     pub(crate) canary_deadline: Duration,
     /// A link proves nothing about an account that was itself not heard of for so long.
     pub(crate) verify_every: Duration,
+    /// Where the TTL is dynamic, between what it moves.
+    pub(crate) ttl: Option<TtlBounds>,
 }
 
 /// How well a state is proved.
@@ -19,9 +21,9 @@ pub(crate) struct Policy {
 pub enum Freshness {
     /// Proved by a live link.
     Live,
-    /// No live link proves it; its proof is younger than the age asked for.
+    /// No live link proves it; its proof is younger than the age asked for, and than the account's dynamic TTL.
     Aging,
-    /// Its proof is older than the age asked for, or it has none.
+    /// Its proof is too old, or it has none.
     Stale,
 }
 
@@ -42,7 +44,8 @@ impl Freshness {
 pub enum StaleReason {
     /// Nothing has been heard of the account yet.
     Unseen,
-    /// The newest proof is older than the age asked for.
+    /// The newest proof is older than the age asked for, or, without a live link, than the account's
+    /// [dynamic TTL](crate::Builder::dynamic_ttl).
     Expired,
     /// What is known is as of an earlier slot than the one asked for.
     BelowFloor,
@@ -79,12 +82,15 @@ pub(crate) struct Standing {
     pub(crate) proof: Tick,
     /// A live link proves it.
     pub(crate) live: bool,
+    /// How old the proof may be without a live link, whatever is asked for.
+    pub(crate) ttl: Option<Duration>,
 }
 
 /// Judges a record. The reader's own clock decides, so a starved runtime cannot make anything younger.
 pub(crate) fn standing(record: &Record, evidence: &Evidence, now: Tick, policy: &Policy) -> Standing {
     let (as_of, proof) = record.proved(evidence, policy.verify_every);
-    let mut standing = Standing { as_of, proof, live: false };
+    let ttl = policy.ttl.map(|bounds| record.pace.ttl(now, &bounds));
+    let mut standing = Standing { as_of, proof, live: false, ttl };
     for link in record.covers.iter().filter_map(|generation| evidence.of(generation)) {
         if link.proof.since(record.verified) <= policy.verify_every {
             let ticks = link.ticking && now.since(link.arrived) <= policy.canary_deadline;
@@ -118,8 +124,10 @@ impl Standing {
             Some(age) if age <= max_age => {
                 if self.live {
                     Freshness::Live
-                } else {
+                } else if self.ttl.is_none_or(|ttl| age <= ttl) {
                     Freshness::Aging
+                } else {
+                    Freshness::Stale
                 }
             }
             _ => Freshness::Stale,
@@ -141,7 +149,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
     const TTL: Duration = Duration::from_secs(30);
     const POLICY: Policy =
-        Policy { canary_deadline: Duration::from_secs(5), verify_every: Duration::from_secs(300) };
+        Policy { canary_deadline: Duration::from_secs(5), verify_every: Duration::from_secs(300), ttl: None };
 
     fn at(seconds: u64) -> Tick {
         Tick::from_nanos(seconds * 1_000_000_000)
@@ -220,5 +228,25 @@ mod tests {
         let standing = standing(&record(100), &link(148), at(150), &POLICY);
         assert_eq!(standing.freshness(at(150), 2 * SECOND), Freshness::Live);
         assert_eq!(standing.freshness(at(150), SECOND), Freshness::Stale);
+    }
+
+    #[test]
+    fn a_dynamic_ttl_bounds_the_age_only_without_a_live_link() {
+        let bounds = TtlBounds { least: SECOND, most: 20 * SECOND };
+        let policy = Policy { ttl: Some(bounds), ..POLICY };
+        let mut busy = record(100);
+        busy.pace.change(at(90));
+        busy.pace.change(at(100));
+        let judge = |record: &Record, link: &Evidence, now: u64| {
+            standing(record, link, at(now), &policy).freshness(at(now), TTL)
+        };
+        let down = Evidence::default();
+        assert_eq!(judge(&busy, &down, 105), Freshness::Aging);
+        assert_eq!(judge(&busy, &link(100), 106), Freshness::Stale, "it changes every ten seconds");
+        assert_eq!(judge(&record(100), &down, 120), Freshness::Aging);
+        assert_eq!(judge(&record(100), &down, 121), Freshness::Stale, "the bound is for the quiet, too");
+        assert_eq!(judge(&busy, &link(120), 124), Freshness::Live);
+        let live = standing(&busy, &link(120), at(124), &policy);
+        assert_eq!(live.freshness(at(124), 3 * SECOND), Freshness::Stale, "the age asked for still is one");
     }
 }

@@ -20,6 +20,7 @@ use super::{
     state::{AccountState, Expected, Identity},
     time::Tick,
     token::Presence,
+    ttl::Pace,
 };
 
 /// The connections whose canaries speak for an account: at most one of each endpoint.
@@ -68,6 +69,8 @@ pub(crate) struct Record {
     pub(crate) invalidated: Option<Invalidation>,
     /// What is spoken for of its tokens.
     pub(crate) held: Held,
+    /// How often `state` changes, where that matters.
+    pub(crate) pace: Pace,
     /// Counts the changes of `state`.
     pub(crate) revision: u64,
     /// Counts the chain's new beginnings: slots compare only within one.
@@ -203,6 +206,13 @@ impl Ledger {
         self.await_others(&record, seen, evidence);
         self.adopt(seen, state, Some((record, known)));
         Verdict::Changed
+    }
+
+    /// Notes at what time the state changed, so that its pace is known.
+    pub(crate) fn changed(&mut self, now: Tick) {
+        if let Some(record) = &mut self.record {
+            record.pace.change(now);
+        }
     }
 
     /// Notes that a covering link has spoken of the account: of the change that was awaited, or of another one.
@@ -384,6 +394,7 @@ impl Ledger {
                 disputed: false,
                 invalidated,
                 held: self.held,
+                pace: Pace::default(),
                 revision: self.revisions_before + 1,
                 epoch: self.epoch,
             });
@@ -403,6 +414,7 @@ impl Ledger {
             disputed: before.disputed && !(from_rpc && seen.slot > known),
             invalidated,
             held: self.held,
+            pace: before.pace,
             revision: before.revision + u64::from(changed),
             epoch: self.epoch,
         });

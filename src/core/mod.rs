@@ -30,3 +30,4 @@ pub(crate) mod time;
 pub(crate) mod timers;
 pub(crate) mod token;
 pub(crate) mod trades;
+pub(crate) mod ttl;

@@ -32,6 +32,9 @@ pub(crate) struct Placement {
 }
 
 impl Placement {
+    /// What is held for each account, in bytes.
+    pub(crate) const BYTES_EACH: usize = size_of::<(Pubkey, Place)>();
+
     /// Places on `links`, each for up to `max_per_link` accounts.
     pub(crate) fn new(links: Vec<LinkId>, max_per_link: usize) -> Self {
         Self {

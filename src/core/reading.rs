@@ -187,6 +187,17 @@ impl Reading {
         self.epoch
     }
 
+    /// How old the proof may be without a live link, where the mirror has a [dynamic TTL](crate::Builder::dynamic_ttl).
+    pub fn ttl(&self) -> Option<Duration> {
+        self.standing.and_then(|standing| standing.ttl)
+    }
+
+    /// The usual interval between changes, or the time since the last one where that is longer, where the mirror has a
+    /// dynamic TTL; `None` before the second change.
+    pub fn change_interval(&self) -> Option<Duration> {
+        self.record.and_then(|record| record.pace.interval(self.taken))
+    }
+
     /// Where the state came from.
     pub fn origin(&self) -> Option<Origin> {
         self.record.map(|record| record.source.into())

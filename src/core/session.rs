@@ -87,6 +87,9 @@ pub(crate) struct Session {
 }
 
 impl Session {
+    /// What is held for each account that is subscribed, in bytes.
+    pub(crate) const BYTES_EACH: usize = Roster::BYTES_EACH;
+
     /// A session that connects at once.
     #[cfg(test)]
     pub(crate) fn new(settings: SessionSettings, link: LinkId, seed: u64, now: Tick) -> Self {

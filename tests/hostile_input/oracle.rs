@@ -1,7 +1,7 @@
 //! What an input says, by other means than the crate's: SPL Token's own unpacking, and layouts written out by hand.
 
 use balance_mirror::{
-    Pubkey, TokenProgram, UiScale,
+    Extensions, Pubkey, TokenProgram, UiScale,
     fuzzing::{Seen, Stands, WALL_MS},
 };
 use serde_json::Value;
@@ -39,6 +39,40 @@ pub(crate) fn entries(data: &[u8]) -> Entries {
         rest = &rest[4 + length..];
     }
     entries
+}
+
+/// What the extensions of an account say to whoever sells, by their documented layouts, where the list is whole and has
+/// the lengths that the program writes.
+fn facts(data: &[u8], ours: Extensions) -> Result<(), &'static str> {
+    let Entries { types, broken } = entries(data);
+    let lengths = [(2, 8), (5, 295), (11, 1), (13, 0), (17, 64)];
+    let regular = |(kind, length): &(u16, usize)| {
+        lengths.iter().all(|(known, theirs)| kind != known || length == theirs)
+    };
+    if broken || !types.iter().all(regular) {
+        return Ok(());
+    }
+    // The first of a kind counts.
+    let mut place = 166;
+    let mut values = std::collections::BTreeMap::new();
+    for (kind, length) in types {
+        values.entry(kind).or_insert(&data[place + 4..][..length]);
+        place += 4 + length;
+    }
+    let any = |kind: u16, range: std::ops::Range<usize>| {
+        values.get(&kind).is_some_and(|value| value[range].iter().any(|byte| *byte != 0))
+    };
+    for (what, ours, theirs) in [
+        ("CPI guard", ours.cpi_guard(), any(11, 0..1)),
+        ("non-transferable", ours.non_transferable(), values.contains_key(&13)),
+        ("withheld fees", ours.withheld_fees(), any(2, 0..8)),
+        ("confidential balance", ours.confidential_balance(), any(5, 33..225) || any(17, 0..64)),
+    ] {
+        if ours != theirs {
+            return Err(what);
+        }
+    }
+    Ok(())
 }
 
 /// The token account in some bytes, by the interface of SPL Token and the documented frame of Token-2022.
@@ -84,6 +118,7 @@ pub(crate) fn check(bytes: &Bytes, seen: &Seen) -> Result<(), String> {
             agree("delegate", ours.delegate.map(|it| (it.key, it.amount)) == delegate)?;
             agree("close authority", ours.close_authority == theirs.close_authority.into())?;
             agree("native", ours.native_reserve == theirs.is_native.into())?;
+            facts(data, ours.extensions).map_err(|what| format!("{what}: {seen:?}"))?;
             let Entries { types, broken } = entries(data);
             agree("unknown extensions", ours.extensions.has_unknown() == broken)?;
             let listed = (0..64).filter(|number| ours.extensions.contains(*number));
@@ -118,7 +153,8 @@ pub(crate) fn check(bytes: &Bytes, seen: &Seen) -> Result<(), String> {
 
     let theirs = known.and_then(|program| mint(program, data));
     agree("a mint", seen.mint.map(|it| it.decimals) == theirs.map(|it| it.decimals))?;
-    if let Some(ours) = seen.mint {
+    if let (Some(ours), Some(theirs)) = (seen.mint, theirs) {
+        agree("freeze authority", ours.freeze_authority == theirs.freeze_authority.into())?;
         let Entries { types, broken } = entries(data);
         let by_time = types.iter().any(|(kind, length)| matches!((kind, length), (10, 52) | (25, 56)));
         // Duplicates, lengths that do not fit, entries behind a broken one: no program writes those.

@@ -103,8 +103,8 @@ impl Publisher {
         }
         self.book.accounts.store(Arc::new(self.cells.clone()));
         for cell in cells {
-            self.book.stats.hits.add(cell.hits.get());
-            self.book.stats.misses.add(cell.misses.get());
+            self.book.stats.hits.add(cell.tally.hits.get());
+            self.book.stats.misses.add(cell.tally.misses.get());
             cell.end(UNWATCHED);
         }
     }

@@ -16,6 +16,7 @@ use crate::core::{
     freshness::{Standing, standing},
     observation::Generation,
     token::{TokenProgram, tests::account_bytes},
+    ttl::{Pace, TtlBounds},
 };
 
 const SLOT: Duration = Duration::from_millis(400);
@@ -53,7 +54,7 @@ fn settings(nodes: usize) -> EngineSettings {
             subscribe_rate: 200,
         },
         rules: Rules { absence_twice: false, verify_every },
-        policy: Policy { canary_deadline: 5 * SECOND, verify_every },
+        policy: Policy { canary_deadline: 5 * SECOND, verify_every, ttl: None },
         endpoints: vec![Profile::Auto; nodes],
         mode: Mode::Failover,
         max_links: 2,

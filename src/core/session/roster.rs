@@ -80,6 +80,10 @@ pub(super) struct Roster {
 }
 
 impl Roster {
+    /// What is held for each account that is subscribed, in bytes.
+    pub(super) const BYTES_EACH: usize =
+        size_of::<(Pubkey, Want)>() + size_of::<Pubkey>() + size_of::<(Pubkey, u32)>();
+
     pub(super) fn len(&self) -> usize {
         self.wanted.len()
     }

@@ -100,7 +100,7 @@ const fn slots(count: u64) -> Duration {
 impl Plan {
     pub(crate) fn policy(&self) -> Policy {
         let verify_every = if self.audits > 0 { VERIFY_EVERY } else { NEVER };
-        Policy { canary_deadline: CANARY_DEADLINE, verify_every }
+        Policy { canary_deadline: CANARY_DEADLINE, verify_every, ttl: None }
     }
 
     pub(crate) fn settings(&self) -> EngineSettings {

@@ -17,7 +17,7 @@ use crate::{
 };
 
 pub(crate) fn policy() -> Policy {
-    Policy { canary_deadline: duration(CANARY_DEADLINE), verify_every: duration(VERIFY_EVERY) }
+    Policy { canary_deadline: duration(CANARY_DEADLINE), verify_every: duration(VERIFY_EVERY), ttl: None }
 }
 
 pub(crate) fn engine(plan: &Plan, seed: u64) -> Engine {

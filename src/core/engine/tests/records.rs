@@ -330,3 +330,25 @@ fn after_a_new_beginning_of_the_chain_mints_are_believed_at_its_own_slots() {
     world.until("paused", |world| world.engine.mint(&key(201)).is_some_and(|mint| mint.paused));
     assert!(world.engine.mint(&key(201)).and_then(|mint| mint.slot).is_some_and(|slot| slot <= world.slot));
 }
+
+#[test]
+fn with_a_dynamic_ttl_each_change_is_timed_and_the_first_sight_is_none() {
+    let bounds = TtlBounds { least: SECOND, most: 30 * SECOND };
+    let timed = |ttl| {
+        let mut settings = settings(1);
+        settings.policy.ttl = ttl;
+        let mut world = World::new(settings).with_live_account();
+        let sight = world.record(1).pace;
+        for amount in 1..=3 {
+            // Nine slots of 400 ms without a change, and one with.
+            world.slots(9);
+            world.write(&[(1, holding(amount))]);
+        }
+        (sight, world.record(1).pace, world.now)
+    };
+    let (sight, pace, now) = timed(Some(bounds));
+    assert_eq!(sight, Pace::default());
+    assert_eq!(pace.interval(now), Some(4 * SECOND));
+    assert_eq!(pace.ttl(now, &bounds), 2 * SECOND);
+    assert_eq!(timed(None).1, Pace::default(), "nobody asks for it");
+}

@@ -21,6 +21,7 @@ mod processed;
 mod providers;
 mod reading;
 mod rpc_faults;
+mod sells;
 mod traffic;
 
 use crate::runner::Scenario;
@@ -116,6 +117,7 @@ macro_rules! everywhere {
                 a_landing_settles_what_a_fee_left_and_a_failure_lets_the_account_go,
                 a_mint_that_is_none_or_not_answered_for_is_no_position,
             ],
+            sells: [a_sell_in_flight_is_looked_after_until_its_end],
             traffic: [two_hundred_accounts_under_traffic_and_cuts]
         }
     };

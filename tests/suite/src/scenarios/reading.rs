@@ -60,6 +60,12 @@ pub(crate) async fn a_change_is_notified_without_rpc(world: &World<'_>) -> Outco
     let after = mirror.health();
     equal!(after.rpc_calls, before.rpc_calls, "RPC calls");
     check!(after.notifications >= before.notifications + 6, "{} notifications", after.notifications);
+    let stats = mirror.token_stats(&readers[0].address()).ok_or("an account that is watched")?;
+    equal!((stats.changes, stats.notifications), (4, 3), "of the seller's account");
+    check!(stats.rpc_reads >= 1 && stats.memory_bytes < 10_000, "{stats:?}");
+    // The last one's Clock may still be under way.
+    check!(after.notification_lag_ms.count + 2 >= after.notifications, "{after:?}");
+    check!(after.notification_lag_ms.max < 10_000, "{after:?}");
     Ok(())
 }
 
