@@ -11,7 +11,7 @@ use std::{
 
 use balance_mirror::{
     AccountState, HoldError, Obstacle, Position, Pubkey, Reading, SellOutcome, ServedFrom, SettledBy,
-    Signature,
+    Signature, Unsellable,
 };
 use tokio::time::Instant;
 
@@ -149,7 +149,7 @@ impl Ledger {
             Err(error) => {
                 match error {
                     NotSold::Pending(_) => pages.pending += 1,
-                    NotSold::Unsellable(Unsellable::Blocked(why)) if why.contains(Obstacle::Held) => {
+                    NotSold::Unsellable(Unsellable::Blocked(why)) if why.iter().eq([Obstacle::Held]) => {
                         pages.taken += 1;
                     }
                     NotSold::NotHeld(HoldError::TooMuch { .. } | HoldError::Nothing { .. }) => {

@@ -147,18 +147,25 @@ impl Stage {
         sleep(part(0.10)).await;
         self.over(ledger);
         sleep(part(0.05)).await;
-        let holds = |token: &&Token| self.held(&token.ata(wallet), u64::MAX) > 0;
-        let frozen = self.tokens.iter().find(holds).unwrap_or(&self.tokens[2]);
-        let (program, account) = (frozen.program.id(), frozen.ata(wallet));
-        let (mint, bank) = (frozen.mint(), self.net.payer().pubkey());
-        ledger.note("market", &format!("the wallet's account of {} is frozen", frozen.symbol));
-        self.tell(
-            ledger,
-            self.net.send(&[tokens::freeze(&program, &account, &mint, &bank)], &[]).map(|_| ()),
-        );
+        ledger.note("market", "the wallet's accounts that hold something are frozen");
+        let bank = self.net.payer().pubkey();
+        let frozen: Vec<(Pubkey, Pubkey, Pubkey)> = self
+            .tokens
+            .iter()
+            .map(|token| (token.program.id(), token.ata(wallet), token.mint()))
+            .filter(|(_, account, _)| self.held(account, u64::MAX) > 0)
+            .collect();
+        for (program, account, mint) in &frozen {
+            self.tell(
+                ledger,
+                self.net.send(&[tokens::freeze(program, account, mint, &bank)], &[]).map(|_| ()),
+            );
+        }
         sleep(part(0.10)).await;
         ledger.note("market", "and thawed");
-        self.tell(ledger, self.net.send(&[tokens::thaw(&program, &account, &mint, &bank)], &[]).map(|_| ()));
+        for (program, account, mint) in &frozen {
+            self.tell(ledger, self.net.send(&[tokens::thaw(program, account, mint, &bank)], &[]).map(|_| ()));
+        }
         sleep(part(0.05)).await;
         ledger.note("fault", "RPC falls 20 slots behind, and the connection is cut once");
         faults.hold_rpc(20);

@@ -128,13 +128,14 @@ pub(crate) struct Served<'a>(pub(crate) &'a Health);
 
 impl fmt::Display for Served<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Health { hits, misses, fallbacks, rpc_calls, rpc_failures, adopted, reconnects, .. } = self.0;
+        let Health { hits, misses, fallbacks, rpc_calls_avoided: avoided, adopted, reconnects, .. } = self.0;
+        let Health { rpc_calls, rpc_failures, .. } = self.0;
         let reads = hits + misses;
         let rate = if reads == 0 { 0.0 } else { *hits as f64 * 100.0 / reads as f64 };
         write!(
             f,
-            "reads          {reads}: {rate:.1} % from memory, {fallbacks} by RPC; so {hits} RPC calls avoided on the sell path\n\
-             mirror         {rpc_calls} RPC calls of its own ({rpc_failures} failed), {reconnects} reconnects, \
+            "reads          {reads}: {rate:.1} % from memory, {fallbacks} asked RPC; {avoided} RPC calls avoided\n\
+             mirror         {rpc_calls} RPC calls of its own ({rpc_failures} failed) for all accounts, {reconnects} reconnects, \
              {adopted} accounts found in the wallet"
         )
     }

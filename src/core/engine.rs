@@ -576,7 +576,8 @@ impl Engine {
             self.trades.next_deadline(),
             self.mints.next_deadline(),
         ];
-        others.into_iter().flatten().min()
+        // Stopped, it does nothing: a loop that still runs must not be woken for it.
+        others.into_iter().flatten().min().filter(|_| !self.stopped)
     }
 
     /// When [`Engine::expire_link`] wants to be called next.
