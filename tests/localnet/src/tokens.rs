@@ -247,18 +247,3 @@ pub fn disable_cpi_guard(account: &Pubkey, owner: &Pubkey) -> Instruction {
 pub fn sync_native(program: &Pubkey, account: &Pubkey) -> Instruction {
     instruction::sync_native(program, account).expect(TWO_PROGRAMS)
 }
-
-/// Stops all movement of a mint's tokens, by its pause authority.
-pub fn pause(mint: &Pubkey, authority: &Pubkey) -> Instruction {
-    pausable::instruction::pause(&TOKEN_2022, mint, authority, &[]).expect("the program is TOKEN_2022")
-}
-
-/// Keeps other programs from moving an account's tokens in its owner's name. The payer pays for the room.
-pub fn guard(account: &Pubkey, payer: &Pubkey, owner: &Pubkey) -> [Instruction; 2] {
-    const PROGRAM: &str = "the program is TOKEN_2022";
-    let room = [ExtensionType::CpiGuard];
-    [
-        instruction::reallocate(&TOKEN_2022, account, payer, owner, &[], &room).expect(PROGRAM),
-        cpi_guard::instruction::enable_cpi_guard(&TOKEN_2022, account, owner, &[]).expect(PROGRAM),
-    ]
-}

@@ -209,7 +209,7 @@ pub(crate) async fn what_cannot_be_sold_says_why_and_the_program_refuses_it(worl
     let thawed = [token.create_ata(&wallet), token.thaw(&account), token.mint_to(&account, 5)];
     world.send(&thawed, &[]).await?;
     equal!(said(world, &token, &wallet).await?, "5: freeze_authority, frozen_by_default", "thawed");
-    world.send(&tokens::guard(&account, &payer, &wallet), &[&seller]).await?;
+    world.send(&tokens::enable_cpi_guard(&account, &payer, &wallet), &[&seller]).await?;
     equal!(said(world, &token, &wallet).await?, "cpi_guard", "guarded");
     Ok(())
 }
