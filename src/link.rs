@@ -20,7 +20,6 @@ use crate::{
         observation::LinkId,
         session::{LinkPhase, Subject},
         time::Tick,
-        timers::Timer,
     },
     endpoint::{Endpoint, Redacted},
     lag::Lags,
@@ -72,16 +71,6 @@ impl fmt::Display for Loss {
                 f.write_str("the node ignores slices in its keys: connecting without barriers")
             }
         }
-    }
-}
-
-/// What a deadline that passed says of the connection.
-fn overdue_reason(timer: Timer) -> &'static str {
-    match timer {
-        Timer::Connect => "the connect took too long",
-        Timer::Probe => "no canary ticked for long: another connection may do better",
-        Timer::Subscribe => "a subscribe was not answered in time",
-        _ => "no canary in time: the node is silent, or the connection half-open",
     }
 }
 
@@ -313,12 +302,7 @@ impl Link {
                     };
                     self.connecting = Some(connect.boxed());
                 }
-                Some(Order::Disconnect { overdue }) => {
-                    if let Some(timer) = overdue {
-                        self.shared.lock().reports.failed(self.id, overdue_reason(timer).to_owned());
-                    }
-                    self.disconnect();
-                }
+                Some(Order::Disconnect { .. }) => self.disconnect(),
                 Some(Order::Subscribe(subject)) => {
                     if let Some(wire) = &mut self.wire {
                         wire.subscribe(subject);

@@ -297,8 +297,7 @@ impl Mirror {
 
     fn hold_of(&self, address: &Pubkey, amount: Option<u64>) -> Result<Hold, HoldError> {
         let inner = &*self.inner;
-        let unwatched = || Stale { address: *address, why: StaleReason::Unwatched, age: None };
-        let reader = self.reader(address).ok_or_else(unwatched)?;
+        let reader = self.reader(address).ok_or(HoldError::NotWatched { address: *address })?;
         let (id, amount) = inner.shared.lock().hold(address, amount, inner.selling_age)?;
         Ok(Hold::new(inner.shared.clone(), reader, id, amount))
     }

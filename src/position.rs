@@ -8,7 +8,6 @@ use crate::{
     book::Shared,
     core::{
         buys::Baseline,
-        freshness::StaleReason,
         positions::ClaimId,
         reading::{Floor, Query, Reading, Stale},
         sellable::{Sellable, Unsellable},
@@ -345,9 +344,8 @@ impl Position {
     }
 
     /// The mirror, if it still runs.
-    fn running(&self) -> Result<Mirror, Stale> {
-        let ended = || Stale { address: self.address(), why: StaleReason::Stopped, age: None };
-        self.mirror.upgrade().ok_or_else(ended)
+    fn running(&self) -> Result<Mirror, HoldError> {
+        self.mirror.upgrade().ok_or(HoldError::Stopped)
     }
 
     /// With a buy that is expected into an account of that baseline.

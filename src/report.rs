@@ -8,6 +8,7 @@ use crate::core::{
     observation::{EndpointId, LinkId, Slot, Source},
     session::LinkPhase,
     time::Tick,
+    timers::Timer,
     trades::TradeOutcome,
 };
 
@@ -21,6 +22,18 @@ pub(crate) struct LinkReport {
     /// The newest canary's slot, and by how much its Clock lagged wall time.
     pub(crate) canary: Option<(Slot, i64)>,
     pub(crate) last_error: Option<String>,
+    /// Why it was lost, as the log was told last: a node that is down says the same at every try.
+    told: Option<String>,
+}
+
+/// What a deadline that passed says of the connection.
+fn overdue_reason(timer: Timer) -> &'static str {
+    match timer {
+        Timer::Connect => "the connect took too long",
+        Timer::Probe => "no canary ticked for long: another connection may do better",
+        Timer::Subscribe => "a subscribe was not answered in time",
+        _ => "no canary in time: the node is silent, or the connection half-open",
+    }
 }
 
 /// See the module.
@@ -42,6 +55,7 @@ impl Reports {
             since: now,
             canary: None,
             last_error: None,
+            told: None,
         };
         Self { links: engine.links().map(link).collect(), urls, last_error: None }
     }
@@ -65,9 +79,13 @@ impl Reports {
 
     /// Logs the changes of phase.
     pub(crate) fn look(&mut self, engine: &Engine, now: Tick) {
-        for ((_, _, _, phase), report) in engine.links().zip(&mut self.links) {
+        for ((id, _, _, phase), report) in engine.links().zip(&mut self.links) {
             if phase == report.phase {
                 continue;
+            }
+            if let Some(timer) = engine.overdue(id) {
+                report.last_error = Some(overdue_reason(timer).to_owned());
+                self.last_error.clone_from(&report.last_error);
             }
             let (from, spent_ms) = (report.phase.name(), now.since(report.since).as_millis());
             let url = self.urls.get(usize::from(report.endpoint.0)).map_or("", String::as_str);
@@ -76,7 +94,12 @@ impl Reports {
                 // Hints only: nothing that is served rests on it.
                 (_, Role::Processed) => debug!(url, from, spent_ms, "processed link {}", phase.name()),
                 (LinkPhase::Waiting, _) => {
-                    warn!(url, from, spent_ms, error, "link lost, connecting anew soon");
+                    if report.phase == LinkPhase::Connecting && report.told == report.last_error {
+                        debug!(url, from, spent_ms, error, "the connect failed again");
+                    } else {
+                        warn!(url, from, spent_ms, error, "link lost, connecting anew soon");
+                    }
+                    report.told.clone_from(&report.last_error);
                     report.canary = None;
                 }
                 (LinkPhase::Lagging, _) => warn!(url, from, spent_ms, "link lags: the node proves nothing"),
@@ -85,6 +108,8 @@ impl Reports {
                 }
                 // Each try of a node that is down would be a line.
                 (LinkPhase::Connecting, _) => debug!(url, from, spent_ms, "link connecting"),
+                // It was not in use.
+                (LinkPhase::Stopped, _) if report.phase == LinkPhase::Parked => {}
                 _ => info!(url, from, spent_ms, "link {}", phase.name()),
             }
             report.phase = phase;
@@ -150,5 +175,30 @@ impl Reports {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::config::Builder;
+
+    #[test]
+    fn a_connection_given_up_for_a_deadline_names_it_when_it_is_told_lost() {
+        let builder = Builder::new("http://127.0.0.1:8899".to_owned());
+        let settings = builder.validate().expect("settings").engine;
+        let (start, link) = (Tick::from_nanos(1), LinkId(0));
+        let mut engine = Engine::new(settings, 1, start);
+        let mut reports = Reports::new(&engine, vec![String::new()], start);
+        reports.failed(link, "what was wrong before".to_owned());
+        let late = start.plus(Duration::from_secs(60));
+        engine.expire_link(late, link);
+        reports.look(&engine, late);
+        let report = &reports.links[0];
+        assert_eq!(report.phase, LinkPhase::Waiting);
+        assert_eq!(report.told.as_deref(), Some("the connect took too long"));
+        assert_eq!(reports.last_error, report.last_error);
     }
 }

@@ -369,6 +369,14 @@ impl Engine {
         self.links.get(usize::from(link.0)).is_some_and(|link| !link.orders.is_empty())
     }
 
+    /// The deadline for which a link's connection is to be given up, if that is why.
+    pub(crate) fn overdue(&self, link: LinkId) -> Option<Timer> {
+        self.links.get(usize::from(link.0))?.orders.iter().find_map(|order| match order {
+            Order::Disconnect { overdue } => *overdue,
+            _ => None,
+        })
+    }
+
     /// Tells a session something, and carries out what it decides. (Invariant 1)
     fn tell(&mut self, now: Tick, id: LinkId, input: Input) {
         if let Some(link) = self.links.get_mut(usize::from(id.0)) {
@@ -568,7 +576,8 @@ impl Engine {
             self.trades.next_deadline(),
             self.mints.next_deadline(),
         ];
-        others.into_iter().flatten().min()
+        // Stopped, it does nothing: a loop that still runs must not be woken for it.
+        others.into_iter().flatten().min().filter(|_| !self.stopped)
     }
 
     /// When [`Engine::expire_link`] wants to be called next.

@@ -9,7 +9,7 @@
 //! 3. A sell that has expired, by the bank of slot X, is deducted until the state is known as of X: then it contains
 //!    the sell, or nothing ever will. Nothing need have been written, so here a canary does.
 //! 4. All this outlives the account's watch. In a new order of slots, what landed or expired before is deducted until
-//!    the account is seen in the new order.
+//!    the account is seen in the new order; what is in flight stays so: the chain may only have been set back.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -33,6 +33,15 @@ const ASK_EVERY: Duration = Duration::from_secs(2);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum HoldError {
+    /// The account is not watched.
+    #[error("account {address} is not watched; watch it first")]
+    NotWatched {
+        /// The account.
+        address: Pubkey,
+    },
+    /// The mirror has shut down.
+    #[error("the mirror has shut down")]
+    Stopped,
     /// Memory has no balance that is fresh enough to sell on.
     #[error("{0}; read the balance, which asks RPC, and hold again")]
     Stale(#[from] Stale),

@@ -9,10 +9,9 @@ use super::{Engine, Note};
 use crate::core::{
     desk::{Ask, Reply},
     failure::RpcFailure,
-    freshness::StaleReason,
     holds::HoldError,
     observation::{EndpointId, Slot},
-    reading::{Reading, Stale},
+    reading::Reading,
     sellable::{MintSays, Obstacle, judge},
     state::AccountState,
     time::Tick,
@@ -32,13 +31,11 @@ impl Engine {
         max_age: Duration,
     ) -> Result<(TradeId, u64), HoldError> {
         let address = *address;
-        let ended = match (self.stopped, self.accounts.watch_of(&address)) {
-            (true, _) => Some(StaleReason::Stopped),
-            (false, None) => Some(StaleReason::Unwatched),
-            (false, Some(_)) => None,
-        };
-        if let Some(why) = ended {
-            return Err(Stale { address, why, age: None }.into());
+        if self.stopped {
+            return Err(HoldError::Stopped);
+        }
+        if self.accounts.watch_of(&address).is_none() {
+            return Err(HoldError::NotWatched { address });
         }
         let record = self.accounts.record(&address).copied();
         let evidence = self.accounts.evidence();

@@ -13,7 +13,7 @@ use spl_associated_token_account_interface::{
 pub use spl_token_2022_interface::instruction::AuthorityType;
 use spl_token_2022_interface::{
     extension::{
-        ExtensionType, default_account_state, interest_bearing_mint, pausable, scaled_ui_amount,
+        ExtensionType, cpi_guard, default_account_state, interest_bearing_mint, pausable, scaled_ui_amount,
         transfer_fee, transfer_hook,
     },
     instruction,
@@ -224,4 +224,19 @@ pub fn set_authority(
 /// Brings the amount of a wrapped SOL account up to its lamports.
 pub fn sync_native(program: &Pubkey, account: &Pubkey) -> Instruction {
     instruction::sync_native(program, account).expect(TWO_PROGRAMS)
+}
+
+/// Stops all movement of a mint's tokens, by its pause authority.
+pub fn pause(mint: &Pubkey, authority: &Pubkey) -> Instruction {
+    pausable::instruction::pause(&TOKEN_2022, mint, authority, &[]).expect("the program is TOKEN_2022")
+}
+
+/// Keeps other programs from moving an account's tokens in its owner's name. The payer pays for the room.
+pub fn guard(account: &Pubkey, payer: &Pubkey, owner: &Pubkey) -> [Instruction; 2] {
+    const PROGRAM: &str = "the program is TOKEN_2022";
+    let room = [ExtensionType::CpiGuard];
+    [
+        instruction::reallocate(&TOKEN_2022, account, payer, owner, &[], &room).expect(PROGRAM),
+        cpi_guard::instruction::enable_cpi_guard(&TOKEN_2022, account, owner, &[]).expect(PROGRAM),
+    ]
 }

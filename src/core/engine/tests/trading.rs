@@ -116,7 +116,7 @@ fn nothing_is_held_of_what_is_stale_unseen_unwatched_frozen_or_stopped() {
         Err(HoldError::Stale(stale)) => stale.why,
         other => panic!("{other:?}"),
     };
-    assert_eq!(why(world.hold(9, 1)), StaleReason::Unwatched);
+    assert_eq!(world.hold(9, 1), Err(HoldError::NotWatched { address: key(9) }));
     world.by_hand = true;
     world.watch(2);
     assert_eq!(why(world.hold(2, 1)), StaleReason::Unseen);
@@ -135,7 +135,7 @@ fn nothing_is_held_of_what_is_stale_unseen_unwatched_frozen_or_stopped() {
     let refused = world.hold(1, 1).expect_err("frozen");
     assert!(matches!(refused, HoldError::Unsellable(why) if why.iter().eq([Obstacle::Frozen])), "{refused}");
     world.engine.stop(world.now);
-    assert_eq!(why(world.hold(1, 1)), StaleReason::Stopped);
+    assert_eq!(world.hold(1, 1), Err(HoldError::Stopped));
 }
 
 #[test]
@@ -363,6 +363,31 @@ fn what_a_node_says_of_transactions_is_believed_only_where_it_can_be() {
     world.until("live", |world| world.is_live(1));
     world.expires(500);
     assert_eq!(world.outcomes().len(), 1);
+}
+
+#[test]
+fn after_a_sale_rpc_is_asked_for_the_account_as_of_it() {
+    let mut world = World::failover(1);
+    let id = world.sending(70, 10_000);
+    let landed = world.slot + 2;
+    world.engine.sold(world.now, id, &key(1), landed);
+    let made = world.made.len();
+    // A read that names no slot of its own.
+    world.ask(1, 0, 1);
+    let asked = world.made[made..].iter().find(|(_, call)| call.accounts.contains(&key(1)));
+    assert_eq!(asked.map(|(_, call)| call.min_slot), Some(landed), "an older answer would not do");
+}
+
+#[test]
+fn a_mirror_that_has_stopped_wants_nothing_for_its_trades() {
+    let mut world = World::failover(1);
+    let id = world.hold(1, 10).expect("available");
+    world.sending(70, 10_000);
+    world.engine.stop(world.now);
+    world.engine.sending(world.now, id, signature(id), 10_000);
+    world.now = world.now.plus(60 * SECOND);
+    assert_eq!(world.engine.next_deadline(), None, "its loop would not sleep");
+    assert_eq!(world.engine.next_inquiry(world.now), None);
 }
 
 #[test]

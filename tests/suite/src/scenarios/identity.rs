@@ -1,6 +1,6 @@
 //! What stands at an address is told apart: no account, another's account, no token account, both programs.
 
-use balance_mirror::{AccountState, NotToken, Target, TokenProgram};
+use balance_mirror::{AccountState, NotToken, Pubkey, Target, TokenProgram, Unsellable};
 use localnet::{
     Keypair, Signer,
     tokens::{self, Extension},
@@ -149,6 +149,68 @@ pub(crate) async fn token_2022_with_extensions(world: &World<'_>) -> Outcome {
     let held = arrived.last_known().and_then(AccountState::held).unwrap_or_default();
     let shown = mirror.mint(&mint).and_then(|mint| mint.ui_amount(held));
     equal!(shown.as_deref(), Some("0.495"), "the UI amount");
+    Ok(())
+}
+
+/// What is said of selling what a wallet holds of a token: the amount and the warnings, or the obstacles.
+async fn said(world: &World<'_>, token: &Token, wallet: &Pubkey) -> Outcome<String> {
+    let mirror = world.mirror()?;
+    let reader = mirror.watch(token.target(wallet))?;
+    world.until("live", || reader.read().is_live()).await?;
+    world.until("mint", || mirror.mint(&token.mint).is_some()).await?;
+    let said = match mirror.sellable(&reader.address()) {
+        Ok(sellable) => format!("{}: {}", sellable.amount, sellable.warnings),
+        Err(Unsellable::Blocked(obstacles)) => obstacles.to_string(),
+        Err(stale) => return Err(stale.into()),
+    };
+    let balance = mirror.balance(&reader.address(), mirror.selling_age()).await?.sellable();
+    let again =
+        balance.map(|it| format!("{}: {}", it.amount, it.warnings)).unwrap_or_else(|it| it.to_string());
+    equal!(said, again, "by the balance");
+    Ok(said)
+}
+
+pub(crate) async fn what_cannot_be_sold_says_why_and_the_program_refuses_it(world: &World<'_>) -> Outcome {
+    let (seller, buyer, payer) = (Keypair::new(), Keypair::new().pubkey(), world.payer().pubkey());
+    let wallet = seller.pubkey();
+    let delegate = Extension::PermanentDelegate(payer);
+    let fee = Extension::TransferFee { basis_points: 100, maximum: 1_000_000 };
+    for (extension, before, after) in [
+        (Extension::Pausable, "700: freeze_authority, pausable", "paused"),
+        (delegate, "700: freeze_authority, permanent_delegate", "frozen"),
+        (fee, "700: freeze_authority, transfer_fee", "frozen"),
+        (Extension::NonTransferable, "non_transferable", "non_transferable"),
+    ] {
+        let token = Token::create(world, TokenProgram::Token2022, &[extension]).await?;
+        token.buy(world, &wallet, 700).await?;
+        world.send(&[token.create_ata(&buyer)], &[]).await?;
+        equal!(said(world, &token, &wallet).await?, before, "before");
+        let sell = || [token.transfer(&wallet, &buyer, 100)];
+        let sold = world.send(&sell(), &[&seller]).await;
+        equal!(sold.is_ok(), extension != Extension::NonTransferable, "what is said, of {extension:?}");
+        match after {
+            "paused" => world.send(&[tokens::pause(&token.mint, &payer)], &[]).await?,
+            "frozen" => world.send(&[token.freeze(&token.ata(&wallet))], &[]).await?,
+            _ => 0,
+        };
+        equal!(said(world, &token, &wallet).await?, after, "after");
+        check!(world.send(&sell(), &[&seller]).await.is_err(), "{after}, and it was sold");
+        if extension == fee {
+            equal!(
+                said(world, &token, &buyer).await?,
+                "99: freeze_authority, transfer_fee, withheld_fees",
+                "where a fee is withheld"
+            );
+        }
+    }
+
+    let token = Token::create(world, TokenProgram::Token2022, &[Extension::DefaultFrozen]).await?;
+    let account = token.ata(&wallet);
+    let thawed = [token.create_ata(&wallet), token.thaw(&account), token.mint_to(&account, 5)];
+    world.send(&thawed, &[]).await?;
+    equal!(said(world, &token, &wallet).await?, "5: freeze_authority, frozen_by_default", "thawed");
+    world.send(&tokens::guard(&account, &payer, &wallet), &[&seller]).await?;
+    equal!(said(world, &token, &wallet).await?, "cpi_guard", "guarded");
     Ok(())
 }
 

@@ -48,6 +48,7 @@ macro_rules! everywhere {
                 an_account_given_away_is_not_ours,
                 what_is_not_the_account_expected_says_why,
                 token_2022_with_extensions,
+                what_cannot_be_sold_says_why_and_the_program_refuses_it,
                 a_ui_amount_that_moves_with_time_is_not_shown,
                 wrapped_sol_counts_what_is_synced,
             ],
