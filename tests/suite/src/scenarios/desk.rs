@@ -123,7 +123,7 @@ impl Desk {
         let settled = world.within("settled buy", position.settled(buy)).await??;
         equal!(settled.received, amount, "what arrived");
         world.holds(position.reader(), before + amount).await?;
-        world.until("the mint", || mirror.mint(&self.token.mint).is_some()).await?;
+        world.until("mint", || mirror.mint(&self.token.mint).is_some()).await?;
         Ok(position)
     }
 

@@ -40,7 +40,7 @@ pub(crate) async fn a_buy_is_settled_by_its_notification(world: &World<'_>) -> O
             equal!(absent, before == 0, "no account before the first buy");
             equal!((position.address(), position.program()), (desk.account(), program), "where");
             // Nor could RPC tell.
-            world.until("the mint", || mirror.mint(&desk.token.mint).is_some()).await?;
+            world.until("mint", || mirror.mint(&desk.token.mint).is_some()).await?;
             world.rpc_side.refuse(true);
             world.rpc_side.cut(Cut::Reset);
             let order = desk.buy_order(world, amount).await?;
@@ -71,7 +71,7 @@ pub(crate) async fn a_buy_seen_before_it_is_asked_for_is_settled_at_once(world: 
     world.post(&order).await?;
     let slot = world.landed(&order).await?;
     world.holds(position.reader(), 70).await?;
-    world.until("the mint", || mirror.mint(&desk.token.mint).is_some()).await?;
+    world.until("mint", || mirror.mint(&desk.token.mint).is_some()).await?;
     let before = asked(world);
     let bare = Buy::at_least(70);
     let signed = bare.signature(order.signature()).valid_until(order.last_valid_block_height);
@@ -266,7 +266,7 @@ pub(crate) async fn a_wait_for_a_buy_can_be_given_up_and_begun_again(world: &Wor
     let desk = Desk::plain(world).await?;
     let mirror = world.mirror()?;
     let position = desk.expect(world, &mirror).await?;
-    world.until("the mint", || mirror.mint(&desk.token.mint).is_some()).await?;
+    world.until("mint", || mirror.mint(&desk.token.mint).is_some()).await?;
     let order = desk.buy_order(world, 40).await?;
     let buy = Buy::at_least(40).signature(order.signature()).valid_until(order.last_valid_block_height);
     // Asked for while somebody waits, and not a moment longer.
@@ -305,7 +305,7 @@ pub(crate) async fn a_hundred_wait_for_one_buy(world: &World<'_>) -> Outcome {
     let desk = Desk::plain(world).await?;
     let mirror = world.mirror()?;
     let position = desk.expect(world, &mirror).await?;
-    world.until("the mint", || mirror.mint(&desk.token.mint).is_some()).await?;
+    world.until("mint", || mirror.mint(&desk.token.mint).is_some()).await?;
     let order = desk.buy_order(world, 40).await?;
     let buy = Buy::at_least(40).signature(order.signature()).valid_until(order.last_valid_block_height);
     let waiters: Vec<_> = (0..100)

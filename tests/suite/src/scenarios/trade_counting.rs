@@ -38,7 +38,7 @@ pub(crate) async fn what_changes_often_is_trusted_for_less_time(world: &World<'_
         proxy.cut(Cut::Reset);
     }
     check!(trading.cached().is_ok(), "not so soon: {:?}", trading.reader().read());
-    world.until("the end of what is trusted", || trading.cached().is_err()).await?;
+    world.until("end of what is trusted", || trading.cached().is_err()).await?;
     shape!(
         trading.cached(),
         Err(stale) if stale.why == StaleReason::Expired && stale.age.is_some_and(|age| age > least && age < most),

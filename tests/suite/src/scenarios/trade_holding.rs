@@ -109,7 +109,7 @@ pub(crate) async fn nothing_is_held_on_a_balance_that_is_too_old(world: &World<'
     equal!(position.hold_all()?.amount(), 90, "what is left");
     drop(held);
     mirror.shutdown().await;
-    shape!(position.hold(1), Err(HoldError::Stale(stale)) if stale.why == StaleReason::Stopped, "over");
+    shape!(position.hold(1), Err(HoldError::Stopped), "over");
     Ok(())
 }
 

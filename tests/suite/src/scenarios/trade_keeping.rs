@@ -45,7 +45,7 @@ pub(crate) async fn what_is_sold_out_is_let_go(world: &World<'_>) -> Outcome {
         swept?;
         shape!(ended?, Err(WaitError::Ended { why: StaleReason::Unwatched, .. }), "who waits is told");
         shape!(position.cached(), Err(stale) if stale.why == StaleReason::Unwatched, "who reads is told");
-        shape!(position.hold(1), Err(HoldError::Stale(_)), "nothing is sold there");
+        shape!(position.hold(1), Err(HoldError::NotWatched { .. }), "nothing is sold there");
         equal!((mirror.health().swept, mirror.watched()), (1, vec![]), "swept, and left");
         check!(mirror.position(&desk.account()).is_none() && mirror.positions().is_empty(), "{mirror:?}");
         // And it is opened anew.

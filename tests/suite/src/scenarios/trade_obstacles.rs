@@ -42,7 +42,7 @@ async fn adopted(world: &World<'_>, mirror: &Mirror, desk: &Desk) -> Outcome<Pos
     let keep = 4 * world.soon();
     let position = mirror.prewarm(&desk.owner(), &desk.token.mint, Some(desk.token.program), keep).await?;
     world.live(position.reader()).await?;
-    world.until("the mint", || mirror.mint(&desk.token.mint).is_some()).await?;
+    world.until("mint", || mirror.mint(&desk.token.mint).is_some()).await?;
     Ok(position)
 }
 
@@ -127,7 +127,7 @@ pub(crate) async fn what_others_may_do_is_a_warning(world: &World<'_>) -> Outcom
     equal!(told, expected, "warnings");
     desk.approve(world, &delegate, 5).await?;
     world
-        .until("the delegate", || {
+        .until("delegate", || {
             position.sellable().is_ok_and(|sellable| sellable.warnings.contains(Warning::Delegate))
         })
         .await?;
@@ -173,10 +173,10 @@ pub(crate) async fn behind_a_cpi_guard_nothing_is_sold_until_its_owner_opens_it(
     let guard = tokens::enable_cpi_guard(&desk.account(), &payer, &desk.owner());
     world.send(&guard, &[&desk.wallet]).await?;
     let guarded = || position.sellable().is_err();
-    world.until("the guard", guarded).await?;
+    world.until("guard", guarded).await?;
     blocked(&position, Obstacle::CpiGuard)?;
     let open = tokens::disable_cpi_guard(&desk.account(), &desk.owner());
     world.send(&[open], &[&desk.wallet]).await?;
-    world.until("the guard's end", || !guarded()).await?;
+    world.until("guard's end", || !guarded()).await?;
     free(&position, HELD)
 }

@@ -211,7 +211,7 @@ pub(crate) async fn a_sell_that_lands_while_the_link_is_down_stays_sold(world: &
         world.rpc_side.refuse(false);
         world.ws_side.refuse(false);
         world.holds(position.reader(), left).await?;
-        world.until("the rest, to sell", || available(&position) == Some(left)).await?;
+        world.until("rest, to sell", || available(&position) == Some(left)).await?;
         world.until("fresh", || position.cached().is_ok()).await?;
         equal!(position.hold_all()?.amount(), left, "the rest");
     }
@@ -274,7 +274,7 @@ pub(crate) async fn what_nobody_tells_of_a_landed_sell_is_found_out(world: &Worl
     drop(send(world, &position, &ceiling, 25, &order).await?);
     world.landed(&order).await?;
     world.holds(position.reader(), 15).await?;
-    world.until("the rest, to sell", || available(&position) == Some(15)).await?;
+    world.until("rest, to sell", || available(&position) == Some(15)).await?;
     equal!(position.hold_all()?.amount(), 15, "the rest");
     ceiling.finish()?;
     desk.chain_holds(world, 15).await
