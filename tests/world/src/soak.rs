@@ -12,12 +12,19 @@ pub struct Weight {
 }
 
 /// Plays the world of one seed with troubles for so many virtual seconds, and then on until everything is live and
-/// true. Weighs it each virtual second, by what `heap` says is allocated in this process.
+/// true. Weighs it each virtual second, by what `heap` says is allocated in this process. Prints everything that happens
+/// from the virtual second `tell_from` on.
 ///
 /// # Errors
 /// The first promise broken.
-pub fn soak(seed: u64, seconds: u64, heap: impl Fn() -> usize) -> Result<(Report, Vec<Weight>), Violation> {
+pub fn soak(
+    seed: u64,
+    seconds: u64,
+    tell_from: u64,
+    heap: impl Fn() -> usize,
+) -> Result<(Report, Vec<Weight>), Violation> {
     let mut world = World::lasting(seed, seconds.saturating_mul(SECOND));
+    world.trace_from = tell_from.saturating_mul(SECOND);
     let mut weights = Vec::new();
     let mut weighed = 0;
     world.run_seen(&mut |world| {

@@ -1,6 +1,6 @@
 //! An hour of virtual time with troubles, while callers come and go, and an engine that holds no more at its end.
 //!
-//! `SOAK_HOURS` plays longer, `WORLD_SEED` one world and not a dozen.
+//! `SOAK_HOURS` plays longer, `WORLD_SEED` one world and not a dozen, `WORLD_TELL` tells everything from a second on.
 
 use std::{alloc::System, env};
 
@@ -33,11 +33,12 @@ fn spread(of: &[Weight], what: fn(&Weight) -> usize) -> [usize; 3] {
 fn hours_leave_the_engine_as_light_as_it_was() {
     let seconds = number("SOAK_HOURS").unwrap_or(1) * HOUR;
     let seeds = number("WORLD_SEED").map_or(1..=12, |seed| seed..=seed);
+    let tell_from = number("WORLD_TELL").unwrap_or(u64::MAX);
     println!("| seed | third | bytes, least | median | most | tasks, least | median | most |");
     println!("|--:|---|--:|--:|--:|--:|--:|--:|");
     let mut heavier = Vec::new();
     for seed in seeds {
-        let (report, weights) = match soak(seed, seconds, || HEAP.allocated()) {
+        let (report, weights) = match soak(seed, seconds, tell_from, || HEAP.allocated()) {
             Ok(played) => played,
             Err(violation) => panic!("seed {seed}: {violation}"),
         };
