@@ -2,13 +2,7 @@
 
 use crate::{
     chain::{Millis, Slot, account_of, tick},
-    core::{
-        desk::Call,
-        engine::Answer,
-        failure::RpcFailure,
-        mint::Mint,
-        token::TokenProgram,
-    },
+    core::{desk::Call, engine::Answer, failure::RpcFailure, mint::Mint, token::TokenProgram},
     world::World,
 };
 

@@ -212,7 +212,7 @@ impl Judge {
     ) {
         match outcome {
             Ok(balance) => self.served(before, truth, max_age, floor, &balance),
-            Err(error) if !error.is_transient() && !(before.for_good || lock(&self.inner).for_good) => {
+            Err(error) if !(error.is_transient() || before.for_good || lock(&self.inner).for_good) => {
                 self.violation(format!("{} for good: {error} {error:?}", before.address));
             }
             Err(_) => lock(&self.inner).tally.refused += 1,
