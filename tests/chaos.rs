@@ -8,7 +8,7 @@ use suite::{Cluster, Local, chaos};
 /// Quick, and slow enough for two cores that run all lanes at once.
 const SLOT: Duration = Duration::from_millis(40);
 /// They mostly wait.
-const LANES: u64 = 6;
+const LANES: u64 = 9;
 
 #[test]
 fn every_kind_of_fault_again_and_again() {

@@ -187,7 +187,7 @@ impl Reading {
         self.epoch
     }
 
-    /// How old the proof may be without a live link, where the mirror has a [dynamic TTL](crate::Builder::dynamic_ttl).
+    /// How old the proof may be without a live link, where the mirror has a dynamic TTL (`Builder::dynamic_ttl`).
     pub fn ttl(&self) -> Option<Duration> {
         self.standing.and_then(|standing| standing.ttl)
     }
@@ -211,7 +211,7 @@ impl Reading {
     /// What can be sold, with the risks of that, if the state was proved at most `max_age` before this reading was taken.
     ///
     /// # Errors
-    /// It was not, or everything that keeps it from being sold: see [`Obstacle`](crate::Obstacle).
+    /// It was not, or everything that keeps it from being sold: see [`Obstacle`](super::sellable::Obstacle).
     pub fn sellable(&self, max_age: Duration) -> Result<Sellable, Unsellable> {
         let state = self.proved(max_age, self.taken)?;
         self.judge(state).map_err(Unsellable::Blocked)

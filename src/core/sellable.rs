@@ -169,7 +169,7 @@ reasons! {
         /// The mint has not been read, so that what it allows others to do is not known.
         MintUnread = "mint_unread",
         /// What is known of the mint, which can change, was read longer ago than an account is trusted without being
-        /// heard of ([`verify_every`](crate::Builder::verify_every)): it may be paused by now.
+        /// heard of (`Builder::verify_every`): it may be paused by now.
         MintOutdated = "mint_outdated",
     }
 }

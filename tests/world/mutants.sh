@@ -1,16 +1,24 @@
 #!/usr/bin/env bash
-# Applies each patch of mutants/ to a copy of the tree, one at a time, and has the world catch it.
+# Applies each patch of mutants/ to a copy of the tree, one at a time, and has the simulated world and the model checker
+# catch it.
 #
 #   tests/world/mutants.sh [NAME...]
 #
-# Each patch says in its head what it breaks, the seed, and the check that catches it. Fails where a patch no longer
-# applies or builds, where a mutant is not caught by its check on its seed, and where the world itself fails on it.
+# Each patch says in its head what it breaks, and who catches it:
+#
+#   # breaks: ...
+#   # seed: SEED CHECK       the simulated world (tests/world), on that seed, by that check
+#   # model: WORLD CHECK     the model checker (tests/model), in that small world, by that check
+#
+# Fails where a patch no longer applies or builds, where a mutant is not caught by the check that it names, and where the
+# simulated world itself fails on the seed. (The model checker's own worlds are whole: `cargo test -p model`.)
 set -euo pipefail
 
 root=$(cd "$(dirname "$0")/../.." && pwd)
 copy=$(mktemp -d)
 trap 'rm -rf "$copy"' EXIT
 export CARGO_TARGET_DIR=${MUTANTS_TARGET_DIR:-$root/target/mutants} CARGO_INCREMENTAL=0
+bin=$CARGO_TARGET_DIR/debug
 
 # What is tracked, as it stands in the working tree: the clone itself is never edited.
 (cd "$root" && git ls-files -z --cached --others --exclude-standard | tar --null --ignore-failed-read -cf - -T -) | tar -xf - -C "$copy"
@@ -18,9 +26,26 @@ cp -r "$copy/src/core" "$copy/core.whole"
 
 field() { sed -n "s/^# $1: //p" "$2"; }
 
-# With little optimization: a mutant plays one seed, and is built anew each time.
+# With little optimization: a mutant plays one seed and one small world, and is built anew each time. Both in one build:
+# apart, what they share would be built twice.
 build() {
-    (cd "$copy" && cargo build --quiet --package world --offline --config 'profile.dev.package.world.opt-level=1')
+    (cd "$copy" && cargo build --quiet --offline --package world --package model \
+        --config 'profile.dev.package.world.opt-level=1' --config 'profile.dev.package.model.opt-level=1')
+}
+
+# judge NAME BY EXPECTED COMMAND...: runs the command, whose last line must be the one expected.
+judge() {
+    local name=$1 by=$2 expected=$3
+    shift 3
+    if timeout 120 "$@" >"$copy/told" 2>/dev/null; then
+        echo "SURVIVED $name: $by"
+    elif [ "$(tail -n 1 "$copy/told")" = "$expected" ]; then
+        echo "caught   $name: $by"
+        return
+    else
+        echo "FAILED   $name: not $by, but: $(tail -n 1 "$copy/told")"
+    fi
+    failed=1
 }
 
 patches=()
@@ -35,8 +60,8 @@ fi
 
 build
 for patch in "${patches[@]}"; do
-    seed=$(field seed "$patch")
-    if ! "$CARGO_TARGET_DIR/debug/world" "$seed" >"$copy/told"; then
+    read -r seed _ <<<"$(field seed "$patch")"
+    if [ -n "$seed" ] && ! "$bin/world" "$seed" >"$copy/told"; then
         echo "seed $seed fails without a mutant:" >&2
         tail -n 2 "$copy/told" >&2
         exit 1
@@ -46,7 +71,9 @@ echo "the world itself passes on the seeds of ${#patches[@]} mutants"
 
 failed=0
 for patch in "${patches[@]}"; do
-    name=$(basename "$patch" .patch) seed=$(field seed "$patch") check=$(field check "$patch")
+    name=$(basename "$patch" .patch)
+    read -r seed by_world <<<"$(field seed "$patch")"
+    read -r plan by_model <<<"$(field model "$patch")"
     rm -rf "$copy/src/core" && cp -r "$copy/core.whole" "$copy/src/core"
     if ! (cd "$copy" && git apply --whitespace=nowarn "$patch"); then
         echo "FAILED   $name: the patch no longer applies"
@@ -60,13 +87,14 @@ for patch in "${patches[@]}"; do
         failed=1
         continue
     fi
-    if timeout 120 "$CARGO_TARGET_DIR/debug/world" "$seed" >"$copy/told" 2>/dev/null; then
-        echo "SURVIVED $name on seed $seed"
-        failed=1
-    elif [ "$(tail -n 1 "$copy/told")" = "VIOLATED $check seed $seed" ]; then
-        echo "caught   $name by $check on seed $seed"
-    else
-        echo "FAILED   $name: not by $check on seed $seed, but: $(tail -n 1 "$copy/told")"
+    if [ -n "$seed" ]; then
+        judge "$name" "by $by_world on seed $seed" "VIOLATED $by_world seed $seed" "$bin/world" "$seed"
+    fi
+    if [ -n "$plan" ]; then
+        judge "$name" "by $by_model in the small world $plan" "VIOLATED $by_model in $plan" "$bin/model" "$plan"
+    fi
+    if [ -z "$seed$plan" ]; then
+        echo "FAILED   $name: names nobody who catches it"
         failed=1
     fi
 done

@@ -305,3 +305,98 @@ fn message(method: &str, id: u64, result: Value) -> Value {
         "params": { "result": result, "subscription": id },
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use solana_account::AccountSharedData;
+    use tokio::sync::mpsc as ring;
+
+    use super::*;
+    use crate::{
+        chain::Depths,
+        cluster::Cluster,
+        hub::{Cut, Outgoing},
+    };
+
+    /// A node whose notifier takes nothing before [`take_all`](Self::take_all): as late as one can be.
+    struct Late {
+        face: Arc<Face>,
+        items: mpsc::Receiver<Item>,
+        sent: ring::Receiver<Outgoing>,
+        _cut: ring::Receiver<Cut>,
+        connection: u64,
+    }
+
+    impl Late {
+        fn new() -> Self {
+            let chain = Chain::genesis(0, Depths { confirmed: 1, finalized: 31 }, 0);
+            let (queue, items) = mpsc::channel();
+            let face = Face::new(Cluster::new(chain, 16, true), queue);
+            let ((ring, sent), (cut, _cut)) = (ring::channel(16), ring::channel(1));
+            let connection = face.hub.lock().connect(ring, cut);
+            Self { face, items, sent, _cut, connection }
+        }
+
+        fn subscribe(&self, address: Pubkey) {
+            let (commitment, encoding) = (CommitmentLevel::Confirmed, UiAccountEncoding::Base64);
+            let topic = Topic::Account { address, commitment, encoding, slice: None };
+            self.face.hub.lock().subscribe(self.connection, topic);
+        }
+
+        /// What was sent: slots and lamports.
+        fn take_all(mut self) -> Vec<(u64, u64)> {
+            self.face.stop();
+            Notifier::new(Arc::clone(&self.face), 0).run(&self.items);
+            let mut told = Vec::new();
+            while let Ok(Outgoing { frame, .. }) = self.sent.try_recv() {
+                let text: Value = serde_json::from_str(frame.to_text().unwrap()).unwrap();
+                let result = &text["params"]["result"];
+                let number = |value: &Value| value.as_u64().unwrap();
+                told.push((number(&result["context"]["slot"]), number(&result["value"]["lamports"])));
+            }
+            told
+        }
+    }
+
+    /// As on a real node: a subscription's baseline is of the newest bank when its turn comes
+    /// (`initial_last_notified_slot` in solana-rpc's `rpc_subscriptions.rs`), while the banks that wait behind it may be
+    /// older; and another slot of the last write than the baseline's is a change, whichever is newer
+    /// (`filter_account_result`).
+    #[test]
+    fn a_late_notifier_tells_a_new_subscriber_first_that_the_account_is_not_there_yet() {
+        let (node, address) = (Late::new(), Pubkey::from([1; 32]));
+        node.subscribe(address);
+        let cluster = Arc::clone(&node.face.cluster);
+        cluster.tick();
+        cluster.tick(); // Slot 1 is confirmed, without the account.
+        let account = AccountSharedData::new(7, 0, &Pubkey::default());
+        let written = node.face.chain().set_account(address, account).unwrap();
+        cluster.tick();
+        cluster.tick();
+        assert_eq!((node.face.chain().slot(CommitmentLevel::Confirmed), written), (3, 3));
+        assert_eq!(node.take_all(), [(1, 0), (3, 7)]);
+    }
+
+    #[test]
+    fn a_notifier_in_time_tells_nothing_of_what_is_not_there() {
+        let (node, address) = (Late::new(), Pubkey::from([1; 32]));
+        let cluster = Arc::clone(&node.face.cluster);
+        let mut notifier = Notifier::new(Arc::clone(&node.face), 0);
+        node.subscribe(address);
+        let take = |notifier: &mut Notifier| {
+            while let Ok(item) = node.items.try_recv() {
+                match item {
+                    Item::Subscribed { id, topic } => notifier.watch(id, topic),
+                    Item::Check { commitment, slot, forked } => notifier.check(commitment, slot, forked),
+                    _ => {}
+                }
+            }
+        };
+        take(&mut notifier);
+        for _ in 0..3 {
+            cluster.tick();
+            take(&mut notifier);
+        }
+        assert_eq!(node.take_all(), []);
+    }
+}

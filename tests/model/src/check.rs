@@ -10,11 +10,7 @@ use std::{
 
 use stateright::{Checker, Model, Property};
 
-use crate::{
-    judge::Check,
-    plan::Plan,
-    world::{Action, World},
-};
+use crate::{action::Action, judge::Check, plan::Plan, world::World};
 
 #[derive(Debug)]
 struct Small(Plan);

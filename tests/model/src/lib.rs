@@ -1,7 +1,7 @@
 //! Small worlds, explored whole.
 //!
 //! The mirror's pure core is compiled in from its own files, so that what is explored here is what ships, and so that a
-//! mutant of it is built in seconds. Around it stand a chain of a few slots, one or two nodes, their
+//! mutant of it (`tests/world/mutants`) is built in seconds. Around it stand a chain of a few slots, one or two nodes, their
 //! connections with one queue each, RPC calls under way, and callers. Stateright explores every interleaving of what a
 //! [`Plan`] allows, breadth first, so that what breaks a promise is told in the fewest steps. The [checks](Check) judge
 //! every step against the chain's own history; of the mirror they know what a reader sees, both at once and torn
@@ -31,15 +31,21 @@
 #[path = "../../../src/core/mod.rs"]
 mod core;
 
+mod action;
+mod acts;
 mod chain;
 mod check;
+mod driver;
+mod fair;
+mod flights;
 mod judge;
 mod plan;
 mod wire;
 mod world;
 
+pub use action::Action;
 pub use chain::Value;
 pub use check::{Found, explore};
 pub use judge::Check;
 pub use plan::{Budget, Plan, plans};
-pub use world::{Action, World};
+pub use world::World;

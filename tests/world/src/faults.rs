@@ -55,7 +55,9 @@ impl World {
                 true
             }
             (Trouble::Stall, Some(wire)) => {
-                self.wires[wire].stalled_until = until;
+                // A shorter one within it does not end it early: what waits would be overtaken.
+                let stalled = &mut self.wires[wire].stalled_until;
+                *stalled = until.max(*stalled);
                 true
             }
             (Trouble::Double, Some(wire)) => {
@@ -78,7 +80,8 @@ impl World {
                 None,
             ) => false,
             (Trouble::NodeStall, _) => {
-                self.nodes[any].stalled_until = until;
+                let stalled = &mut self.nodes[any].stalled_until;
+                *stalled = until.max(*stalled);
                 true
             }
             (Trouble::NodeBehind, _) => {

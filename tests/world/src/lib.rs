@@ -31,6 +31,7 @@ mod rpc;
 mod run;
 mod settings;
 mod skin;
+mod soak;
 mod socket;
 mod steps;
 mod wire;
@@ -42,6 +43,7 @@ use solana_pubkey::Pubkey;
 pub use checker::{Check, Violation};
 pub use plan::Trouble;
 pub use report::Report;
+pub use soak::{Weight, soak};
 
 /// Plays the world of one seed to its end; what it came to, and the first promise broken, if one was.
 pub fn play(seed: u64) -> (Report, Option<Violation>) {

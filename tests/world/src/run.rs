@@ -140,6 +140,17 @@ impl World {
     pub(crate) fn new(seed: u64) -> Self {
         let mut rng = Rng::new(seed);
         let plan = Plan::new(&mut rng);
+        Self::of(plan, seed, rng)
+    }
+
+    /// A world whose troubles last so long.
+    pub(crate) fn lasting(seed: u64, time: Nanos) -> Self {
+        let mut rng = Rng::new(seed);
+        let plan = Plan { quiet_from: time, ..Plan::new(&mut rng) };
+        Self::of(plan, seed, rng)
+    }
+
+    fn of(plan: Plan, seed: u64, mut rng: Rng) -> Self {
         let chain = Chain::new(plan.accounts, &mut rng);
         let nodes: Vec<Node> = (0..plan.nodes())
             .map(|node| {
@@ -203,6 +214,11 @@ impl World {
     }
 
     pub(crate) fn run(&mut self) -> Result<(), Violation> {
+        self.run_seen(&mut |_| {})
+    }
+
+    /// As [`run`](Self::run), and shows the world after each event.
+    pub(crate) fn run_seen(&mut self, see: &mut dyn FnMut(&Self)) -> Result<(), Violation> {
         while !self.over
             && let Some((at, event)) = self.agenda.next()
         {
@@ -211,6 +227,7 @@ impl World {
             self.trace(|| format!("{event:?}"));
             self.step(event)?;
             self.after()?;
+            see(self);
         }
         Ok(())
     }

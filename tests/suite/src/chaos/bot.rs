@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use balance_mirror::{Builder, Floor, LinkPhase, Mirror, Mode, Node, Profile, Pubkey, Query, Reader, Slot};
+use balance_mirror::{Builder, Floor, LinkPhase, Mirror, Mode, Node, Pubkey, Query, Reader, Slot};
 use tokio::{
     runtime::{Handle, Runtime},
     sync::watch,
@@ -87,8 +87,6 @@ impl Bounds {
             }
         };
         builder
-            // Else a node that refuses for some seconds is made do with, without a proof, for ten minutes.
-            .profile(Profile::OwnNode)
             .canary_deadline(self.canary)
             .verify_every(self.verify)
             .audit_every(self.verify / 4)
@@ -153,6 +151,10 @@ impl Bot {
         &self.judge
     }
 
+    pub(super) fn truth(&self) -> &Truth {
+        &self.truth
+    }
+
     fn runtime(&self) -> Outcome<&Handle> {
         Ok(self.runtime.as_ref().ok_or("no runtime")?.handle())
     }
@@ -173,14 +175,15 @@ impl Bot {
                     return;
                 }
                 if let Some(slots) = &slots {
+                    let era = truth.era();
                     // The confirmed slot is one below the tip.
-                    truth.note_tip(slots.borrow().saturating_sub(1));
+                    truth.note_tip(era, slots.borrow().saturating_sub(1));
                 }
                 for reader in &readers {
                     let before = judge.begin(&reader.address());
                     judge.looked(&before, &truth, *age, reader.fresh(*age));
                     let before = judge.begin(&reader.address());
-                    judge.told(&before, &reader.read());
+                    judge.told(&before, &truth, &reader.read());
                 }
                 thread::sleep(PAUSE);
             }

@@ -3,7 +3,7 @@
 //! * What is served was so on the chain at every slot from that of the state to that as of which it is served: the very
 //!   state, where no account, no tokens and frozen tokens are three. Nothing is told of slots not confirmed.
 //! * Across all readers, of whatever form: no read that begins after another has ended gets an earlier slot, nor is
-//!   served as of an earlier slot.
+//!   served as of an earlier slot; but of a chain that began anew, which is told apart by its epoch.
 //! * A floor is met, and no proof is older than the age asked for, counted from when the read began.
 //! * The slot as of which it is served is the one that the node held at the moment of the proof, but for [`USUAL`].
 //! * What is not served is an error that says "later", and comes in time.
@@ -19,7 +19,7 @@ use balance_mirror::{
     AccountState, Balance, Pubkey, ReadError, Reading, ServedFrom, Slot, Stale, StaleReason,
 };
 
-use super::truth::Truth;
+use super::truth::{Number, Truth};
 
 /// By how much a proof may be too young, beside a slot. The mirror knows a delay only as what exceeds the smallest of
 /// late: so by what the quickest notification of late took, on a machine that is busy. What it comes to is printed; with
@@ -32,6 +32,7 @@ const ENOUGH: usize = 20;
 #[derive(Clone, Copy, Debug)]
 struct Claim {
     state: AccountState,
+    era: Number,
     from: Slot,
     to: Slot,
     excused: bool,
@@ -39,10 +40,13 @@ struct Claim {
     fault: (usize, &'static str),
 }
 
+/// A slot of an era.
+type Place = (Number, Option<Slot>);
+
 #[derive(Debug, Default)]
 struct Seen {
-    slot: Option<Slot>,
-    as_of: Option<Slot>,
+    slot: Place,
+    as_of: Place,
     claims: Vec<Claim>,
 }
 
@@ -85,6 +89,8 @@ struct Inner {
     excused: HashSet<Pubkey>,
     /// How far the node itself is behind the chain, for RPC.
     behind: Duration,
+    /// The node answers as one that will never answer otherwise.
+    for_good: bool,
     youngest: Duration,
     claims: u64,
     violations: Vec<String>,
@@ -95,10 +101,11 @@ struct Inner {
 pub(super) struct Before {
     address: Pubkey,
     asked: Instant,
-    slot: Option<Slot>,
-    as_of: Option<Slot>,
+    slot: Place,
+    as_of: Place,
     excused: bool,
     behind: Duration,
+    for_good: bool,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
@@ -139,9 +146,15 @@ impl Judge {
         lock(&self.inner).behind = behind;
     }
 
+    /// The node is about to answer as one that will never answer otherwise: readers are told so.
+    pub(super) fn excuse_errors(&self) {
+        lock(&self.inner).for_good = true;
+    }
+
     /// What was concealed has been found out.
     pub(super) fn end_excuses(&self) {
         let mut inner = lock(&self.inner);
+        inner.for_good = false;
         inner.excused.clear();
         inner.behind = Duration::ZERO;
     }
@@ -159,9 +172,10 @@ impl Judge {
             })
             .unwrap_or_default();
         let inner = lock(&self.inner);
-        let (excused, behind) = (inner.excused.contains(address), inner.behind);
+        let excused = inner.excused.contains(address);
+        let (behind, for_good) = (inner.behind, inner.for_good);
         drop(inner);
-        Before { address: *address, asked: Instant::now(), slot, as_of, excused, behind }
+        Before { address: *address, asked: Instant::now(), slot, as_of, excused, behind, for_good }
     }
 
     /// It ended with what memory holds.
@@ -198,7 +212,7 @@ impl Judge {
     ) {
         match outcome {
             Ok(balance) => self.served(before, truth, max_age, floor, &balance),
-            Err(error) if !error.is_transient() => {
+            Err(error) if !(error.is_transient() || before.for_good || lock(&self.inner).for_good) => {
                 self.violation(format!("{} for good: {error} {error:?}", before.address));
             }
             Err(_) => lock(&self.inner).tally.refused += 1,
@@ -213,7 +227,7 @@ impl Judge {
         floor: Option<Slot>,
         balance: &Balance,
     ) {
-        let (reading, waited) = (&balance.reading, before.asked.elapsed());
+        let (reading, era, waited) = (&balance.reading, balance.reading.epoch(), before.asked.elapsed());
         let (Some(slot), Some(as_of), Some(age)) = (reading.slot(), reading.as_of(), reading.age()) else {
             return self.violation(format!("served without evidence: {balance:?}"));
         };
@@ -222,7 +236,7 @@ impl Judge {
         }
         // The reading was taken after the read began, so that this is before the proof, if anything.
         let young =
-            before.asked.checked_sub(age).map(|proof| truth.too_young(as_of, proof)).unwrap_or_default();
+            before.asked.checked_sub(age).map(|proof| truth.too_young(era, as_of, proof)).unwrap_or_default();
         let mut inner = lock(&self.inner);
         let allowed = self.slack + before.behind.max(inner.behind);
         inner.youngest = inner.youngest.max(young.saturating_sub(before.behind.max(inner.behind)));
@@ -239,23 +253,26 @@ impl Judge {
         }
         if let Some(seen) = self.accounts.get(&before.address) {
             let mut seen = lock(seen);
-            seen.claim(Claim { state: balance.state, from: slot, to: as_of, excused, fault });
-            seen.as_of = seen.as_of.max(Some(as_of));
+            seen.claim(Claim { state: balance.state, era, from: slot, to: as_of, excused, fault });
+            seen.as_of = seen.as_of.max((era, Some(as_of)));
         }
-        if Some(as_of) < before.as_of {
+        if (era, Some(as_of)) < before.as_of {
             self.violation(format!("as of an earlier slot than {:?}: {balance:?}", before.as_of));
         }
-        self.told(before, reading);
+        self.told(before, truth, reading);
     }
 
     /// A reading, whatever it is worth.
-    pub(super) fn told(&self, before: &Before, reading: &Reading) {
-        if reading.slot() < before.slot {
+    pub(super) fn told(&self, before: &Before, truth: &Truth, reading: &Reading) {
+        let place = (reading.epoch(), reading.slot());
+        // When the chain begins anew, records are forgotten a moment before the new epoch is told.
+        let forgotten = reading.slot().is_none() && truth.era() > reading.epoch();
+        if place < before.slot && !forgotten {
             self.violation(format!("the slot went back from {:?}: {reading:?}", before.slot));
         }
         if let Some(seen) = self.accounts.get(&before.address) {
             let mut seen = lock(seen);
-            seen.slot = seen.slot.max(reading.slot());
+            seen.slot = seen.slot.max(place);
         }
     }
 
@@ -271,14 +288,15 @@ impl Judge {
 
     /// Holds what was claimed against the truth, as far as that is settled.
     pub(super) fn settle(&self, truth: &Truth) {
-        let settled = truth.settled();
         for (address, seen) in &self.accounts {
             let mut seen = lock(seen);
             for claim in mem::take(&mut seen.claims) {
+                let settled = truth.settled(claim.era);
                 let to = claim.to.min(settled);
                 if claim.from <= to && !claim.excused {
                     lock(&self.inner).claims += 1;
-                    if let Some(held) = truth.contradiction(address, &claim.state, claim.from, to) {
+                    if let Some(held) = truth.contradiction(claim.era, address, &claim.state, claim.from, to)
+                    {
                         let Claim { state, fault, .. } = claim;
                         self.violation(format!(
                             "{address}: first during fault {fault:?}, from slot {} to {to}: {state:?}, where the chain \
@@ -288,7 +306,8 @@ impl Judge {
                         continue;
                     }
                 }
-                if claim.to > settled {
+                // An era that is over comes no further.
+                if claim.to > settled && claim.era == truth.era() {
                     seen.claims.push(Claim { from: claim.from.max(settled), ..claim });
                 }
             }
@@ -313,6 +332,7 @@ impl Seen {
             // Only what joins on: what was between two looks may have been something else.
             Some(last)
                 if last.state == new.state
+                    && last.era == new.era
                     && last.excused == new.excused
                     && (last.from..=last.to).contains(&new.from) =>
             {

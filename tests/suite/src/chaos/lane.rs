@@ -76,7 +76,7 @@ async fn run(
     let truth = Arc::new(Truth::default());
     let slots = world.local().ok().map(Localnet::slots);
     let pause = Duration::from_millis(40).max(world.slots(1) / 3);
-    truth.note_tip(tip(world).await?);
+    truth.note_tip(0, tip(world).await?);
     let mut bot = Bot::start(world, nodes, load.targets(), &truth).await?;
     bot.read(pause, slots.clone(), &mut random)?;
     let mut lane = Lane::default();
@@ -88,7 +88,8 @@ async fn run(
         }));
         let watching_tips = async {
             loop {
-                truth.note_tip(tip(world).await?);
+                let era = truth.era();
+                truth.note_tip(era, tip(world).await?);
                 world.pass(world.slots(1) / 4).await;
             }
         };
@@ -115,15 +116,15 @@ async fn run(
     // Nobody writes any more: in the end everything is as RPC says.
     bot.stop()?;
     world.agree(&bot.readers).await?;
-    let settled = tip(world).await?;
-    truth.note_tip(settled);
+    truth.note_tip(truth.era(), tip(world).await?);
     bot.judge().settle(&truth);
     verdict(&bot)?;
     lane.tally.add(bot.judge().begin_fault(0, "none"));
     (lane.claims, lane.youngest) = bot.judge().claims();
     lane.transactions = truth.transactions();
     let health = bot.mirror.health();
-    check!(health.resets == 0, "the chain never began anew: {health:#?}");
+    let eras = u64::from(truth.era());
+    check!(health.resets == eras, "the chain began anew {eras} times: {health:#?}");
     lane.reconnects = health.reconnects;
     let Tally { memory, rpc, .. } = lane.tally;
     check!(memory > 0 && rpc > 0 && lane.claims > 0, "nothing was judged: {:?}", lane.tally);
@@ -169,20 +170,21 @@ async fn play_one(
 /// node that was struck is in use again. Returns since when the last account was.
 async fn recover(stage: &Stage<'_>, truth: &Truth, readers: &[Reader], over: Instant) -> Outcome<Instant> {
     let (world, bot) = (stage.world, stage.bot);
-    let least = tip(world).await?;
+    let (era, least) = (truth.era(), tip(world).await?);
     let deadline = over + bot.bounds.recovery();
     let mut open: Vec<(&Reader, Option<(Instant, Reading)>)> =
         readers.iter().map(|reader| (reader, None)).collect();
     let mut last = over;
     while !(open.is_empty() && bot.is_back()) {
-        let settled = truth.settled();
+        let settled = truth.settled(era);
         let mut wrong = None;
         open.retain_mut(|(reader, candidate)| {
             let (since, reading) = match *candidate {
                 Some(candidate) => candidate,
                 None => {
                     let reading = reader.read();
-                    if !reading.is_live() || reading.as_of() < Some(least) {
+                    let place = (reading.epoch(), reading.as_of());
+                    if !reading.is_live() || place < (era, Some(least)) {
                         return true;
                     }
                     *candidate.insert((Instant::now(), reading))
@@ -216,7 +218,7 @@ async fn recover(stage: &Stage<'_>, truth: &Truth, readers: &[Reader], over: Ins
 }
 
 fn is_true(reading: &Reading, truth: &Truth, as_of: Slot) -> bool {
-    let says = |state: &AccountState| truth.at(&reading.address(), as_of).is(state);
+    let says = |state: &AccountState| truth.at(reading.epoch(), &reading.address(), as_of).is(state);
     reading.last_known().is_some_and(says)
 }
 

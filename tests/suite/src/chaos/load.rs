@@ -55,18 +55,20 @@ impl<'a> Load<'a> {
         over: &Cell<bool>,
         landed: impl Fn(Pubkey, Slot),
     ) -> Outcome {
-        let mut book = Book { token: self.tokens[mint], held: vec![Held::Nothing; self.wallets.len()] };
+        let token = self.tokens[mint];
+        let accounts: Vec<_> = self.wallets.iter().map(|wallet| token.ata(&wallet.pubkey())).collect();
         while !over.get() {
+            // Anew each time: what has landed may have been reverted.
+            let held = accounts.iter().map(|address| truth.newest(address)).collect();
+            let mut book = Book { token, held };
             let Some(deed) = book.next(&mut random) else { continue };
             let (instructions, signer) = book.instructions(deed, &self.wallets);
             let ticket = truth.sending();
             let slot =
                 self.send(&instructions, signer).await.map_err(|error| format!("{deed:?}: {error}"))?;
             let changed = book.done(deed);
-            let left: Vec<_> = changed
-                .into_iter()
-                .map(|wallet| (book.token.ata(&self.wallets[wallet].pubkey()), book.held[wallet]))
-                .collect();
+            let left: Vec<_> =
+                changed.into_iter().map(|wallet| (accounts[wallet], book.held[wallet])).collect();
             truth.landed(ticket, slot, &left);
             left.into_iter().for_each(|(address, _)| landed(address, slot));
             self.world.pass(self.world.slots(1).mul_f64(0.5 + 2.0 * random.fraction())).await;

@@ -86,6 +86,7 @@ pub fn run(clusters: &[&dyn Cluster], plan: Plan) -> Outcome {
             .iter()
             .zip(&hands)
             .enumerate()
+            .filter(|(_, (_, faults))| !faults.is_empty())
             .map(|(lane, (cluster, faults))| {
                 let random = Random::new(random.next());
                 scope.spawn(move || lane::play(lane, *cluster, faults, random))
@@ -126,15 +127,14 @@ fn kinds(clusters: &[&dyn Cluster]) -> Vec<Kind> {
     kinds
 }
 
-/// Every kind so many times, in an order of the seed, dealt out to the lanes: in each round of a kind to another of
-/// the three ways in which lanes are set up.
+/// Every kind so many times, in an order of the seed, dealt out to the lanes: in each round a kind to another of the three
+/// ways in which lanes are set up, and in each round all of the ways as many kinds.
 fn deal(kinds: &[Kind], rounds: usize, lanes: usize, random: &mut Random) -> Vec<Vec<Fault>> {
-    let mut deck: Vec<_> =
-        (0..rounds).flat_map(|round| kinds.iter().map(move |kind| (round, *kind))).collect();
+    let mut deck: Vec<_> = (0..rounds).flat_map(|round| (round..).zip(kinds.iter().copied())).collect();
     random.shuffle(&mut deck);
     let mut hands = vec![Vec::new(); lanes];
-    for (number, (round, kind)) in deck.into_iter().enumerate() {
-        let mine = (0..lanes).filter(|lane| lanes < WAYS || lane % WAYS == round % WAYS);
+    for (number, (way, kind)) in deck.into_iter().enumerate() {
+        let mine = (0..lanes).filter(|lane| lanes < WAYS || lane % WAYS == way % WAYS);
         let lane = mine.min_by_key(|lane| hands[*lane].len()).unwrap_or_default();
         hands[lane].push(Fault { number: number + 1, kind, draw: Draw::new(random) });
     }
@@ -170,23 +170,30 @@ fn say(what: &str) -> Outcome {
 mod tests {
     use super::*;
 
-    fn dealt(seed: u64) -> Vec<Vec<String>> {
+    fn dealt(seed: u64, rounds: usize) -> Vec<Vec<String>> {
         let mut kinds = kinds::everywhere();
         kinds.extend(kinds::local_only());
-        let hands = deal(&kinds, 3, 6, &mut Random::new(seed));
+        let hands = deal(&kinds, rounds, 6, &mut Random::new(seed));
         let words = |fault: &Fault| format!("{} {} {:?}", fault.number, fault.kind.name, fault.draw);
         hands.iter().map(|hand| hand.iter().map(words).collect()).collect()
     }
 
     #[test]
     fn every_kind_is_dealt_as_often_as_asked_for_and_the_seed_decides() {
-        let hands = dealt(7);
+        let hands = dealt(7, 3);
         let all: Vec<_> = hands.iter().flatten().collect();
         for kind in kinds::everywhere().iter().chain(&kinds::local_only()) {
             let times = all.iter().filter(|words| words.contains(&format!(" {} Draw", kind.name))).count();
             assert_eq!(times, 3, "{}", kind.name);
         }
-        assert_eq!(hands, dealt(7));
-        assert_ne!(hands, dealt(8));
+        assert_eq!(hands, dealt(7, 3));
+        assert_ne!(hands, dealt(8, 3));
+    }
+
+    #[test]
+    fn one_round_has_something_for_every_lane() {
+        let sizes: Vec<_> = dealt(7, 1).iter().map(Vec::len).collect();
+        let (least, most) = (sizes.iter().min(), sizes.iter().max());
+        assert!(least > Some(&10) && most < Some(&15), "{sizes:?}");
     }
 }

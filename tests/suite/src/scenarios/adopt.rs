@@ -121,6 +121,9 @@ pub(crate) async fn tokens_that_arrive_uninvited_are_found(world: &World<'_>) ->
                 world.holds(&reader, amount).await?;
             }
             equal!(mirror.health().adopted, 2, "adopted");
+            // Also one that sleeps for long ends with the mirror.
+            mirror.keep_adopting(&wallet, Duration::from_secs(3600));
+            world.pass(2 * OFTEN).await;
             drop(mirror);
             world.until("end of every task", || tasks.num_alive_tasks() == 0).await
         })

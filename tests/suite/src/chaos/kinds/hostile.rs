@@ -59,6 +59,9 @@ pub(super) async fn bad_answers(stage: &Stage<'_>, draw: Draw) -> Outcome {
     if matches!(how, BadAnswer::Reversed | BadAnswer::Nulls) {
         everybody(stage);
     }
+    if how == BadAnswer::Redirect {
+        stage.bot.judge().excuse_errors();
+    }
     faults(stage)?.rpc_only(super::node::READS);
     faults(stage)?.bad_answers(Some(how));
     last_while_resubscribing(stage, &draw).await

@@ -104,6 +104,8 @@ pub(super) fn local_only() -> Vec<Kind> {
         node::rpc_behind: "node: RPC is behind",
         node::rpc_frozen: "node: RPC is cut off from its cluster",
         node::rpc_short: "node: RPC answers an account too few",
+        node::reverts: "chain: blocks are reverted",
+        node::begins_anew: "chain: begins anew with the same accounts",
         hostile::lags_whole: "node: lags, RPC and all",
         hostile::reorders: "node: notifies out of order",
         hostile::drops_the_clock: "node: drops the Clock's subscription in silence",

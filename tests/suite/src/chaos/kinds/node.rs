@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use localnet::{Faults, Localnet};
+use localnet::{Accounts, Faults, Localnet};
 
 use super::{Stage, link::cut};
 use crate::{
@@ -111,17 +111,10 @@ pub(super) async fn drops_one_subscription(stage: &Stage<'_>, draw: Draw) -> Out
     let before = found();
     stage.bot.judge().excuse([victim.address()]);
     net.faults().kill_subscriptions_to(&victim.address());
-    // It is over when the mirror has found out, which takes a change that is not told, and lets go of the dead one. While
-    // another node tells of the changes nothing is missed, and only the connection's end ends it.
+    // It is over when the mirror has found out, which takes a change that is not told, and lets go of the dead one.
     let until = Instant::now() + stage.bot.bounds.recovery();
-    let alone = stage.bot.mirror.health().nodes.len() == 1;
-    let patience = Instant::now() + stage.bot.bounds.verify;
     while found() == before {
         check!(Instant::now() < until, "the dead subscription of {} was not found", victim.address());
-        if !alone && Instant::now() > patience {
-            stage.world.ws_side.cut(cut(&draw));
-            return Ok(());
-        }
         stage.world.pass(Duration::from_millis(5)).await;
     }
     let let_go = victim.wait_for(|reading| !reading.is_live(), LETS_GO);
@@ -171,6 +164,29 @@ pub(super) async fn takes_effect_late(stage: &Stage<'_>, draw: Draw) -> Outcome 
     // server's queue allows.
     stage.world.ws_side.cut(cut(&draw));
     faults.clear();
+    Ok(())
+}
+
+// The chain.
+
+pub(super) async fn reverts(stage: &Stage<'_>, draw: Draw) -> Outcome {
+    let faults = faults(stage)?;
+    faults.silent_reverts(draw.coin);
+    for _ in 0..draw.size(1, 8) {
+        let abandoned = faults.revert(1);
+        // Nothing is sent while this runs: with the newest bank goes what was in the open one.
+        let from = abandoned.first().ok_or("nothing was reverted")?;
+        stage.bot.truth().revert(*from);
+        stage.last(&draw, 0.02, 0.2).await;
+    }
+    faults.clear();
+    Ok(())
+}
+
+pub(super) async fn begins_anew(stage: &Stage<'_>, draw: Draw) -> Outcome {
+    stage.world.local()?.new_chain(Accounts::Keep);
+    stage.bot.truth().begin_anew();
+    stage.last(&draw, 0.0, 0.5).await;
     Ok(())
 }
 
