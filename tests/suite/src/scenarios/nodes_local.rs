@@ -70,8 +70,13 @@ pub(crate) async fn a_node_on_another_chain_is_refused(world: &World<'_>) -> Out
     let market = Market::open(world, 2).await?;
     let stranger = Localnet::builder().slot_time(Duration::from_millis(20)).seed(4_242).start()?;
     let door = Door::open(&stranger.rpc_url(), &stranger.ws_url())?;
+    // The first chain that is heard of is the mirror's.
+    door.rpc.refuse(true);
+    door.ws.refuse(true);
     let builder = world.builder().node(door.node()).mode(Mode::Race);
     let (mirror, readers) = market.follow(world, builder).await?;
+    door.rpc.refuse(false);
+    door.ws.refuse(false);
     world.until("the stranger paused", || node(&mirror, 1).paused).await?;
     let port = door.ws.port().to_string();
     check!(logs::warned(&[&port, "another chain"]), "an error that names it: {:#?}", logs::warnings());
