@@ -26,11 +26,11 @@ cp -r "$copy/src/core" "$copy/core.whole"
 
 field() { sed -n "s/^# $1: //p" "$2"; }
 
-# With little optimization: a mutant plays one seed and one small world, and is built anew each time. Both in one build:
+# Without optimization: a mutant plays one seed and a part of one small world, and is built anew each time. Both in one build:
 # apart, what they share would be built twice.
 build() {
     (cd "$copy" && cargo build --quiet --offline --package world --package model \
-        --config 'profile.dev.package.world.opt-level=1' --config 'profile.dev.package.model.opt-level=1')
+        --config 'profile.dev.package.world.opt-level=0' --config 'profile.dev.package.model.opt-level=0')
 }
 
 # judge NAME BY EXPECTED COMMAND...: runs the command, whose last line must be the one expected.
@@ -91,7 +91,7 @@ for patch in "${patches[@]}"; do
         judge "$name" "by $by_world on seed $seed" "VIOLATED $by_world seed $seed" "$bin/world" "$seed"
     fi
     if [ -n "$plan" ]; then
-        judge "$name" "by $by_model in the small world $plan" "VIOLATED $by_model in $plan" "$bin/model" "$plan"
+        judge "$name" "by $by_model in the small world $plan" "VIOLATED $by_model in $plan" env MODEL_THREADS=1 "$bin/model" "$plan"
     fi
     if [ -z "$seed$plan" ]; then
         echo "FAILED   $name: names nobody who catches it"
