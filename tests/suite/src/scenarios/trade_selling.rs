@@ -75,20 +75,24 @@ async fn doubted_until_rpc_answers(position: &Position, mirror: &Mirror, floor: 
 pub(crate) async fn the_sell_path_asks_rpc_for_nothing(world: &World<'_>) -> Outcome {
     let (desk, _mirror, position) = selling(world).await?;
     let ceiling = Ceiling::over(&position, BOUGHT)?;
-    let before = asked(world);
     for (amount, left) in [(60, 40), (40, 0)] {
+        let order = desk.sell_order(world, amount).await?;
+        let before = asked(world);
         let balance = position.cached()?;
         equal!(balance.served_from, ServedFrom::Cache, "memory serves");
-        let order = desk.sell_order(world, amount).await?;
         let flight = send(world, &position, &ceiling, amount, &order).await?;
+        equal!(asked(world), before, "bytes sent to RPC until the sell is sent");
+        // Where it is slow to land, the mirror asks what became of it.
         let slot = world.landed(&order).await?;
         flight.sold(Floor::confirmed(slot));
         ceiling.sold_at(slot);
         world.holds(position.reader(), left).await?;
     }
-    // It is not asked for either what became of what the bot itself told of.
+    // What the bot itself has told of is asked for no more.
+    world.pass(Duration::from_millis(500)).await;
+    let before = asked(world);
     world.pass(Duration::from_millis(2_500)).await;
-    equal!(asked(world), before, "bytes sent to RPC");
+    equal!(asked(world), before, "bytes sent to RPC once it is told of");
     ceiling.finish()?;
     desk.chain_holds(world, 0).await
 }
