@@ -95,7 +95,7 @@ pub struct Settled {
 pub enum SettledBy {
     /// A notification showed the tokens.
     Notification,
-    /// It landed, and the account is known as of then.
+    /// It landed, and the account was seen since.
     Signature,
     /// An RPC answer showed the tokens: to a probe of this wait, or to another read of the account.
     Probe,
@@ -161,7 +161,7 @@ impl Position {
     /// Waits for the tokens of a buy, and returns as soon as they are there: at once, if they came before this call.
     ///
     /// They are there when the account holds the minimum over the [`baseline`](Position::baseline); or, whatever
-    /// arrived, when the buy has landed and the account is known as of its slot. After
+    /// arrived, when the buy has landed and the account was seen since. After
     /// [`probe_after`](crate::Builder::probe_after) without news the account is read by RPC, and then again: seldom
     /// while a live link would tell, else every few seconds. The outcome of a signature is asked for meanwhile.
     ///

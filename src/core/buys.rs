@@ -2,7 +2,9 @@
 //!
 //! 1. Tokens settle a buy when the account holds its minimum over its baseline, by a notification, or by an answer that
 //!    is fresh. Less is no buy: anybody can send dust.
-//! 2. Its landing settles it as soon as the account is known as of that slot, however little arrived.
+//! 2. Its landing settles it as soon as the account itself was seen at that slot or later, however little arrived. That a
+//!    link's canary passed it does not do: the buy wrote to the account, so a link that has nothing to tell of it has lost
+//!    the subscription.
 //! 3. It is known never to land only where the account is known as of the bank that proves it, and nothing arrived.
 //!
 //! An amount that arrives bears no name. One buy alone takes all that comes past its baseline. Of several:
@@ -67,7 +69,7 @@ fn owned(state: &AccountState) -> u64 {
 pub(crate) enum Verdict {
     /// The minimum is there, as a notification or an answer has shown.
     Arrived { by: Origin },
-    /// It landed, and the account is known as of then.
+    /// It landed, and the account was seen at that slot or later.
     Landed,
     /// It failed on chain.
     Failed { slot: Slot },
@@ -147,7 +149,7 @@ impl Buys {
             return Some(Verdict::Arrived { by });
         }
         match outcome? {
-            TradeOutcome::Landed { slot } if reading.as_of() >= Some(slot) => Some(Verdict::Landed),
+            TradeOutcome::Landed { slot } if record.slot >= slot => Some(Verdict::Landed),
             TradeOutcome::Expired { slot } if reading.as_of() >= Some(slot) => {
                 (mine.baseline.received(reading) == 0).then_some(Verdict::Expired)
             }
@@ -312,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn a_landing_settles_once_the_account_is_known_as_of_its_slot_however_little_arrived() {
+    fn a_landing_settles_once_the_account_was_seen_at_its_slot_however_little_arrived() {
         let (buys, buy) = one(true);
         let landed = |slot| Some(TradeOutcome::Landed { slot });
         let judge = |amount, outcome| buys.judge(&key(9), buy, &answered(amount), outcome, AGE);
@@ -320,6 +322,9 @@ mod tests {
         assert_eq!(judge(1_001, landed(50)), Some(Verdict::Landed));
         assert_eq!(judge(1_000, landed(49)), Some(Verdict::Landed));
         assert_eq!(judge(1_200, landed(51)), Some(Verdict::Arrived { by: Origin::Rpc }), "seen before that");
+        let mut passed = answered(1_000);
+        passed.standing.as_mut().expect("seen").as_of = 60;
+        assert_eq!(buys.judge(&key(9), buy, &passed, landed(51), AGE), None, "a link passed it in silence");
     }
 
     #[test]
