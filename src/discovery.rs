@@ -102,6 +102,9 @@ impl Mirror {
     /// next is asked. The accounts are live a moment later, as after [`watch`](Mirror::watch). Wrapped SOL is a token
     /// account like any other.
     ///
+    /// Holds do not outlive the process: a sell that was sent before a restart may land until its last valid block
+    /// height. Wait until that has passed, or ask for the statuses of what was sent, before selling those tokens anew.
+    ///
     /// Cancel safe: what was found by then is watched.
     ///
     /// # Errors
