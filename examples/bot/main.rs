@@ -18,7 +18,7 @@ use std::{
 };
 
 use balance_mirror::Mirror;
-use localnet::{Keypair, Signer};
+use localnet::{Keypair, Rng, Signer};
 use tokio::{sync::watch, task::JoinSet, time::timeout};
 
 use crate::{
@@ -158,7 +158,7 @@ fn strategies(
             trader: trader.clone(),
             ledger: ledger.clone(),
             closing: closing.clone(),
-            random: seed.wrapping_add(number as u64),
+            random: Rng::new(seed.wrapping_add(number as u64)),
         };
         match name {
             "flip" => set.spawn(strategy.flip(tokens[number].mint())),

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use balance_mirror::{AccountState, Position, Pubkey};
+use localnet::Rng;
 use tokio::{
     sync::watch,
     time::{sleep, timeout},
@@ -22,7 +23,7 @@ pub(crate) struct Strategy<V> {
     pub(crate) trader: Arc<Trader<V>>,
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) closing: Closing,
-    pub(crate) random: u64,
+    pub(crate) random: Rng,
 }
 
 impl<V: Venue> Strategy<V> {
@@ -84,11 +85,6 @@ impl<V: Venue> Strategy<V> {
 
     /// Some number below `end`.
     fn chance(&mut self, end: u64) -> u64 {
-        // SplitMix64.
-        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.random;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % end.max(1)
+        self.random.next() % end.max(1)
     }
 }

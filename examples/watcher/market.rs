@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use balance_mirror::{Pubkey, Target, TokenProgram};
 use localnet::{
-    CommitmentConfig, Instruction, Keypair, Localnet, SendError, Signer,
+    CommitmentConfig, Instruction, Keypair, Localnet, Rng, SendError, Signer,
     tokens::{self, Extension},
 };
 use tokio::time::sleep;
@@ -73,7 +73,7 @@ pub(crate) struct Market {
     tokens: [Token; 3],
     wallets: [Wallet; 3],
     pool: Keypair,
-    random: u64,
+    random: Rng,
     last_slot: u64,
 }
 
@@ -100,7 +100,7 @@ impl Market {
             ],
             wallets: [wallet("alice"), wallet("bob"), wallet("carol")],
             pool: Keypair::new(),
-            random: 0x9e37_79b9_7f4a_7c15,
+            random: Rng::new(0x9e37_79b9_7f4a_7c15),
             last_slot: 0,
         };
         let bank = market.net.payer().pubkey();
@@ -166,12 +166,7 @@ impl Market {
 
     /// Some number below `end`.
     fn chance(&mut self, end: u64) -> u64 {
-        // SplitMix64.
-        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.random;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % end.max(1)
+        self.random.next() % end.max(1)
     }
 
     fn next_deed(&mut self) -> Deed {
