@@ -2,7 +2,7 @@
 
 use std::{sync::atomic::Ordering::Relaxed, time::Duration};
 
-use balance_mirror::Signature;
+use balance_mirror::{Buy, Hold, InFlight, Signature};
 use localnet::{CommitmentConfig, Hash, Instruction, Keypair, Signer};
 use solana_rpc_client_api::config::RpcSendTransactionConfig;
 use solana_system_interface::instruction::transfer;
@@ -22,6 +22,16 @@ pub(crate) struct Order {
 impl Order {
     pub(crate) fn signature(&self) -> Signature {
         self.transaction.signatures[0]
+    }
+
+    /// What a bot says of it as a buy.
+    pub(crate) fn buys(&self, minimum: u64) -> Buy {
+        Buy::at_least(minimum).signature(self.signature()).valid_until(self.last_valid_block_height)
+    }
+
+    /// What a bot says before it sends this to sell what it holds.
+    pub(crate) fn sells(&self, hold: Hold) -> InFlight {
+        hold.sending(self.signature(), self.last_valid_block_height)
     }
 }
 

@@ -1,11 +1,12 @@
 //! A wallet that trades one token: what every scenario of a whole trade begins with.
 
-use balance_mirror::{Buy, BuyError, Mirror, Position, Pubkey, TokenProgram};
+use balance_mirror::{Buy, BuyError, InFlight, Mirror, Position, Pubkey, TokenProgram};
 use localnet::{
     Keypair, Signer,
     tokens::{self, Extension},
 };
 
+use super::ceiling::Ceiling;
 use crate::{
     order::Order,
     outcome::{Outcome, check, equal},
@@ -143,6 +144,34 @@ impl Desk {
         }
         Ok(())
     }
+}
+
+/// A wallet that has bought so much of a token, and the mirror through which it did.
+pub(super) async fn holding(world: &World<'_>, amount: u64) -> Outcome<(Desk, Mirror, Position)> {
+    let desk = Desk::plain(world).await?;
+    let mirror = world.mirror()?;
+    let position = desk.bought(world, &mirror, amount).await?;
+    Ok((desk, mirror, position))
+}
+
+/// What is left to hold.
+pub(super) fn available(position: &Position) -> Option<u64> {
+    position.reader().read().available()
+}
+
+/// Holds an order's tokens and sends it, in the order in which a bot must do it.
+pub(super) async fn send(
+    world: &World<'_>,
+    position: &Position,
+    ceiling: &Ceiling,
+    amount: u64,
+    order: &Order,
+) -> Outcome<InFlight> {
+    let hold = position.hold(amount)?;
+    ceiling.lower(amount);
+    let flight = order.sells(hold);
+    world.post(order).await?;
+    Ok(flight)
 }
 
 /// Bytes that mirrors have sent to RPC. A mirror that sends none asks for nothing, whatever it counts itself.

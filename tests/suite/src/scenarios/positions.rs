@@ -48,7 +48,7 @@ pub(crate) async fn a_token_is_bought_held_sold_and_swept(world: &World<'_>) -> 
         drop(rest);
         let hold = position.hold_all()?;
         let sell = world.sign(&token.sell_out_with(&wallet.pubkey(), 500), &[&wallet]).await?;
-        let in_flight = hold.sending(sell.signature(), sell.last_valid_block_height);
+        let in_flight = sell.sells(hold);
         let landed = world.submit(&sell).await?;
         in_flight.sold(Floor::confirmed(landed));
 
@@ -121,10 +121,7 @@ pub(crate) async fn a_landing_settles_what_a_fee_left_and_a_failure_lets_the_acc
     token.buy(world, &seller.pubkey(), 1_000).await?;
     let mirror = world.builder().start()?;
     let expect = async || mirror.expect_buy(&wallet.pubkey(), &token.mint, Some(token.program)).await;
-    let soon = |order: &Order| {
-        let buy = Buy::at_least(200).signature(order.signature()).deadline(world.soon());
-        buy.valid_until(order.last_valid_block_height)
-    };
+    let soon = |order: &Order| order.buys(200).deadline(world.soon());
 
     let position = expect().await?;
     // Nothing can be burnt where there is no account.

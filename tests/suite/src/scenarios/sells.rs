@@ -28,7 +28,7 @@ pub(crate) async fn a_sell_in_flight_is_looked_after_until_its_end(world: &World
 
     // One that lands.
     let sell = signed(world, &token, 30).await?;
-    let landing = mirror.hold(&address, 30)?.sending(sell.signature(), sell.last_valid_block_height);
+    let landing = sell.sells(mirror.hold(&address, 30)?);
     shape!(mirror.hold(&address, 71), Err(HoldError::TooMuch { available: 70, .. }), "another strategy");
     world.post(&sell).await?;
     let outcome = landing.outcome(world.soon()).await?;
@@ -38,7 +38,7 @@ pub(crate) async fn a_sell_in_flight_is_looked_after_until_its_end(world: &World
 
     // One that fails on chain: there are not so many.
     let sell = signed(world, &token, 1_000).await?;
-    let failing = mirror.hold(&address, 50)?.sending(sell.signature(), sell.last_valid_block_height);
+    let failing = sell.sells(mirror.hold(&address, 50)?);
     world.post(&sell).await?;
     let outcome = failing.outcome(world.soon()).await?;
     shape!(outcome, SellOutcome::Failed { .. }, "it failed");

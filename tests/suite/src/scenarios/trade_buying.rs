@@ -236,7 +236,7 @@ pub(crate) async fn less_arrives_than_was_sent(world: &World<'_>) -> Outcome {
     // Whoever does not gives the signature, and learns what arrived.
     let position = desk.expect(world, &mirror).await?;
     let order = desk.buy_order(world, 10_000).await?;
-    let buy = Buy::at_least(10_000).signature(order.signature()).valid_until(order.last_valid_block_height);
+    let buy = order.buys(10_000);
     world.post(&order).await?;
     let settled = world.within("settled buy", position.settled(buy)).await??;
     equal!((settled.received, settled.how), (9_900, SettledBy::Signature), "{settled:?}");
@@ -255,7 +255,7 @@ pub(crate) async fn less_arrives_than_was_sent(world: &World<'_>) -> Outcome {
     let hold = position.hold_all()?;
     equal!(hold.amount(), 29_700, "to sell");
     let order = desk.sell_order(world, hold.amount()).await?;
-    let flight = hold.sending(order.signature(), order.last_valid_block_height);
+    let flight = order.sells(hold);
     world.post(&order).await?;
     flight.sold(Floor::confirmed(world.landed(&order).await?));
     world.holds(position.reader(), 0).await?;
@@ -268,7 +268,7 @@ pub(crate) async fn a_wait_for_a_buy_can_be_given_up_and_begun_again(world: &Wor
     let position = desk.expect(world, &mirror).await?;
     world.until("mint", || mirror.mint(&desk.token.mint).is_some()).await?;
     let order = desk.buy_order(world, 40).await?;
-    let buy = Buy::at_least(40).signature(order.signature()).valid_until(order.last_valid_block_height);
+    let buy = order.buys(40);
     // Asked for while somebody waits, and not a moment longer.
     let before = asked(world);
     for wait in [0, 1, 20, 1_500] {
@@ -282,7 +282,7 @@ pub(crate) async fn a_wait_for_a_buy_can_be_given_up_and_begun_again(world: &Wor
     equal!(asked(world), before, "bytes sent to RPC for nobody");
     // One lands while somebody waits and gives up, again and again.
     let order = desk.buy_order(world, 40).await?;
-    let buy = Buy::at_least(40).signature(order.signature()).valid_until(order.last_valid_block_height);
+    let buy = order.buys(40);
     let landing = async {
         world.post(&order).await?;
         world.landed(&order).await
@@ -307,7 +307,7 @@ pub(crate) async fn a_hundred_wait_for_one_buy(world: &World<'_>) -> Outcome {
     let position = desk.expect(world, &mirror).await?;
     world.until("mint", || mirror.mint(&desk.token.mint).is_some()).await?;
     let order = desk.buy_order(world, 40).await?;
-    let buy = Buy::at_least(40).signature(order.signature()).valid_until(order.last_valid_block_height);
+    let buy = order.buys(40);
     let waiters: Vec<_> = (0..100)
         .map(|_| {
             let position = position.clone();

@@ -9,12 +9,12 @@ use std::{
     time::Duration,
 };
 
-use balance_mirror::{Buy, Floor, Hold, HoldError, Mirror, Position, StaleReason};
+use balance_mirror::{Buy, Floor, Hold, HoldError, Position, StaleReason};
 use futures::future::join_all;
 
 use super::{
     ceiling::Ceiling,
-    desk::{Desk, asked},
+    desk::{Desk, asked, available, holding},
 };
 use crate::{
     outcome::{Outcome, check, equal, shape},
@@ -23,17 +23,6 @@ use crate::{
 };
 
 const STRATEGIES: u64 = 8;
-
-async fn holding(world: &World<'_>, amount: u64) -> Outcome<(Desk, Mirror, Position)> {
-    let desk = Desk::plain(world).await?;
-    let mirror = world.mirror()?;
-    let position = desk.bought(world, &mirror, amount).await?;
-    Ok((desk, mirror, position))
-}
-
-fn available(position: &Position) -> Option<u64> {
-    position.reader().read().available()
-}
 
 pub(crate) async fn more_than_there_is_cannot_be_held(world: &World<'_>) -> Outcome {
     let (desk, mirror, position) = holding(world, 100).await?;
@@ -190,7 +179,7 @@ impl Sale<'_> {
 
     async fn sell(&self, hold: Hold, round: u64) -> Outcome {
         let order = self.desk.sell_order(self.world, hold.amount()).await?;
-        let flight = hold.sending(order.signature(), order.last_valid_block_height);
+        let flight = order.sells(hold);
         self.world.post(&order).await?;
         // Two sells of the same tokens: one of them would fail.
         let slot = self.world.landed(&order).await?;

@@ -2,10 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use balance_mirror::{Buy, Floor, Mirror, NotSettled, Origin, Position, SellOutcome};
+use balance_mirror::{Buy, Floor, NotSettled, Origin, SellOutcome};
 use localnet::{Accounts, CommitmentConfig};
 
-use super::{ceiling::Ceiling, desk::Desk};
+use super::{
+    ceiling::Ceiling,
+    desk::{available, holding, send},
+};
 use crate::{
     order::End,
     outcome::{Outcome, check, equal, shape},
@@ -14,29 +17,15 @@ use crate::{
 
 const BOUGHT: u64 = 100;
 
-async fn selling(world: &World<'_>) -> Outcome<(Desk, Mirror, Position)> {
-    let desk = Desk::plain(world).await?;
-    let mirror = world.mirror()?;
-    let position = desk.bought(world, &mirror, BOUGHT).await?;
-    Ok((desk, mirror, position))
-}
-
-fn available(position: &Position) -> Option<u64> {
-    position.reader().read().available()
-}
-
 pub(crate) async fn a_sell_that_its_link_keeps_silent_about_stays_sold(world: &World<'_>) -> Outcome {
     let net = world.local()?;
     // By its sender's word, or found out.
     for told in [true, false] {
-        let (desk, mirror, position) = selling(world).await?;
+        let (desk, mirror, position) = holding(world, BOUGHT).await?;
         let ceiling = Ceiling::over(&position, BOUGHT)?;
         net.faults().silence_account(&desk.account());
         let order = desk.sell_order(world, 30).await?;
-        let hold = position.hold(30)?;
-        ceiling.lower(30);
-        let flight = hold.sending(order.signature(), order.last_valid_block_height);
-        world.post(&order).await?;
+        let flight = send(world, &position, &ceiling, 30, &order).await?;
         let slot = world.landed(&order).await?;
         if told {
             flight.sold(Floor::confirmed(slot));
@@ -60,9 +49,9 @@ pub(crate) async fn a_sell_that_its_link_keeps_silent_about_stays_sold(world: &W
 
 pub(crate) async fn a_doubted_balance_is_not_taken_from_a_node_that_is_behind(world: &World<'_>) -> Outcome {
     let net = world.local()?;
-    let (desk, _mirror, position) = selling(world).await?;
+    let (desk, _mirror, position) = holding(world, BOUGHT).await?;
     let order = desk.failing_sell(world).await?;
-    let flight = position.hold_all()?.sending(order.signature(), order.last_valid_block_height);
+    let flight = order.sells(position.hold_all()?);
     world.post(&order).await?;
     let End::Failed(slot) = world.end_of(&order).await? else { return Err("it landed".into()) };
     // The node forgets a second of it.
@@ -80,7 +69,7 @@ pub(crate) async fn a_doubted_balance_is_not_taken_from_a_node_that_is_behind(wo
 
 pub(crate) async fn a_sell_on_an_abandoned_fork_is_not_sold(world: &World<'_>) -> Outcome {
     let net = world.local()?;
-    let (desk, _mirror, position) = selling(world).await?;
+    let (desk, _mirror, position) = holding(world, BOUGHT).await?;
     let order = desk.sell_order(world, 60).await?;
     let hold = position.hold(60)?;
     let last_valid = world.height().await? + world.short_life();
@@ -105,7 +94,7 @@ pub(crate) async fn on_a_new_chain_no_buy_settles_and_what_is_in_flight_stays_so
     world: &World<'_>,
 ) -> Outcome {
     let net = world.local()?;
-    let (desk, mirror, position) = selling(world).await?;
+    let (desk, mirror, position) = holding(world, BOUGHT).await?;
     let open = desk.expect(world, &mirror).await?;
     let waiting = tokio::spawn(async move { open.settled(Buy::at_least(5)).await });
     let order = desk.sell_order(world, 30).await?;

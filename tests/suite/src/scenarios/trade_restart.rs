@@ -18,7 +18,7 @@ pub(crate) async fn a_bot_that_starts_again_sells_what_it_finds(world: &World<'_
     // In the middle: one sell is under way, one buy was never seen to settle, one hold is open.
     let hold = first.hold(10)?;
     let order = plain.sell_order(world, 60).await?;
-    let flight = first.hold(60)?.sending(order.signature(), order.last_valid_block_height);
+    let flight = order.sells(first.hold(60)?);
     world.post(&order).await?;
     modern.buy(world, 200).await?;
     mirror.shutdown().await;
@@ -37,7 +37,7 @@ pub(crate) async fn a_bot_that_starts_again_sells_what_it_finds(world: &World<'_
         ceiling.lower(amount);
         equal!(hold.amount(), amount, "all of it");
         let order = desk.sell_order(world, amount).await?;
-        let flight = hold.sending(order.signature(), order.last_valid_block_height);
+        let flight = order.sells(hold);
         world.post(&order).await?;
         let slot = world.landed(&order).await?;
         flight.sold(Floor::confirmed(slot));

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use balance_mirror::{
-    Floor, HoldError, InFlight, LinkPhase, Mirror, Position, Query, SellOutcome, ServedFrom, StaleReason,
+    Floor, HoldError, LinkPhase, Mirror, Position, Query, SellOutcome, ServedFrom, StaleReason,
 };
 
 use super::{
     ceiling::Ceiling,
-    desk::{Desk, asked},
+    desk::{asked, available, holding, send},
 };
 use crate::{
     order::{End, Order},
@@ -19,32 +19,6 @@ use crate::{
 
 /// What the wallet has before it sells.
 const BOUGHT: u64 = 100;
-
-async fn selling(world: &World<'_>) -> Outcome<(Desk, Mirror, Position)> {
-    let desk = Desk::plain(world).await?;
-    let mirror = world.mirror()?;
-    let position = desk.bought(world, &mirror, BOUGHT).await?;
-    Ok((desk, mirror, position))
-}
-
-fn available(position: &Position) -> Option<u64> {
-    position.reader().read().available()
-}
-
-/// Holds an order's tokens and sends it, in the order in which a bot must do it.
-async fn send(
-    world: &World<'_>,
-    position: &Position,
-    ceiling: &Ceiling,
-    amount: u64,
-    order: &Order,
-) -> Outcome<InFlight> {
-    let hold = position.hold(amount)?;
-    ceiling.lower(amount);
-    let flight = hold.sending(order.signature(), order.last_valid_block_height);
-    world.post(order).await?;
-    Ok(flight)
-}
 
 /// The slot at which an order failed, as it was built to.
 async fn failed(world: &World<'_>, order: &Order) -> Outcome<u64> {
@@ -73,7 +47,7 @@ async fn doubted_until_rpc_answers(position: &Position, mirror: &Mirror, floor: 
 }
 
 pub(crate) async fn the_sell_path_asks_rpc_for_nothing(world: &World<'_>) -> Outcome {
-    let (desk, _mirror, position) = selling(world).await?;
+    let (desk, _mirror, position) = holding(world, BOUGHT).await?;
     let ceiling = Ceiling::over(&position, BOUGHT)?;
     for (amount, left) in [(60, 40), (40, 0)] {
         let order = desk.sell_order(world, amount).await?;
@@ -100,7 +74,7 @@ pub(crate) async fn the_sell_path_asks_rpc_for_nothing(world: &World<'_>) -> Out
 pub(crate) async fn the_rest_is_sold_while_the_first_part_is_not_seen_to_be_gone(
     world: &World<'_>,
 ) -> Outcome {
-    let (desk, mirror, position) = selling(world).await?;
+    let (desk, mirror, position) = holding(world, BOUGHT).await?;
     let ceiling = Ceiling::over(&position, BOUGHT)?;
     // From here on nobody tells the mirror anything.
     world.ws_side.black_hole(Direction::Down, true);
@@ -125,7 +99,7 @@ pub(crate) async fn the_rest_is_sold_while_the_first_part_is_not_seen_to_be_gone
     ceiling.lower(40);
     equal!(rest.amount(), 40, "the rest");
     let order = desk.sell_order(world, rest.amount()).await?;
-    let flight = rest.sending(order.signature(), order.last_valid_block_height);
+    let flight = order.sells(rest);
     world.post(&order).await?;
     let slot = world.landed(&order).await?;
     flight.sold(Floor::confirmed(slot));
@@ -148,7 +122,7 @@ pub(crate) async fn the_rest_is_sold_while_the_first_part_is_not_seen_to_be_gone
 }
 
 pub(crate) async fn after_a_sell_no_older_balance_is_served(world: &World<'_>) -> Outcome {
-    let (desk, mirror, position) = selling(world).await?;
+    let (desk, mirror, position) = holding(world, BOUGHT).await?;
     let ceiling = Ceiling::over(&position, BOUGHT)?;
     // What the link tells comes late; RPC does not.
     world.ws_side.delay(Direction::Down, world.canary_deadline() / 3);
@@ -175,7 +149,7 @@ pub(crate) async fn after_a_sell_no_older_balance_is_served(world: &World<'_>) -
 }
 
 pub(crate) async fn a_sell_that_lands_while_the_link_is_down_stays_sold(world: &World<'_>) -> Outcome {
-    let (desk, mirror, position) = selling(world).await?;
+    let (desk, mirror, position) = holding(world, BOUGHT).await?;
     let ceiling = Ceiling::over(&position, BOUGHT)?;
     let mut left = BOUGHT;
     for (round, cut) in [Cut::Reset, Cut::Fin, Cut::Reset].into_iter().enumerate() {
@@ -225,10 +199,10 @@ pub(crate) async fn a_sell_that_lands_while_the_link_is_down_stays_sold(world: &
 }
 
 pub(crate) async fn a_sell_that_fails_frees_its_tokens_in_doubt(world: &World<'_>) -> Outcome {
-    let (desk, mirror, position) = selling(world).await?;
+    let (desk, mirror, position) = holding(world, BOUGHT).await?;
     let hold = position.hold(70)?;
     let order = desk.failing_sell(world).await?;
-    let flight = hold.sending(order.signature(), order.last_valid_block_height);
+    let flight = order.sells(hold);
     equal!((flight.amount(), flight.signature()), (70, order.signature()), "under way");
     world.post(&order).await?;
     let slot = failed(world, &order).await?;
@@ -239,10 +213,10 @@ pub(crate) async fn a_sell_that_fails_frees_its_tokens_in_doubt(world: &World<'_
 }
 
 pub(crate) async fn what_nobody_tells_of_a_failed_sell_is_found_out(world: &World<'_>) -> Outcome {
-    let (desk, mirror, position) = selling(world).await?;
+    let (desk, mirror, position) = holding(world, BOUGHT).await?;
     let hold = position.hold_all()?;
     let order = desk.failing_sell(world).await?;
-    let flight = hold.sending(order.signature(), order.last_valid_block_height);
+    let flight = order.sells(hold);
     world.post(&order).await?;
     let slot = failed(world, &order).await?;
     equal!(flight.outcome(world.soon()).await?, SellOutcome::Failed { slot }, "found out");
@@ -251,7 +225,7 @@ pub(crate) async fn what_nobody_tells_of_a_failed_sell_is_found_out(world: &Worl
     // The same with nobody left to ask.
     let hold = position.hold_all()?;
     let order = desk.failing_sell(world).await?;
-    let _ = hold.sending(order.signature(), order.last_valid_block_height);
+    let _ = order.sells(hold);
     equal!(available(&position), Some(0), "what is dropped is under way still");
     world.post(&order).await?;
     failed(world, &order).await?;
@@ -262,7 +236,7 @@ pub(crate) async fn what_nobody_tells_of_a_failed_sell_is_found_out(world: &Worl
 }
 
 pub(crate) async fn what_nobody_tells_of_a_landed_sell_is_found_out(world: &World<'_>) -> Outcome {
-    let (desk, _mirror, position) = selling(world).await?;
+    let (desk, _mirror, position) = holding(world, BOUGHT).await?;
     let ceiling = Ceiling::over(&position, BOUGHT)?;
     let order = desk.sell_order(world, 60).await?;
     let flight = send(world, &position, &ceiling, 60, &order).await?;
@@ -285,7 +259,7 @@ pub(crate) async fn what_nobody_tells_of_a_landed_sell_is_found_out(world: &Worl
 }
 
 pub(crate) async fn a_sell_that_never_lands_frees_its_tokens_when_it_is_over(world: &World<'_>) -> Outcome {
-    let (desk, mirror, position) = selling(world).await?;
+    let (desk, mirror, position) = holding(world, BOUGHT).await?;
     for dropped in [false, true] {
         let (order, hold) = (desk.sell_order(world, 60).await?, position.hold(60)?);
         let last_valid = world.height().await? + world.short_life();
@@ -312,10 +286,10 @@ pub(crate) async fn a_sell_that_never_lands_frees_its_tokens_when_it_is_over(wor
 }
 
 pub(crate) async fn a_sell_that_never_left_is_free_at_once(world: &World<'_>) -> Outcome {
-    let (desk, _mirror, position) = selling(world).await?;
+    let (desk, _mirror, position) = holding(world, BOUGHT).await?;
     let order = desk.sell_order(world, BOUGHT).await?;
     let before = asked(world);
-    let flight = position.hold_all()?.sending(order.signature(), order.last_valid_block_height);
+    let flight = order.sells(position.hold_all()?);
     shape!(position.hold(1), Err(HoldError::TooMuch { wanted: 1, available: 0, .. }), "all is under way");
     flight.refused();
     equal!(position.hold_all()?.amount(), BOUGHT, "free");
