@@ -96,18 +96,15 @@ impl MintCell {
     /// What it says first, since when second: what is young enough is never joined with what was said before.
     fn store(&self, mint: Option<&Mint>) {
         let says = mint.map_or(0, |mint| u64::from(MintSays::of(mint).to_bits()) + 1);
-        // What cannot change holds for ever.
-        let read = mint.map_or(u64::MAX, |mint| mint.slot.map_or(u64::MAX, |_| mint.read.as_nanos()));
+        let read = mint.map_or(Tick::NEVER, Mint::surely_so);
         self.says.store(says, Ordering::Release);
-        self.read.store(read, Ordering::Release);
+        self.read.store(read.as_nanos(), Ordering::Release);
     }
 
     fn load(&self, valid_from: Tick, now: Tick, policy: &Policy) -> Option<MintSays> {
         let read = Tick::from_nanos(self.read.load(Ordering::Acquire));
         let says = u32::try_from(self.says.load(Ordering::Acquire).checked_sub(1)?).ok()?;
-        let says = MintSays::from_bits(says);
-        let trusted = read >= valid_from && read != Tick::NEVER && now.since(read) <= policy.verify_every;
-        Some(if trusted { says } else { says.outdated() })
+        Some(MintSays::from_bits(says).trusted(read, valid_from, now, policy))
     }
 }
 

@@ -434,31 +434,36 @@ impl Engine {
     }
 
     fn fetch(&mut self, now: Tick, link: LinkId, endpoint: EndpointId, fetch: Fetch) {
-        let patience = now.plus(self.settings.patience);
-        let ask = |address, min_slot, reply, avoid| Ask {
-            address,
-            min_slot,
-            not_before: now,
-            urgent: false,
-            reply,
-            patience,
-            avoid,
-        };
+        let ask = |address| self.own_ask(now, address);
         let asks: Vec<Ask> = match fetch {
-            Fetch::Baseline(address) => vec![ask(address, 0, Reply::Nobody, None)],
+            Fetch::Baseline(address) => vec![ask(address)],
             // Another node than the one that notifies tells also whether that one lies.
             Fetch::Audit(addresses) => {
-                addresses.into_iter().map(|address| ask(address, 0, Reply::Nobody, Some(endpoint))).collect()
+                addresses.into_iter().map(|address| Ask { avoid: Some(endpoint), ..ask(address) }).collect()
             }
             Fetch::Recheck { generation, accounts, min_slot } => accounts
                 .into_iter()
                 .map(|(address, attempt)| {
-                    ask(address, min_slot, Reply::Recheck { link, generation, address, attempt }, None)
+                    let reply = Reply::Recheck { link, generation, address, attempt };
+                    Ask { min_slot, reply, ..ask(address) }
                 })
                 .collect(),
         };
         for ask in asks {
             self.take_ask(now, ask);
+        }
+    }
+
+    /// An ask for the ledger's sake, at whatever slot, which nobody waits for.
+    fn own_ask(&self, now: Tick, address: Pubkey) -> Ask {
+        Ask {
+            address,
+            min_slot: 0,
+            not_before: now,
+            urgent: false,
+            reply: Reply::Nobody,
+            patience: now.plus(self.settings.patience),
+            avoid: None,
         }
     }
 
@@ -496,12 +501,10 @@ impl Engine {
                 answer.accounts.len() == flight.accounts.len() && answer.mints.len() == flight.mints.len();
             if !fits {
                 let reason = format!("{} accounts for {} keys", answer.accounts.len(), flight.accounts.len());
-                Err(RpcFailure::Malformed { reason })
-            } else if !self.is_believed(now, endpoint, &answer) {
-                Err(RpcFailure::Implausible { slot: answer.slot })
-            } else {
-                Ok(answer)
+                return Err(RpcFailure::Malformed { reason });
             }
+            self.note_lag(endpoint, answer.lag_ms);
+            self.believe_slot(now, endpoint, answer.slot).map(|()| answer)
         });
         let answer = match outcome {
             Ok(answer) => answer,
@@ -512,18 +515,14 @@ impl Engine {
         };
         self.refresh.answered();
         self.desk.succeeded(endpoint, answer.slot);
-        let lag = Duration::from_millis(answer.lag_ms.unsigned_abs());
         self.tell_lag(now, endpoint, answer.lag_ms);
-        let (proof, told) = if lag > self.settings.max_lag {
-            (Tick::NEVER, Err(RpcFailure::Lagging { lag }))
-        } else {
-            (answer.sent, Ok(answer.slot))
-        };
+        let told = self.near_wall_time(answer.lag_ms);
+        let proof = if told.is_ok() { answer.sent } else { Tick::NEVER };
         for ((address, waiters), presence) in flight.accounts.into_iter().zip(answer.accounts) {
             let told = presence.and_then(|presence| {
                 let seen = Observation { presence, slot: answer.slot, source: Source::Rpc(endpoint), proof };
                 self.accounts.apply(now, &address, &seen);
-                told.clone().map(|_| ())
+                told.clone()
             });
             match told {
                 Ok(()) => self.desk.tell(waiters, &Ok(answer.slot)),
@@ -552,11 +551,6 @@ impl Engine {
                 self.tell(now, id_of(place), Input::ChainLag { lag_ms });
             }
         }
-    }
-
-    fn is_believed(&mut self, now: Tick, endpoint: EndpointId, answer: &Answer) -> bool {
-        self.note_lag(endpoint, answer.lag_ms);
-        self.is_plausible(now, endpoint, answer.slot)
     }
 
     /// An answer for a caller.
@@ -630,10 +624,8 @@ impl Engine {
 
     /// Reads by RPC what no live link proves, so that readers go on finding something fresh in memory.
     fn refresh(&mut self, now: Tick) {
-        let patience = now.plus(self.settings.patience);
         for address in self.accounts.to_refresh(&mut self.refresh, now, &self.settings.policy) {
-            let (min_slot, urgent, reply, avoid) = (0, false, Reply::Nobody, None);
-            self.take_ask(now, Ask { address, min_slot, not_before: now, urgent, reply, patience, avoid });
+            self.take_ask(now, self.own_ask(now, address));
         }
     }
 

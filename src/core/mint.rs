@@ -114,6 +114,11 @@ impl From<transfer_fee::TransferFee> for FeeRate {
 }
 
 impl Mint {
+    /// When this was surely so: always, where it cannot change.
+    pub(crate) fn surely_so(&self) -> Tick {
+        self.slot.map_or(Tick::FOREVER, |_| self.read)
+    }
+
     /// A mint that allows nobody anything.
     pub(crate) const fn plain(program: TokenProgram, decimals: u8) -> Self {
         Self {

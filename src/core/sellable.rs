@@ -9,7 +9,9 @@
 
 use std::fmt;
 
-use super::{mint::Mint, reading::Stale, state::AccountState, token::TokenAccount};
+use super::{
+    freshness::Policy, mint::Mint, reading::Stale, state::AccountState, time::Tick, token::TokenAccount,
+};
 
 /// An enum of reasons, and the set of them, which costs no allocation.
 macro_rules! reasons {
@@ -220,13 +222,19 @@ impl MintSays {
         }
     }
 
+    /// The same, as far as it can be trusted now; `read` is when it was surely so.
+    pub(crate) fn trusted(self, read: Tick, valid_from: Tick, now: Tick, policy: &Policy) -> Self {
+        let is_young = read >= valid_from && read != Tick::NEVER && now.since(read) <= policy.verify_every;
+        if is_young { self } else { self.outdated() }
+    }
+
     /// The same, of a mint that was read too long ago.
     pub(crate) fn outdated(mut self) -> Self {
         self.warnings = self.warnings.when(Warning::MintOutdated, true);
         self
     }
 
-    /// In one word, so that it can be published in one; never [`u32::MAX`], which stands for a mint not read.
+    /// In one word, so that it can be published in one.
     pub(crate) fn to_bits(self) -> u32 {
         u32::from(self.obstacles.0) << 16 | u32::from(self.warnings.0)
     }

@@ -11,6 +11,8 @@ pub(crate) struct Tick(u64);
 impl Tick {
     /// Before anything: evidence from then is no evidence.
     pub(crate) const NEVER: Tick = Tick(0);
+    /// Later than every moment: of what is always so.
+    pub(crate) const FOREVER: Tick = Tick(u64::MAX);
 
     pub(crate) const fn from_nanos(nanos: u64) -> Self {
         Self(nanos)

@@ -61,7 +61,6 @@ impl Publisher {
 
     /// Asks what becomes of a buy's signature until its end is known, or [`untrack`](Self::untrack) is called. The value is
     /// `None` until then; it closes without one where the mirror shuts down.
-    #[allow(dead_code, reason = "positions are built on it")]
     pub(crate) fn track(
         &mut self,
         signature: Signature,
@@ -72,7 +71,6 @@ impl Publisher {
     }
 
     /// Nobody cares about a buy's signature any more.
-    #[allow(dead_code, reason = "positions are built on it")]
     pub(crate) fn untrack(&mut self, id: TradeId) {
         self.outcomes.remove(&id);
         self.step(|engine, _| engine.untrack(id));

@@ -40,8 +40,7 @@ impl Engine {
     ) -> Result<(), RpcFailure> {
         self.note_lag(endpoint, lag_ms);
         self.hear_slot(now, endpoint, slot)?;
-        let lag = Duration::from_millis(lag_ms.unsigned_abs());
-        if lag > self.settings.max_lag { Err(RpcFailure::Lagging { lag }) } else { Ok(()) }
+        self.near_wall_time(lag_ms)
     }
 
     /// Takes in the slot of an answer without a Clock.
@@ -51,8 +50,24 @@ impl Engine {
         endpoint: EndpointId,
         slot: Slot,
     ) -> Result<(), RpcFailure> {
-        let believed = self.is_plausible(now, endpoint, slot);
+        let believed = self.believe_slot(now, endpoint, slot);
         self.follow(now);
-        if believed { Ok(()) } else { Err(RpcFailure::Implausible { slot }) }
+        believed
+    }
+
+    /// Whether an answer of that slot may be believed.
+    pub(super) fn believe_slot(
+        &mut self,
+        now: Tick,
+        endpoint: EndpointId,
+        slot: Slot,
+    ) -> Result<(), RpcFailure> {
+        if self.is_plausible(now, endpoint, slot) { Ok(()) } else { Err(RpcFailure::Implausible { slot }) }
+    }
+
+    /// Whether a Clock so far behind wall time, or ahead of it, proves anything of now.
+    pub(super) fn near_wall_time(&self, lag_ms: i64) -> Result<(), RpcFailure> {
+        let lag = Duration::from_millis(lag_ms.unsigned_abs());
+        if lag > self.settings.max_lag { Err(RpcFailure::Lagging { lag }) } else { Ok(()) }
     }
 }

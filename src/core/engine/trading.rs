@@ -7,7 +7,7 @@ use solana_signature::Signature;
 
 use super::{Engine, Note};
 use crate::core::{
-    desk::{Ask, Reply},
+    desk::Ask,
     failure::RpcFailure,
     holds::HoldError,
     observation::{EndpointId, Slot},
@@ -65,14 +65,11 @@ impl Engine {
         reserved.map(|()| (id, wanted))
     }
 
-    /// What the mint of a state says, as far as that is known and young enough: as readers have it.
+    /// What the mint of a state says, as far as that is known: as readers have it.
     fn mint_says(&self, now: Tick, state: &AccountState) -> Option<MintSays> {
         let mint = self.mints.get(&state.token()?.mint)?;
-        let (says, valid_from) = (MintSays::of(mint), self.evidence().valid_from);
-        let age = now.since(mint.read);
-        let young = mint.read >= valid_from && mint.read != Tick::NEVER;
-        let trusted = mint.slot.is_none() || young && age <= self.settings.policy.verify_every;
-        Some(if trusted { says } else { says.outdated() })
+        let (valid_from, policy) = (self.evidence().valid_from, &self.settings.policy);
+        Some(MintSays::of(mint).trusted(mint.surely_so(), valid_from, now, policy))
     }
 
     fn new_trade(&mut self) -> TradeId {
@@ -171,9 +168,7 @@ impl Engine {
             let reason = "a block height or a status past its slot".to_owned();
             return Err(RpcFailure::Malformed { reason });
         }
-        if !self.is_plausible(now, endpoint, newest) {
-            return Err(RpcFailure::Implausible { slot: newest });
-        }
+        self.believe_slot(now, endpoint, newest)?;
         let proved = self.evidence().links.iter().filter(|link| link.ticking).map(|link| link.slot).max();
         let min_slot = proved.unwrap_or(0).saturating_sub(FAR_BEHIND);
         if answer.slot < min_slot {
@@ -206,10 +201,8 @@ impl Engine {
 
     /// Reads the accounts whose sells the links tell nothing of.
     pub(super) fn read_untold(&mut self, now: Tick) {
-        let patience = now.plus(self.settings.patience);
         for (address, min_slot) in self.accounts.take_untold() {
-            let (urgent, reply, avoid) = (true, Reply::Nobody, None);
-            self.take_ask(now, Ask { address, min_slot, not_before: now, urgent, reply, patience, avoid });
+            self.take_ask(now, Ask { min_slot, urgent: true, ..self.own_ask(now, address) });
         }
     }
 }
