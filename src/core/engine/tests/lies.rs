@@ -60,6 +60,23 @@ fn an_answer_of_a_slot_that_cannot_be_is_no_answer() {
 }
 
 #[test]
+fn an_answer_whose_clock_is_far_from_wall_time_is_told_as_such() {
+    for (lag_ms, near) in [(20_000, true), (20_001, false), (-20_000, true), (-20_001, false)] {
+        let mut world = World::failover(1);
+        world.by_hand = true;
+        world.ask(1, 0, 5);
+        let call = world.calls.pop().expect("a call");
+        let answer = Answer { lag_ms, ..world.told(&call, world.slot, world.slot) };
+        world.engine.answered(world.now, call.number, Ok(answer));
+        world.settle();
+        let (_, told) = world.replies.pop().expect("it is told");
+        let by = Duration::from_millis(20_001);
+        let wanted = if near { Ok(world.slot) } else { Err(RpcFailure::Lagging { lag: by }) };
+        assert_eq!(told, wanted, "{lag_ms}");
+    }
+}
+
+#[test]
 fn of_a_node_on_another_chain_nothing_is_kept_until_it_is_back() {
     let mut world = World::race();
     world.fell(1);
