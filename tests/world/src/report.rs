@@ -45,6 +45,8 @@ pub struct Report {
     pub decisions: Counts<&'static str>,
     /// Of everything that happened and when: equal for equal worlds.
     pub digest: u64,
+    /// Of everything that the mirror published, and when: a change of the core's shape alone leaves it as it is.
+    pub published: u64,
 }
 
 impl Report {
@@ -65,6 +67,7 @@ impl Report {
             troubles: Counts::new(),
             decisions: Counts::new(),
             digest: 0,
+            published: 0,
         }
     }
 
@@ -86,6 +89,9 @@ impl Report {
         self.wakes += other.wakes;
         self.seconds += other.seconds;
         self.converged_after = self.converged_after.max(other.converged_after);
+        let mut hasher = DefaultHasher::new();
+        (self.published, other.published).hash(&mut hasher);
+        self.published = hasher.finish();
         for (trouble, count) in &other.troubles {
             *self.troubles.entry(*trouble).or_insert(0) += count;
         }
@@ -143,6 +149,7 @@ impl fmt::Display for Report {
         writeln!(f, "troubles: {}", troubles.join(", "))?;
         let decisions: Vec<_> =
             self.decisions.iter().map(|(name, count)| format!("{name} {count}")).collect();
-        write!(f, "decisions: {}", decisions.join(", "))
+        writeln!(f, "decisions: {}", decisions.join(", "))?;
+        write!(f, "published: {:016x}", self.published)
     }
 }

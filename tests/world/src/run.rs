@@ -238,6 +238,7 @@ impl World {
         self.report.live = self.checker.live;
         self.report.excused = self.checker.excused;
         self.report.seconds = self.now / SECOND;
+        self.report.published = self.skin.digest;
     }
 
     fn step(&mut self, event: Event) -> Result<(), Violation> {

@@ -6,6 +6,7 @@
 use std::{
     cell::Cell as Shared,
     collections::{BTreeMap, VecDeque},
+    hash::{DefaultHasher, Hash, Hasher},
 };
 
 use solana_pubkey::Pubkey;
@@ -76,6 +77,8 @@ pub(crate) struct Skin {
     evidence: Published<Evidence>,
     versions: VecDeque<(Version, Nanos)>,
     version: Version,
+    /// A hash over every record, overlay and proof published, and when: equal where the mirror does the same.
+    pub(crate) digest: u64,
     /// By link: the connection that is open, and the number of the connect that is under way.
     pub(crate) open: Vec<Option<usize>>,
     pub(crate) connecting: Vec<Option<u64>>,
@@ -123,6 +126,7 @@ impl Skin {
             watched: BTreeMap::new(),
             versions: VecDeque::from([(0, 0)]),
             version: 0,
+            digest: 0,
             open: vec![None; links],
             connecting: vec![None; links],
             lives: 0,
@@ -171,6 +175,7 @@ impl Skin {
         let before = self.version;
         for changed in self.engine.take_touched() {
             let shown = (self.engine.record(&changed).copied(), self.engine.overlay(&changed).copied());
+            self.digest_of(now, (changed, &shown));
             let version = self.next_version(now);
             if let Some(place) = self.watched.get_mut(&account_of(&changed)) {
                 place.shown.publish(version, shown);
@@ -178,10 +183,17 @@ impl Skin {
         }
         if self.engine.evidence() != self.evidence.at(self.version) {
             let evidence = self.engine.evidence().clone();
+            self.digest_of(now, &evidence);
             let version = self.next_version(now);
             self.evidence.publish(version, evidence);
         }
         self.version > before
+    }
+
+    fn digest_of(&mut self, now: Nanos, published: impl Hash) {
+        let mut hasher = DefaultHasher::new();
+        (self.digest, now, published).hash(&mut hasher);
+        self.digest = hasher.finish();
     }
 
     /// Reads a watched account. The first of the two loads happened some publications ago, the second happens now.
