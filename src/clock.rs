@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::core::time::Tick;
+use crate::core::base::time::Tick;
 
 /// How far the monotonic and the wall clock may drift apart between two looks before it is a jump.
 const JUMP: Duration = Duration::from_secs(5);

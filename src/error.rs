@@ -5,8 +5,11 @@ use std::time::Duration;
 use solana_pubkey::Pubkey;
 use solana_signature::Signature;
 
-pub use crate::core::{accounts::WatchError, failure::RpcFailure, reading::Stale};
-use crate::core::{freshness::StaleReason, observation::Slot, token::TokenProgram};
+pub use crate::core::{account::reading::Stale, base::failure::RpcFailure, engine::accounts::WatchError};
+use crate::core::{
+    account::{freshness::StaleReason, observation::Slot},
+    chain::token::TokenProgram,
+};
 
 /// Settings that cannot work. Nothing was started.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -11,9 +11,13 @@ use solana_rpc_client_api::response::Response;
 
 use crate::{
     Mint, NotToken, Slot, TokenAccount,
-    core::{time::Tick, token::Presence},
-    endpoint::Endpoint,
-    source::{RawAccount, http, lag_ms, rpc},
+    core::{base::time::Tick, chain::token::Presence},
+    sources::{
+        RawAccount,
+        endpoint::Endpoint,
+        lag_ms,
+        rpc::{self, http},
+    },
 };
 
 /// What stands at an address.

@@ -1,9 +1,9 @@
-//! Chaos on the local cluster: see `suite::chaos`. `CHAOS_ROUNDS=20 cargo test --test chaos` plays each kind of fault 20
+//! Chaos on the local cluster: see `e2e_suite::chaos`. `CHAOS_ROUNDS=20 cargo test --test chaos` plays each kind of fault 20
 //! times, `CHAOS_SEED` another order and other sizes.
 
 use std::time::Duration;
 
-use suite::{Cluster, Local, chaos};
+use e2e_suite::{Cluster, Local, chaos};
 
 /// Quick, and slow enough for two cores that run all lanes at once.
 const SLOT: Duration = Duration::from_millis(40);

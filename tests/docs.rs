@@ -63,7 +63,7 @@ fn is_unit_test(path: &str) -> bool {
 
 /// Whether a scenario is in the list that its path says, under its module.
 fn is_scenario(list: &str, module: &str, name: &str) -> bool {
-    let scenarios = root().join("tests/suite/src/scenarios");
+    let scenarios = root().join("crates/e2e-suite/src/scenarios");
     let lists = read(&scenarios.join("mod.rs"));
     let Some((_, list)) = lists.split_once(&format!("macro_rules! {list} {{")) else { return false };
     let list = list.split_once("macro_rules!").map_or(list, |(list, _)| list);
@@ -95,7 +95,7 @@ fn every_race_has_tests_and_they_exist() {
 
 #[test]
 fn every_fact_has_a_test_and_it_exists() {
-    let folder = root().join("tests/validator/tests/facts");
+    let folder = root().join("crates/validator/tests/facts");
     let sources: String = fs::read_dir(&folder)
         .expect("the facts")
         .map(|entry| read(&entry.expect("an entry").path()))
@@ -112,10 +112,13 @@ fn every_fact_has_a_test_and_it_exists() {
 
 #[test]
 fn what_does_not_exist_is_told_from_what_does() {
-    assert!(exists("core::audit::tests::nobody_twice_in_a_batch_and_no_batch_of_nobody"));
-    assert!(!exists("core::audit::tests::nobody_twice_in_a_batch"), "a part of a name");
-    assert!(!exists("core::backoff::tests::nobody_twice_in_a_batch_and_no_batch_of_nobody"), "elsewhere");
-    assert!(!exists("core::audit::tests::key"), "no test");
+    assert!(exists("core::rpc::audit::tests::nobody_twice_in_a_batch_and_no_batch_of_nobody"));
+    assert!(!exists("core::rpc::audit::tests::nobody_twice_in_a_batch"), "a part of a name");
+    assert!(
+        !exists("core::base::backoff::tests::nobody_twice_in_a_batch_and_no_batch_of_nobody"),
+        "elsewhere"
+    );
+    assert!(!exists("core::rpc::audit::tests::key"), "no test");
     assert!(exists("everywhere::outage::ended_and_healed"));
     assert!(!exists("local_only::outage::ended_and_healed"), "in the other list");
     assert!(!exists("everywhere::outage::cut_and_healed"), "not listed");

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use e2e_suite::Local;
 use localnet::{Account, Localnet, tokens};
-use suite::Local;
 
 /// Quick, and slow enough for two cores that run two scenarios at once.
 const SLOT: Duration = Duration::from_millis(20);
@@ -23,9 +23,9 @@ fn run(name: &str) {
     println!("seed {seed}");
     let cluster = Local::start(seed, SLOT);
     make_native_mint(&cluster.net);
-    let mut listed = suite::everywhere().into_iter().chain(suite::local_only());
+    let mut listed = e2e_suite::everywhere().into_iter().chain(e2e_suite::local_only());
     let scenario = listed.find(|scenario| scenario.name == name).expect("a scenario");
-    if let Err(error) = suite::run(&scenario, &cluster) {
+    if let Err(error) = e2e_suite::run(&scenario, &cluster) {
         panic!("{name}: {error}");
     }
 }
@@ -42,9 +42,9 @@ macro_rules! tests {
 }
 
 mod everywhere {
-    suite::everywhere!(tests);
+    e2e_suite::everywhere!(tests);
 }
 
 mod local_only {
-    suite::local_only!(tests);
+    e2e_suite::local_only!(tests);
 }

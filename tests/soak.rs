@@ -1,9 +1,9 @@
-//! The soak: see `suite::soak`. `SOAK_SECONDS=300 cargo test --test soak` for longer, `SOAK_SEED` for other faults.
+//! The soak: see `e2e_suite::soak`. `SOAK_SECONDS=300 cargo test --test soak` for longer, `SOAK_SEED` for other faults.
 
 use std::{alloc::System, process::Command};
 
 use cap::Cap;
-use suite::soak;
+use e2e_suite::soak;
 
 /// Counts; there is no limit.
 #[global_allocator]

@@ -12,11 +12,13 @@ mod trading;
 
 use super::*;
 use crate::core::{
-    backoff::Backoff,
-    freshness::{Standing, standing},
-    observation::Generation,
-    token::{TokenProgram, tests::account_bytes},
-    ttl::{Pace, TtlBounds},
+    account::{
+        freshness::{Standing, standing},
+        observation::Generation,
+        ttl::{Pace, TtlBounds},
+    },
+    base::backoff::Backoff,
+    chain::token::{TokenProgram, tests::account_bytes},
 };
 
 const SLOT: Duration = Duration::from_millis(400);

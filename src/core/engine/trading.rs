@@ -7,15 +7,18 @@ use solana_signature::Signature;
 
 use super::{Engine, Note};
 use crate::core::{
-    desk::Ask,
-    failure::RpcFailure,
-    holds::HoldError,
-    observation::{EndpointId, Slot},
-    reading::Reading,
-    sellable::{MintSays, Obstacle, judge},
-    state::AccountState,
-    time::Tick,
-    trades::{Ended, Inquired, Inquiry, Side, TooManyTrades, TradeId, TradeOutcome},
+    account::{
+        observation::{EndpointId, Slot},
+        reading::Reading,
+        sellable::{MintSays, Obstacle, judge},
+    },
+    base::{failure::RpcFailure, time::Tick},
+    chain::state::AccountState,
+    rpc::scheduler::Ask,
+    trade::{
+        holds::HoldError,
+        signatures::{Ended, Inquired, Inquiry, Side, TooManyTrades, TradeId, TradeOutcome},
+    },
 };
 
 /// A node so many slots behind what the links prove is asked in vain: expiry is proved by how far its bank is.

@@ -1,7 +1,7 @@
 //! What keeps a position, and when it is swept; mints that somebody waits for.
 
 use super::*;
-use crate::core::positions::ClaimId;
+use crate::core::trade::positions::ClaimId;
 
 const LINGER: Duration = Duration::from_secs(60);
 

@@ -198,7 +198,10 @@ fn an_account_known_to_be_absent_is_not_asked_for_again_while_its_link_lives() {
     let mut world = World::new(settings(1));
     world.watch(3);
     world.until("live", |world| world.is_live(3));
-    assert_eq!((world.held(3), world.record(3).state), (Some(0), crate::core::state::AccountState::Absent));
+    assert_eq!(
+        (world.held(3), world.record(3).state),
+        (Some(0), crate::core::chain::state::AccountState::Absent)
+    );
     let (calls, began) = (world.made.len(), world.now);
     world.slots(500);
     assert!(world.is_live(3) && world.as_of(3) == world.slot - 1, "absence is proved like any other state");

@@ -4,11 +4,15 @@ mod market;
 
 use super::*;
 use crate::core::{
-    freshness::StaleReason,
-    holds::{Held, HoldError},
-    reading::{Query, Reading},
-    sellable::Obstacle,
-    trades::{Inquired, Inquiry, Status},
+    account::{
+        freshness::StaleReason,
+        reading::{Query, Reading},
+        sellable::Obstacle,
+    },
+    trade::{
+        holds::{Held, HoldError},
+        signatures::{Inquired, Inquiry, Status},
+    },
 };
 use solana_signature::Signature;
 

@@ -10,7 +10,7 @@
 //! And once everything has ended and been heard of, everything is available again, and nothing is kept.
 
 use super::*;
-use crate::core::backoff::next_random;
+use crate::core::base::backoff::next_random;
 
 /// What the chain will do with a sell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,0 +1,141 @@
+//! The mirror's skin in a world: a turn of a connection's driver, and the orders of the engine, carried out.
+
+use crate::{
+    chain::{account_of, tick},
+    core::{
+        account::observation::LinkId,
+        engine::{LinkEvent, Order, accounts::Note},
+        link::websocket::{Subject, order_turn},
+    },
+    judge::{self, Check},
+    plan::Plan,
+    wire::{Event, Request},
+    world::{Wire, World},
+};
+
+impl World {
+    pub(crate) fn tell(&mut self, link: u8, event: LinkEvent) {
+        self.engine.handle(tick(self.now), LinkId(u16::from(link)), event);
+    }
+
+    /// One turn of a connection's driver.
+    pub(crate) fn turn(&mut self, link: u8, mut events: Vec<(Subject, Event)>) {
+        order_turn(&mut events, |event| event.is_answer());
+        for (subject, event) in events {
+            // What an earlier event of the turn ended is heard no more.
+            if self.connection(link).is_none() {
+                return;
+            }
+            let event = self.as_heard(link, subject, event);
+            self.tell(link, event);
+            self.carry_out();
+        }
+    }
+
+    pub(crate) fn as_heard(&mut self, link: u8, subject: Subject, event: Event) -> LinkEvent {
+        let now = self.now;
+        match (subject, event) {
+            (_, Event::Acknowledged) => LinkEvent::Acknowledged(subject),
+            (_, Event::Unsubscribed) => LinkEvent::Unsubscribed(subject),
+            (Subject::Barrier { length }, Event::Clock(slot)) => LinkEvent::Barrier { length, slot },
+            (_, Event::Clock(slot)) => {
+                if let Some(connection) = self.connection(link) {
+                    connection.ticked = now;
+                }
+                let lag_ms = (now - self.chain.made(slot, now)) as i64;
+                LinkEvent::Canary { slot, lag_ms }
+            }
+            (_, Event::Account(slot, value)) => {
+                if let Subject::Account { address, .. } = subject
+                    && let Some(connection) = self.connection(link)
+                {
+                    connection.heard[usize::from(account_of(&address))] = Some((slot, value));
+                }
+                LinkEvent::Account { subject, slot, presence: Some(value.presence()) }
+            }
+        }
+    }
+
+    // What follows of itself.
+
+    /// Carries out what the engine ordered, and what the plan leaves no choice about.
+    pub(crate) fn settle(&mut self, plan: &Plan) {
+        loop {
+            self.carry_out();
+            let mut moved = false;
+            for link in self.links() {
+                if !plan.slow_requests
+                    && let Some(connection) = self.connection(link)
+                    && !connection.frozen
+                {
+                    while !connection.requests.is_empty() {
+                        connection.take();
+                        moved = true;
+                    }
+                }
+                while !plan.late_effect
+                    && self.connection(link).is_some_and(|open| !open.frozen && open.has_backlog())
+                {
+                    self.effect(link);
+                    moved = true;
+                }
+            }
+            if !plan.late_calls
+                && self.engine.next_deadline().is_some_and(|due| due <= tick(self.now + 3))
+                && self.depart().is_some()
+            {
+                moved = true;
+            }
+            if !moved {
+                break;
+            }
+        }
+    }
+
+    pub(crate) fn carry_out(&mut self) {
+        for link in self.links() {
+            while let Some(order) = self.engine.next_order(LinkId(u16::from(link))) {
+                match order {
+                    Order::Connect => self.wires[usize::from(link)] = Wire::Connecting,
+                    Order::Disconnect { .. } => self.wires[usize::from(link)] = Wire::Down,
+                    Order::Subscribe(subject) => self.request(link, Request::Subscribe(subject)),
+                    Order::Unsubscribe(subject) => self.request(link, Request::Unsubscribe(subject)),
+                }
+            }
+        }
+        self.engine.take_touched();
+        self.engine.take_mints();
+        while let Some(note) = self.engine.next_note() {
+            self.note(&note);
+        }
+        while let Some((id, answer)) = self.engine.next_reply() {
+            let Some(place) = self.floors.iter().position(|(asked, ..)| *asked == id) else { continue };
+            let (_, account, floor) = self.floors.remove(place);
+            if let Ok(slot) = answer
+                && !judge::reaches(self, account, slot, floor)
+            {
+                self.broken.get_or_insert(Check::Floor);
+            }
+        }
+    }
+
+    pub(crate) fn request(&mut self, link: u8, request: Request) {
+        if let Some(connection) = self.connection(link)
+            && !connection.frozen
+        {
+            connection.requests.push_back(request);
+        }
+    }
+
+    /// Honest nodes that miss nothing give no cause for alarm.
+    pub(crate) fn note(&mut self, note: &Note) {
+        if let Note::Disputed { address, .. } | Note::Missed { address, .. } = note
+            && !self.watches[usize::from(account_of(address))].killed
+        {
+            self.broken.get_or_insert(Check::Calm);
+        }
+        if matches!(note, Note::Quarantined { .. } | Note::Foreign { .. } | Note::Reset { .. }) {
+            self.broken.get_or_insert(Check::Calm);
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! What to watch.
+
+use solana_pubkey::Pubkey;
+
+use crate::core::chain::{state::Expected, token::TokenProgram};
+
+/// An account to watch, and what is expected of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Target {
+    pub(crate) address: Pubkey,
+    pub(crate) expected: Expected,
+}
+
+impl Target {
+    /// A token account by its address. Mint, owner and program are learnt from the first sight of it, so that
+    /// only later changes can be told, unless they are given.
+    pub fn account(address: Pubkey) -> Self {
+        Self { address, expected: Expected::default() }
+    }
+
+    /// A wallet's associated token account (ATA) for a mint, which may not exist yet.
+    pub fn ata(wallet: &Pubkey, mint: &Pubkey, program: TokenProgram) -> Self {
+        Self {
+            address: program.associated_account(wallet, mint),
+            expected: Expected { program: Some(program), mint: Some(*mint), owner: Some(*wallet) },
+        }
+    }
+
+    /// Expects the account to hold this mint's tokens.
+    #[must_use]
+    pub fn mint(mut self, mint: Pubkey) -> Self {
+        self.expected.mint = Some(mint);
+        self
+    }
+
+    /// Expects the account to be this wallet's.
+    #[must_use]
+    pub fn owner(mut self, owner: Pubkey) -> Self {
+        self.expected.owner = Some(owner);
+        self
+    }
+
+    /// Expects the account to be of this program.
+    #[must_use]
+    pub fn program(mut self, program: TokenProgram) -> Self {
+        self.expected.program = Some(program);
+        self
+    }
+
+    /// The account's address.
+    pub fn address(&self) -> Pubkey {
+        self.address
+    }
+}

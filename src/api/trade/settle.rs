@@ -1,0 +1,388 @@
+//! Waiting for a buy's tokens: by notification, by its landing, or by asking RPC.
+
+use std::{pin::pin, time::Duration};
+
+use solana_pubkey::Pubkey;
+use solana_signature::Signature;
+use tokio::sync::watch;
+
+use crate::{
+    api::{
+        reader::{Balance, ServedFrom},
+        trade::position::{OpenBuy, Position},
+    },
+    core::{
+        account::{
+            observation::Origin,
+            reading::{Floor, Query, Reading},
+        },
+        trade::{
+            buys::Verdict,
+            positions::ClaimId,
+            signatures::{TooManyTrades, TradeId, TradeOutcome},
+        },
+    },
+    error::{Landing, NotSettled},
+    store::Shared,
+};
+
+/// The longest wait between two probes while no live link would tell.
+const OFTEN: Duration = Duration::from_secs(4);
+/// The wait between two probes while one would.
+const SELDOM: Duration = Duration::from_secs(15);
+
+/// What is known of a buy, for [`Position::settled`]: a minimum, and the more of the rest the better.
+///
+/// With its signature a buy is also settled by its landing, however little arrived (a Token-2022 transfer fee is kept
+/// from what was sent), and its failure or expiry is told. Without, only tokens tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub struct Buy {
+    pub(crate) minimum: u64,
+    pub(crate) signature: Option<Signature>,
+    pub(crate) landed: Option<Floor>,
+    pub(crate) last_valid: Option<u64>,
+    pub(crate) deadline: Duration,
+}
+
+impl Buy {
+    /// A buy that brings this raw amount at least: what the swap guarantees, less what a transfer fee takes. What a
+    /// stranger sends below that is not taken for it. Nothing at all is never a buy: 0 counts as 1.
+    pub const fn at_least(minimum: u64) -> Self {
+        let minimum = if minimum == 0 { 1 } else { minimum };
+        // A transaction lives for 150 blocks, a minute or so; then its expiry has to be seen.
+        let deadline = Duration::from_secs(90);
+        Self { minimum, signature: None, landed: None, last_valid: None, deadline }
+    }
+
+    /// Its transaction: the mirror asks RPC what became of it.
+    pub const fn signature(mut self, signature: Signature) -> Self {
+        self.signature = Some(signature);
+        self
+    }
+
+    /// It is known to have landed at that slot, and not to have failed there.
+    pub const fn landed_at(mut self, slot: Floor) -> Self {
+        self.landed = Some(slot);
+        self
+    }
+
+    /// The last block height at which it can land, as it came with its blockhash. Without this it is never known to
+    /// have expired.
+    pub const fn valid_until(mut self, last_valid_block_height: u64) -> Self {
+        self.last_valid = Some(last_valid_block_height);
+        self
+    }
+
+    /// How long to wait. 90 s.
+    pub const fn deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = deadline;
+        self
+    }
+}
+
+/// A buy whose tokens are there.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Settled {
+    /// The account, as of when the tokens were seen.
+    pub balance: Balance,
+    /// How much arrived over the baseline.
+    pub received: u64,
+    /// How it was learnt.
+    pub how: SettledBy,
+    /// How long it took, from the call of [`settled`](Position::settled).
+    pub took: Duration,
+}
+
+/// How it was learnt that a buy is settled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum SettledBy {
+    /// A notification showed the tokens.
+    Notification,
+    /// It landed, and the account was seen since.
+    Signature,
+    /// An RPC answer showed the tokens: to a probe of this wait, or to another read of the account.
+    Probe,
+}
+
+/// The account with the buy's tokens, and how that was learnt.
+type Found = Result<(Balance, SettledBy), NotSettled>;
+
+/// Keeps the account while somebody waits for a buy of it.
+struct Waiting<'a> {
+    shared: &'a Shared,
+    address: Pubkey,
+    claim: ClaimId,
+}
+
+impl<'a> Waiting<'a> {
+    fn new(position: &'a Position, open: &OpenBuy, buy: &Buy) -> Self {
+        let address = position.address();
+        let mut publisher = position.shared.lock();
+        let signed = buy.signature.is_some() || buy.landed.is_some();
+        publisher.await_buy(&address, open.id, buy.minimum, signed);
+        Self { shared: &position.shared, address, claim: publisher.claim(&address) }
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.shared.lock().unclaim(&self.address, self.claim);
+    }
+}
+
+/// A signature that the mirror asks after while somebody waits for it.
+struct Tracked<'a> {
+    shared: &'a Shared,
+    id: TradeId,
+    outcome: watch::Receiver<Option<TradeOutcome>>,
+}
+
+impl<'a> Tracked<'a> {
+    fn new(shared: &'a Shared, signature: Signature, last_valid: Option<u64>) -> Result<Self, TooManyTrades> {
+        let (id, outcome) = shared.lock().track(signature, last_valid)?;
+        Ok(Self { shared, id, outcome })
+    }
+
+    /// What became of it; pending for ever where that is never known.
+    async fn outcome(&mut self) -> TradeOutcome {
+        let known = self.outcome.wait_for(Option::is_some).await;
+        let known = known.ok().and_then(|known| *known);
+        match known {
+            Some(outcome) => outcome,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+impl Drop for Tracked<'_> {
+    fn drop(&mut self) {
+        self.shared.lock().untrack(self.id);
+    }
+}
+
+impl Position {
+    /// Waits for the tokens of a buy, and returns as soon as they are there: at once, if they came before this call.
+    ///
+    /// They are there when the account holds the minimum over the [`baseline`](Position::baseline); or, whatever
+    /// arrived, when the buy has landed and the account was seen since. After
+    /// [`probe_after`](crate::Builder::probe_after) without news the account is read by RPC, and then again: seldom
+    /// while a live link would tell, else every few seconds. The outcome of a signature is asked for meanwhile.
+    ///
+    /// A buy that failed or expired lets go of its account: it is swept at once if it holds nothing and nothing else
+    /// keeps it. After a deadline the buy is still expected: this can be called again, for as long as the position
+    /// lives.
+    ///
+    /// # Several buys of one mint at once
+    /// Each takes an [`expect_buy`](crate::Mirror::expect_buy) of its own; give their signatures. Tokens bear no name: while
+    /// another buy of the account is open, one with a signature is settled by its landing alone. Those without get
+    /// what arrives in the order in which they were expected, each its minimum; if the first of them never lands, the
+    /// tokens of the next are taken for its own, which nobody can tell. Nor can it be told, without a signature, that
+    /// tokens arrived while others were sold or sent away.
+    ///
+    /// Cancel safe: dropped, it leaves nothing behind, and the next call finds what came meanwhile.
+    ///
+    /// ```no_run
+    /// use balance_mirror::{Buy, Landing, NotSettled, Position, Signature};
+    ///
+    /// # async fn wait(position: &Position, signature: Signature, last_valid: u64) -> Result<(), NotSettled> {
+    /// let buy = Buy::at_least(1_000_000).signature(signature).valid_until(last_valid);
+    /// match position.settled(buy).await {
+    ///     Ok(settled) => println!("{} to sell", settled.received),
+    ///     Err(NotSettled::Failed { slot, .. }) => println!("failed on chain at slot {slot}"),
+    ///     Err(NotSettled::Expired { .. }) => println!("never landed, and never will"),
+    ///     Err(NotSettled::Deadline { landing: Landing::Pending, .. }) => println!("it may still land"),
+    ///     Err(error) => return Err(error),
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// The buy failed, expired, or is not settled within its deadline; as many signatures are followed as the limit
+    /// allows; the account is no longer watched; or the position does not come from `expect_buy`.
+    pub async fn settled(&self, buy: Buy) -> Result<Settled, NotSettled> {
+        let open = self.buy.as_deref().ok_or(NotSettled::NoBaseline)?;
+        let began = self.reader().now();
+        let waiting = Waiting::new(self, open, &buy);
+        let found = self.await_tokens(open, &buy).await;
+        drop(waiting);
+        match found {
+            Ok((balance, how)) => Ok(Settled {
+                balance,
+                received: open.baseline.received(&balance.reading),
+                how,
+                took: self.reader().now().since(began),
+            }),
+            Err(error) => {
+                if matches!(error, NotSettled::Failed { .. } | NotSettled::Expired { .. }) {
+                    self.shared.lock().end_buy(&self.address(), open.id, false);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    async fn await_tokens(&self, open: &OpenBuy, buy: &Buy) -> Found {
+        let mut outcome = buy.landed.map(|floor| TradeOutcome::Landed { slot: floor.slot() });
+        if let Some(judged) = self.judge(open, buy, outcome, self.reader().read()) {
+            return judged;
+        }
+        let mut tracked = match buy.signature {
+            Some(signature) if outcome.is_none() => {
+                let tracked = Tracked::new(&self.shared, signature, buy.last_valid);
+                Some(tracked.map_err(|TooManyTrades { limit }| NotSettled::TooMany { limit })?)
+            }
+            _ => None,
+        };
+        let mut probing = pin!(self.probe(outcome, self.probe_after()));
+        let mut deadline = pin!(tokio::time::sleep(buy.deadline));
+        loop {
+            let judged = self.reader().until(|reader| self.judge(open, buy, outcome, reader.read()));
+            let told = async {
+                match &mut tracked {
+                    Some(tracked) => tracked.outcome().await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                judged = judged => return judged.unwrap_or_else(|stale| Err(NotSettled::Ended(stale))),
+                told = told, if outcome.is_none() => {
+                    outcome = Some(told);
+                    // A live link comes to that slot by itself, as a rule.
+                    let live = self.reader().read().is_live();
+                    probing.set(self.probe(outcome, if live { self.probe_after() } else { Duration::ZERO }));
+                }
+                () = &mut probing => {}
+                () = &mut deadline => return Err(self.overdue(open, buy, outcome)),
+            }
+        }
+    }
+
+    /// What the account's record says of the buy, if that is decided.
+    fn judge(
+        &self,
+        open: &OpenBuy,
+        buy: &Buy,
+        outcome: Option<TradeOutcome>,
+        reading: Reading,
+    ) -> Option<Found> {
+        if reading.ended.is_some() {
+            return None;
+        }
+        let judged = self.shared.lock().judge_buy(open.id, &reading, outcome, self.selling_age());
+        let state = reading.last_known().copied();
+        let balance = |served_from| Some(Balance { state: state?, reading, served_from });
+        let lost = match judged? {
+            Verdict::Arrived { by: Origin::Subscription } => {
+                return Some(Ok((balance(ServedFrom::Cache)?, SettledBy::Notification)));
+            }
+            Verdict::Arrived { by: Origin::Rpc } => {
+                return Some(Ok((balance(ServedFrom::Rpc)?, SettledBy::Probe)));
+            }
+            Verdict::Landed => return Some(Ok((balance(ServedFrom::Cache)?, SettledBy::Signature))),
+            Verdict::Failed { slot } => NotSettled::Failed { signature: buy.signature?, slot },
+            Verdict::Expired => {
+                NotSettled::Expired { signature: buy.signature?, last_valid_block_height: buy.last_valid? }
+            }
+            Verdict::Reset => NotSettled::Reset,
+        };
+        Some(Err(lost))
+    }
+
+    /// Reads the account by RPC after `wait`, and again and again; it never ends. What comes of it is in the record.
+    async fn probe(&self, outcome: Option<TradeOutcome>, mut wait: Duration) {
+        let slot = match outcome {
+            Some(TradeOutcome::Landed { slot } | TradeOutcome::Expired { slot }) => Some(slot),
+            _ => None,
+        };
+        let mut query = Query::max_age(Duration::ZERO);
+        query.floor = slot.map(Floor::confirmed);
+        let mut pause = self.probe_after();
+        loop {
+            tokio::time::sleep(wait).await;
+            let Some(mirror) = self.mirror.upgrade() else { return std::future::pending().await };
+            if let Err(error) = mirror.probe(self.reader(), &query.deadline(mirror.rpc_timeout())).await {
+                tracing::debug!(account = %self.address(), %error, "a probe for a buy failed");
+            }
+            drop(mirror);
+            pause = pause.saturating_mul(2).min(OFTEN.max(self.probe_after()));
+            wait = if self.reader().read().is_live() { SELDOM.max(pause) } else { pause };
+        }
+    }
+
+    fn overdue(&self, open: &OpenBuy, buy: &Buy, outcome: Option<TradeOutcome>) -> NotSettled {
+        let landing = match outcome {
+            Some(TradeOutcome::Landed { slot }) => Landing::Landed { slot },
+            Some(TradeOutcome::Expired { .. }) => Landing::Expired,
+            _ if buy.signature.is_some() => Landing::Pending,
+            _ => Landing::Unknown,
+        };
+        NotSettled::Deadline {
+            received: open.baseline.received(&self.reader().read()),
+            expected: buy.minimum,
+            deadline: buy.deadline,
+            landing,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::poll;
+
+    use super::*;
+    use crate::{Mirror, TokenProgram, core::trade::buys::Baseline};
+
+    /// Claims on an account, mints waited for, and signatures followed.
+    fn kept(mirror: &Mirror, position: &Position) -> (usize, usize, usize) {
+        mirror.inner.shared.lock().engine().kept_for(&position.address())
+    }
+
+    #[tokio::test]
+    async fn what_is_dropped_halfway_leaves_nothing_behind() {
+        // Nobody answers there.
+        let mirror = Mirror::builder("http://127.0.0.1:9").start().expect("a mirror");
+        let [wallet, mint] = [7, 8].map(|byte| Pubkey::new_from_array([byte; 32]));
+        let program = Some(TokenProgram::Token);
+        let warm = mirror.prewarm(&wallet, &mint, program, Duration::ZERO).await.expect("room");
+
+        let mut naming = Box::pin(mirror.expect_buy(&wallet, &mint, None));
+        assert!(poll!(&mut naming).is_pending());
+        assert_eq!(kept(&mirror, &warm), (0, 1, 0));
+        drop(naming);
+        assert_eq!(kept(&mirror, &warm), (0, 0, 0));
+
+        let mut expecting = Box::pin(mirror.expect_buy(&wallet, &mint, program));
+        assert!(poll!(&mut expecting).is_pending());
+        assert_eq!(kept(&mirror, &warm), (1, 0, 0));
+        drop(expecting);
+        assert_eq!(kept(&mirror, &warm), (0, 0, 0));
+
+        let position = warm.clone().expecting(Baseline::of(&warm.reader().read()));
+        let buy = Buy::at_least(1).signature(Signature::default()).valid_until(9);
+        for _ in 0..2 {
+            let mut waiting = Box::pin(position.settled(buy));
+            assert!(poll!(&mut waiting).is_pending());
+            assert_eq!(kept(&mirror, &warm), (2, 0, 1), "the buy, who waits for it, and its signature");
+            drop(waiting);
+            assert_eq!(kept(&mirror, &warm), (1, 0, 0));
+        }
+        let late = position.settled(buy.deadline(Duration::ZERO)).await.err();
+        let missed = |landing| {
+            let deadline = Duration::ZERO;
+            Some(NotSettled::Deadline { received: 0, expected: 1, deadline, landing })
+        };
+        assert_eq!(late, missed(Landing::Pending));
+        let unsigned = position.settled(Buy::at_least(0).deadline(Duration::ZERO)).await.err();
+        assert_eq!(unsigned, missed(Landing::Unknown));
+        let again = position.clone();
+        drop(position);
+        assert_eq!(kept(&mirror, &warm), (1, 0, 0), "after a deadline it is still expected");
+        drop(again);
+        assert_eq!(kept(&mirror, &warm), (0, 0, 0));
+    }
+}

@@ -1,0 +1,154 @@
+//! What a connection proves about all its accounts at once, and when it was true.
+//!
+//! Each connection carries a subscription on the Clock sysvar, the canary. A canary of slot C proves that
+//! every account notification of the slots before C has been sent. Slots between the previous canary, of
+//! slot P, and C may have been skipped by the notifier, and their writes come with C's own: so what the
+//! link knows, once C is drained, is every account as of P; and P was what the node held when P's canary
+//! arrived. The pair (P's slot, P's arrival) is the link's proof.
+//!
+//! At finalized that holds with a delay. The node looks each subscription's bank up anew, about one slot before
+//! it is pruned, and skips the check where it is gone: so while its notifier lags, a change may come after
+//! the canaries of later slots (seen on a real validator under strain). It comes with the next check that
+//! finds its bank. There P is a canary from [`FINALIZED_SETTLES`] slots before C.
+
+use std::time::Duration;
+
+use crate::core::{
+    account::observation::{Generation, Slot},
+    base::time::Tick,
+};
+
+/// How long a smallest delay is remembered: twice this at most.
+const LAG_WINDOW: Duration = Duration::from_secs(300);
+
+/// At finalized, how many slots in a row a notifier is not believed to skip: one for each that a bank lives as
+/// confirmed before it is finalized.
+pub(crate) const FINALIZED_SETTLES: Slot = 32;
+
+/// A canary later than usual by more than this proves nothing: a bank outlives its check by some 32 slots, about
+/// 12 s, and a notifier that is further behind than that skips checks also at confirmed.
+pub(crate) const MAX_EXCESS: Duration = Duration::from_secs(8);
+
+/// A link's published proof. Whoever reads loads this first and the account's record second; whoever
+/// writes publishes the record first. So a proof is never joined with a record that it does not cover.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct LinkEvidence {
+    pub(crate) generation: Generation,
+    /// Whether the canary ticks; a link that is down or lags proves nothing new.
+    pub(crate) ticking: bool,
+    /// The slot as of which the link's accounts are known.
+    pub(crate) slot: Slot,
+    /// When the node held that slot.
+    pub(crate) proof: Tick,
+    /// When the newest canary arrived: what the canary deadline is counted from.
+    pub(crate) arrived: Tick,
+}
+
+/// What all links prove, as published.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Evidence {
+    /// By the links' ids.
+    pub(crate) links: Vec<LinkEvidence>,
+    /// Proofs from before this moment are void: the host's clocks jumped since, or the chain began anew.
+    pub(crate) valid_from: Tick,
+    /// Counts the chain's new beginnings.
+    pub(crate) epoch: u32,
+}
+
+impl Evidence {
+    pub(crate) fn new(links: usize) -> Self {
+        Self { links: vec![LinkEvidence::default(); links], valid_from: Tick::NEVER, epoch: 0 }
+    }
+
+    /// What a connection proves, while it is the one that its link last had.
+    pub(crate) fn of(&self, generation: Generation) -> Option<&LinkEvidence> {
+        let link = self.links.get(usize::from(generation.link.0))?;
+        (link.generation == generation).then_some(link)
+    }
+}
+
+/// The delay of a node's chain clock against wall time, and how much of it is more than usual.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct LagGauge {
+    window: Option<Window>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Window {
+    since: Tick,
+    smallest: i64,
+    smallest_before: i64,
+}
+
+impl LagGauge {
+    /// By how much the lag of a canary that arrived at `arrived` (wall time at arrival less the chain's Clock,
+    /// in milliseconds) exceeds the smallest of late: it was true so long before its arrival.
+    ///
+    /// A backlog read at full rate after a stall so counts from when it was sent. The chain's Clock has
+    /// whole seconds, so up to a second is taken off without need: never too young.
+    pub(crate) fn excess(&mut self, arrived: Tick, lag_ms: i64) -> Duration {
+        let excess = lag_ms.saturating_sub(self.note(arrived, lag_ms));
+        Duration::from_millis(excess.unsigned_abs())
+    }
+
+    /// Takes in the lag of an answer, also of another source with the same chain's Clock, and returns the
+    /// smallest of late. RPC answers tell what is usual where the link itself was slow from its first moment.
+    pub(crate) fn note(&mut self, arrived: Tick, lag_ms: i64) -> i64 {
+        let window =
+            self.window.get_or_insert(Window { since: arrived, smallest: lag_ms, smallest_before: i64::MAX });
+        if arrived.since(window.since) >= LAG_WINDOW {
+            window.smallest_before = window.smallest;
+            window.smallest = lag_ms;
+            window.since = arrived;
+        }
+        window.smallest = window.smallest.min(lag_ms);
+        window.smallest.min(window.smallest_before)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(ms: u64) -> Tick {
+        Tick::from_nanos(ms * 1_000_000)
+    }
+
+    #[test]
+    fn a_constant_lag_takes_nothing_off() {
+        let mut gauge = LagGauge::default();
+        for n in 0..10 {
+            assert_eq!(gauge.excess(at(10_000 + n * 400), 3_000), Duration::ZERO);
+        }
+    }
+
+    #[test]
+    fn a_backlog_read_at_full_rate_counts_from_when_it_was_sent() {
+        let mut gauge = LagGauge::default();
+        gauge.note(at(100_000), 500);
+        // Ten seconds of silence, then all that was under way within a millisecond.
+        for late in [10_000, 9_600, 400, 0] {
+            let excess = gauge.excess(at(110_000), 500 + late as i64);
+            assert_eq!(excess, Duration::from_millis(late));
+        }
+    }
+
+    #[test]
+    fn a_link_slow_from_its_first_moment_is_found_out_by_an_rpc_answer() {
+        let mut gauge = LagGauge::default();
+        gauge.note(at(9_000), 700);
+        assert_eq!(gauge.excess(at(10_000), 5_700), Duration::from_secs(5));
+    }
+
+    #[test]
+    fn the_smallest_lag_is_forgotten_after_a_while() {
+        let mut gauge = LagGauge::default();
+        gauge.note(at(1), -5_000);
+        let mut now = at(1);
+        for _ in 0..3 {
+            now = now.plus(LAG_WINDOW);
+            gauge.note(now, 1_000);
+        }
+        assert_eq!(gauge.excess(now, 1_000), Duration::ZERO);
+    }
+}

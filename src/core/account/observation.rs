@@ -1,0 +1,84 @@
+//! The one currency of every source: at this slot, by this source, the account was so.
+
+use crate::core::{base::time::Tick, chain::token::Presence};
+
+/// A slot of the chain. Slots compare only within one commitment, and a mirror has one.
+pub type Slot = u64;
+
+/// Endpoints a mirror can have.
+pub(crate) const MAX_ENDPOINTS: usize = 4;
+
+/// A node that the mirror was given, in the order given.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct EndpointId(pub(crate) u8);
+
+/// A place for a connection in the mirror, fixed when it starts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct LinkId(pub(crate) u16);
+
+/// One life of one connection. Never used twice within a mirror, so whatever carries the generation of
+/// a dead connection can match nothing that lives.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Generation {
+    pub(crate) link: LinkId,
+    /// 0 before the first connect.
+    pub(crate) life: u32,
+}
+
+/// Who says so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Source {
+    Subscription(Generation),
+    Rpc(EndpointId),
+}
+
+impl Source {
+    /// The connection that says so, if one does.
+    pub(crate) fn generation(self) -> Option<Generation> {
+        match self {
+            Self::Subscription(generation) => Some(generation),
+            Self::Rpc(_) => None,
+        }
+    }
+}
+
+/// Where a served state came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Origin {
+    /// An account-change notification.
+    Subscription,
+    /// An RPC answer.
+    Rpc,
+}
+
+impl Origin {
+    /// `subscription` or `rpc`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Subscription => "subscription",
+            Self::Rpc => "rpc",
+        }
+    }
+}
+
+impl From<Source> for Origin {
+    fn from(source: Source) -> Self {
+        match source {
+            Source::Subscription(_) => Self::Subscription,
+            Source::Rpc(_) => Self::Rpc,
+        }
+    }
+}
+
+/// At `slot`, by `source`, `presence` stood at the account's address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Observation {
+    pub(crate) presence: Presence,
+    /// The context slot: the bank that was looked at, not the slot of the write.
+    pub(crate) slot: Slot,
+    pub(crate) source: Source,
+    /// When this was surely true: for an RPC answer the moment its request was sent, for a notification
+    /// the link's last proof. [`Tick::NEVER`] where the node lags too far for its word to prove anything.
+    pub(crate) proof: Tick,
+}

@@ -1,0 +1,246 @@
+//! The processed view of an account beside its confirmed record.
+//!
+//! A processed state may belong to a fork that the chain abandons, and nobody promises to say so. So it lies over
+//! the confirmed record for as long as it is ahead of it, and no longer:
+//!
+//! 1. On one connection the later arrival wins, also at an earlier slot: after a change of fork the node sends the
+//!    old state again. Of another connection only a later slot wins.
+//! 2. It is dropped as soon as the confirmed record is as of its slot, or when its connection ends: then nobody is
+//!    left to say that it was reverted.
+//! 3. Nothing is shown of a slot that the confirmed record has reached.
+//!
+//! Account slots of processed and confirmed come from one chain, and only here are they compared: a confirmed
+//! record as of slot S knows what became of every slot up to S.
+
+use crate::core::{
+    account::observation::{Generation, Slot},
+    chain::state::AccountState,
+};
+
+/// A processed state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Shown {
+    pub(crate) state: AccountState,
+    pub(crate) slot: Slot,
+    pub(crate) generation: Generation,
+}
+
+/// What the confirmed record says: the slot as of which it is known, and its state, if it has one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Confirmed {
+    pub(crate) as_of: Slot,
+    pub(crate) state: Option<AccountState>,
+}
+
+/// What a processed notification did to the view.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Seen {
+    /// The view shows another state.
+    Changed,
+    /// The node took back what it had shown: the view shows a state of an earlier slot.
+    Reverted,
+    /// The view shows the same state, now of this slot.
+    Renewed,
+    /// The node went back to what is confirmed: the view shows the confirmed record again.
+    Dropped(Dropped),
+    /// It is older than what is shown or confirmed, and changed nothing.
+    Superseded,
+}
+
+/// The processed state is gone from the view, which shows the confirmed record again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Dropped {
+    /// What is confirmed is not what was shown: it was of an abandoned fork, or overwritten within the slots that
+    /// were confirmed at once. Whoever acted on it should look again.
+    pub(crate) reverted: bool,
+}
+
+/// One account's processed view.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Overlay {
+    shown: Option<Shown>,
+}
+
+impl Overlay {
+    /// The processed state, where there is one ahead of the confirmed record.
+    pub(crate) fn shown(&self) -> Option<&Shown> {
+        self.shown.as_ref()
+    }
+
+    /// Takes in a processed notification of a connection that is open.
+    pub(crate) fn see(
+        &mut self,
+        generation: Generation,
+        slot: Slot,
+        state: AccountState,
+        confirmed: &Confirmed,
+    ) -> Seen {
+        let before = self.shown;
+        if before.is_some_and(|shown| shown.generation != generation && slot <= shown.slot) {
+            return Seen::Superseded;
+        }
+        if slot <= confirmed.as_of {
+            // Where something is shown ahead of that, its own connection takes it back. (Invariants 1 and 3)
+            return self.shown.take().map_or(Seen::Superseded, |shown| {
+                Seen::Dropped(Dropped { reverted: !same(&shown.state, &state) })
+            });
+        }
+        self.shown = Some(Shown { state, slot, generation });
+        let visible = before.map(|shown| shown.state).or(confirmed.state);
+        match before {
+            _ if visible.is_some_and(|visible| same(&visible, &state)) => Seen::Renewed,
+            Some(shown) if slot < shown.slot => Seen::Reverted,
+            _ => Seen::Changed,
+        }
+    }
+
+    /// Takes in that the confirmed record has moved on. (Invariant 2)
+    pub(crate) fn confirmed(&mut self, confirmed: &Confirmed) -> Option<Dropped> {
+        let shown = self.shown.take_if(|shown| shown.slot <= confirmed.as_of)?;
+        let reverted = !confirmed.state.is_some_and(|state| same(&shown.state, &state));
+        Some(Dropped { reverted })
+    }
+
+    /// Takes in that a connection has ended. (Invariant 2) That reverts nothing: what was shown may yet be
+    /// confirmed.
+    pub(crate) fn ended(&mut self, generation: Generation) -> Option<Dropped> {
+        let ended = self.shown.take_if(|shown| shown.generation == generation);
+        ended.map(|_| Dropped { reverted: false })
+    }
+}
+
+/// Whether two states show the same account. One that came and went while only processed is closed here, and was
+/// never seen at confirmed.
+fn same(one: &AccountState, other: &AccountState) -> bool {
+    let nothing = |state: &AccountState| matches!(state, AccountState::Absent | AccountState::Closed);
+    one == other || (nothing(one) && nothing(other))
+}
+
+#[cfg(test)]
+mod tests {
+    use solana_pubkey::Pubkey;
+
+    use super::*;
+    use crate::core::chain::token::{Extensions, TokenAccount, TokenProgram};
+
+    fn life(life: u32) -> Generation {
+        Generation { life, ..Generation::default() }
+    }
+
+    fn tokens(amount: u64) -> AccountState {
+        AccountState::Initialized(TokenAccount {
+            program: TokenProgram::Token,
+            mint: Pubkey::new_from_array([1; 32]),
+            owner: Pubkey::new_from_array([2; 32]),
+            amount,
+            frozen: false,
+            delegate: None,
+            close_authority: None,
+            native_reserve: None,
+            extensions: Extensions::default(),
+        })
+    }
+
+    fn confirmed(as_of: Slot, amount: u64) -> Confirmed {
+        Confirmed { as_of, state: Some(tokens(amount)) }
+    }
+
+    /// An overlay that shows 5 tokens at slot 12, seen by connection 1, over a record of 1 token as of slot 10.
+    fn over() -> Overlay {
+        let mut overlay = Overlay::default();
+        assert_eq!(overlay.see(life(1), 12, tokens(5), &confirmed(10, 1)), Seen::Changed);
+        overlay
+    }
+
+    fn shows(overlay: &Overlay) -> Option<(AccountState, Slot)> {
+        overlay.shown().map(|shown| (shown.state, shown.slot))
+    }
+
+    #[test]
+    fn on_one_connection_the_later_arrival_wins_also_at_an_earlier_slot() {
+        let mut overlay = over();
+        let below = confirmed(10, 1);
+        assert_eq!(overlay.see(life(1), 13, tokens(5), &below), Seen::Renewed);
+        assert_eq!(overlay.see(life(1), 13, tokens(6), &below), Seen::Changed);
+        assert_eq!(overlay.see(life(1), 11, tokens(2), &below), Seen::Reverted);
+        assert_eq!(shows(&overlay), Some((tokens(2), 11)));
+        // The other fork goes on from there.
+        assert_eq!(overlay.see(life(1), 12, tokens(3), &below), Seen::Changed);
+    }
+
+    #[test]
+    fn of_another_connection_only_a_later_slot_wins() {
+        let mut overlay = over();
+        let below = confirmed(10, 1);
+        assert_eq!(overlay.see(life(2), 12, tokens(6), &below), Seen::Superseded);
+        assert_eq!(overlay.see(life(2), 11, tokens(6), &below), Seen::Superseded);
+        assert_eq!(shows(&overlay), Some((tokens(5), 12)));
+        assert_eq!(overlay.see(life(2), 13, tokens(6), &below), Seen::Changed);
+        // From here on, it is the other's word that counts.
+        assert_eq!(overlay.see(life(1), 13, tokens(5), &below), Seen::Superseded);
+        assert_eq!(overlay.ended(life(1)), None);
+        assert_eq!(overlay.see(life(2), 11, tokens(4), &below), Seen::Reverted);
+    }
+
+    #[test]
+    fn it_is_dropped_when_the_confirmed_record_reaches_it() {
+        let mut overlay = over();
+        assert_eq!(overlay.confirmed(&confirmed(11, 1)), None);
+        assert_eq!(overlay.confirmed(&confirmed(12, 5)), Some(Dropped { reverted: false }));
+        assert_eq!(overlay, Overlay::default());
+        assert_eq!(overlay.confirmed(&confirmed(13, 5)), None, "once");
+        // As of the slot the record never saw what was shown: the fork is gone, and nobody said so.
+        assert_eq!(over().confirmed(&confirmed(12, 1)), Some(Dropped { reverted: true }));
+        assert_eq!(over().confirmed(&confirmed(99, 1)), Some(Dropped { reverted: true }));
+        let unseen = Confirmed { as_of: 12, state: None };
+        assert_eq!(over().confirmed(&unseen), Some(Dropped { reverted: true }));
+    }
+
+    #[test]
+    fn nothing_is_shown_of_a_slot_that_is_confirmed() {
+        let mut overlay = Overlay::default();
+        assert_eq!(overlay.see(life(1), 10, tokens(5), &confirmed(10, 1)), Seen::Superseded);
+        assert_eq!(overlay.shown(), None);
+        // A node that goes back as far as that takes back what it had shown.
+        let back = over().see(life(1), 10, tokens(1), &confirmed(10, 1));
+        assert_eq!(back, Seen::Dropped(Dropped { reverted: true }));
+        let mut overlay = over();
+        assert_eq!(
+            overlay.see(life(1), 9, tokens(5), &confirmed(10, 1)),
+            Seen::Dropped(Dropped { reverted: false })
+        );
+        assert_eq!(overlay.shown(), None);
+        // Another node that is late takes nothing back.
+        let mut overlay = over();
+        assert_eq!(overlay.see(life(2), 10, tokens(1), &confirmed(10, 1)), Seen::Superseded);
+        assert_eq!(shows(&overlay), Some((tokens(5), 12)));
+    }
+
+    #[test]
+    fn a_connection_takes_what_it_has_shown_with_it() {
+        let mut overlay = over();
+        assert_eq!(overlay.ended(life(2)), None);
+        assert_eq!(overlay.ended(life(1)), Some(Dropped { reverted: false }));
+        assert_eq!(overlay.shown(), None);
+        // The next life of the same connection starts below without being superseded.
+        assert_eq!(overlay.see(life(2), 11, tokens(2), &confirmed(10, 1)), Seen::Changed);
+    }
+
+    #[test]
+    fn what_is_confirmed_already_is_no_change_when_it_is_seen() {
+        let mut overlay = Overlay::default();
+        assert_eq!(overlay.see(life(1), 12, tokens(1), &confirmed(10, 1)), Seen::Renewed);
+        assert_eq!(shows(&overlay), Some((tokens(1), 12)));
+        let first = Overlay::default().see(life(1), 12, tokens(1), &Confirmed::default());
+        assert_eq!(first, Seen::Changed);
+    }
+
+    #[test]
+    fn an_account_that_came_and_went_is_not_a_revert() {
+        let mut overlay = Overlay::default();
+        let nothing = |as_of| Confirmed { as_of, state: Some(AccountState::Absent) };
+        assert_eq!(overlay.see(life(1), 12, tokens(5), &nothing(10)), Seen::Changed);
+        assert_eq!(overlay.see(life(1), 13, AccountState::Closed, &nothing(10)), Seen::Changed);
+        assert_eq!(overlay.confirmed(&nothing(13)), Some(Dropped { reverted: false }));
+    }
+}

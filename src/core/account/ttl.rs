@@ -1,0 +1,106 @@
+//! How long what is known of an account serves without a live link, by how often it changes.
+
+use std::time::Duration;
+
+use crate::core::base::time::Tick;
+
+/// Between what a dynamic TTL moves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct TtlBounds {
+    pub(crate) least: Duration,
+    pub(crate) most: Duration,
+}
+
+/// How often an account changes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Pace {
+    /// When it changed last; [`Tick::NEVER`] where it did not since it is watched.
+    changed: Tick,
+    /// The usual interval between changes: each new one counts a quarter.
+    every: Option<Duration>,
+}
+
+impl Pace {
+    /// The account has changed.
+    pub(crate) fn change(&mut self, now: Tick) {
+        if self.changed != Tick::NEVER {
+            let interval = now.since(self.changed);
+            self.every =
+                Some(self.every.map_or(interval, |every| every - every / 4 + interval.min(LONGEST) / 4));
+        }
+        self.changed = now;
+    }
+
+    /// The usual interval between changes, or the time since the last one where that is longer: an account that was
+    /// busy once is not for ever. `None` before the second change.
+    pub(crate) fn interval(&self, now: Tick) -> Option<Duration> {
+        self.every.map(|every| every.max(now.since(self.changed)))
+    }
+
+    /// Half the usual interval, within the bounds: where changes come at random, what is so old is still true three
+    /// times out of five. The longest while nothing is known of it.
+    pub(crate) fn ttl(&self, now: Tick, bounds: &TtlBounds) -> Duration {
+        self.interval(now).map_or(bounds.most, |every| (every / 2).clamp(bounds.least, bounds.most))
+    }
+}
+
+/// No longer pause says more than this one; and the sum of many fits.
+const LONGEST: Duration = Duration::from_secs(86_400);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BOUNDS: TtlBounds = TtlBounds { least: Duration::from_secs(2), most: Duration::from_secs(30) };
+
+    fn at(seconds: u64) -> Tick {
+        Tick::from_nanos(seconds * 1_000_000_000)
+    }
+
+    /// Changes at these seconds.
+    fn changing(seconds: &[u64]) -> Pace {
+        let mut pace = Pace::default();
+        seconds.iter().for_each(|second| pace.change(at(*second)));
+        pace
+    }
+
+    fn ttl(pace: &Pace, now: u64) -> u64 {
+        pace.ttl(at(now), &BOUNDS).as_secs()
+    }
+
+    #[test]
+    fn an_account_that_changes_often_is_trusted_for_half_its_usual_interval() {
+        assert_eq!(ttl(&changing(&[]), 100), 30);
+        assert_eq!(ttl(&changing(&[100]), 100), 30, "one change is no pace");
+        assert_eq!(ttl(&changing(&[100, 120]), 120), 10);
+        assert_eq!(ttl(&changing(&[100, 120, 140, 160]), 160), 10);
+        assert_eq!(ttl(&changing(&[100, 101, 102]), 102), 2, "never below the least");
+        assert_eq!(ttl(&changing(&[100, 500]), 500), 30, "never above the most");
+    }
+
+    #[test]
+    fn a_new_interval_counts_a_quarter() {
+        // 20, then 20 * 3/4 + 40 / 4.
+        assert_eq!(changing(&[100, 120, 160]).interval(at(160)), Some(Duration::from_secs(25)));
+        let mut pace = changing(&[100, 120]);
+        (0..40).for_each(|n| pace.change(at(124 + 4 * n)));
+        assert_eq!(ttl(&pace, 280), 2, "the new pace wins in the end");
+    }
+
+    #[test]
+    fn a_pause_gives_the_trust_back() {
+        let pace = changing(&[100, 104, 108]);
+        assert_eq!((ttl(&pace, 108), ttl(&pace, 112), ttl(&pace, 148), ttl(&pace, 500)), (2, 2, 20, 30));
+        assert_eq!(pace.interval(at(118)), Some(Duration::from_secs(10)));
+    }
+
+    #[test]
+    fn no_pause_is_too_long_for_the_sum() {
+        let mut pace = changing(&[1, 2]);
+        for _ in 0..100 {
+            pace.changed = Tick::from_nanos(1);
+            pace.change(Tick::from_nanos(u64::MAX));
+        }
+        assert!(pace.interval(Tick::from_nanos(u64::MAX)).is_some_and(|every| every <= LONGEST));
+    }
+}

@@ -1,0 +1,52 @@
+//! What is held of the accounts' tokens, kept in step with their records.
+
+use solana_pubkey::Pubkey;
+
+use super::Accounts;
+use crate::core::{account::observation::Slot, base::time::Tick, trade::holds::Holds};
+
+impl Accounts {
+    pub(crate) fn holds(&self) -> &Holds {
+        &self.holds
+    }
+
+    /// Changes the holds of one account, which is returned, and its record with them.
+    pub(crate) fn change_holds(
+        &mut self,
+        change: impl FnOnce(&mut Holds) -> Option<Pubkey>,
+    ) -> Option<Pubkey> {
+        let address = change(&mut self.holds)?;
+        self.settle_holds(&address);
+        Some(address)
+    }
+
+    /// Drops what the record shows to be over, and writes into it what is left.
+    pub(super) fn settle_holds(&mut self, address: &Pubkey) {
+        let Some(watched) = self.watched.get_mut(address) else { return };
+        if let Some(record) = watched.ledger.record() {
+            let as_of = record.proved(&self.evidence, self.rules.verify_every).0;
+            self.holds.see(address, record.slot, as_of);
+        }
+        if watched.ledger.set_held(self.holds.held(address)) {
+            self.touched.insert(*address);
+        }
+    }
+
+    /// The links have come further.
+    pub(super) fn settle_all_holds(&mut self, now: Tick) {
+        for address in self.holds.waiting().clone() {
+            self.settle_holds(&address);
+            let record = self.watched.get(&address).and_then(|watched| watched.ledger.record());
+            if let Some(as_of) = record.map(|record| record.as_of(&self.evidence))
+                && let Some(slot) = self.holds.untold(now, &address, as_of)
+            {
+                self.untold.insert(address, slot);
+            }
+        }
+    }
+
+    /// The accounts that RPC should be asked for at a slot, since the last call.
+    pub(crate) fn take_untold(&mut self) -> std::collections::BTreeMap<Pubkey, Slot> {
+        std::mem::take(&mut self.untold)
+    }
+}

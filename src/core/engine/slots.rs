@@ -1,0 +1,72 @@
+//! Answers of RPC that are about no account by itself: whom to ask, and whether to believe what is said.
+
+use std::time::Duration;
+
+use super::Engine;
+use crate::core::{
+    account::observation::{EndpointId, Slot},
+    base::{failure::RpcFailure, time::Tick},
+};
+
+impl Engine {
+    /// The endpoints in the order in which to ask them: those in use first, none that is left alone or not believed.
+    pub(crate) fn to_ask(&self, now: Tick) -> Vec<EndpointId> {
+        let (enabled, paused) = self.endpoints();
+        let all = (0u8..).take(self.settings.endpoints.len()).map(EndpointId);
+        let may = |id: &EndpointId| {
+            !paused.contains(id) && !self.gate.is_foreign(*id) && !self.gate.quarantined(*id, now)
+        };
+        let mut asked: Vec<EndpointId> = all.filter(may).collect();
+        asked.sort_by_key(|id| !enabled.contains(id));
+        asked
+    }
+
+    /// The newest slot at the mirror's commitment that a believed node has shown.
+    pub(crate) fn newest_slot(&self) -> Slot {
+        // What a link proved on a chain that was set back since compares with nothing.
+        let evidence = self.evidence();
+        let valid = evidence.links.iter().filter(|link| link.proof > evidence.valid_from);
+        valid.map(|link| link.slot).max().unwrap_or(0).max(self.desk.newest())
+    }
+
+    /// Takes in the slot of an answer, and how far the Clock is behind that came with it.
+    pub(crate) fn hear_bank(
+        &mut self,
+        now: Tick,
+        endpoint: EndpointId,
+        slot: Slot,
+        lag_ms: i64,
+    ) -> Result<(), RpcFailure> {
+        self.note_lag(endpoint, lag_ms);
+        self.hear_slot(now, endpoint, slot)?;
+        self.near_wall_time(lag_ms)
+    }
+
+    /// Takes in the slot of an answer without a Clock.
+    pub(crate) fn hear_slot(
+        &mut self,
+        now: Tick,
+        endpoint: EndpointId,
+        slot: Slot,
+    ) -> Result<(), RpcFailure> {
+        let believed = self.believe_slot(now, endpoint, slot);
+        self.follow(now);
+        believed
+    }
+
+    /// Whether an answer of that slot may be believed.
+    pub(super) fn believe_slot(
+        &mut self,
+        now: Tick,
+        endpoint: EndpointId,
+        slot: Slot,
+    ) -> Result<(), RpcFailure> {
+        if self.is_plausible(now, endpoint, slot) { Ok(()) } else { Err(RpcFailure::Implausible { slot }) }
+    }
+
+    /// Whether a Clock so far behind wall time, or ahead of it, proves anything of now.
+    pub(super) fn near_wall_time(&self, lag_ms: i64) -> Result<(), RpcFailure> {
+        let lag = Duration::from_millis(lag_ms.unsigned_abs());
+        if lag > self.settings.max_lag { Err(RpcFailure::Lagging { lag }) } else { Ok(()) }
+    }
+}

@@ -1,0 +1,222 @@
+//! Which of an endpoint's connections carries which account.
+//!
+//! An account takes the least loaded of the connections in use, the lowest id among equals; another connection is
+//! put to use only when all in use are full. So there are never more connections than were once needed, each new
+//! one fills up while the others stay as they are, and from then on what comes goes where most has left. Nobody is
+//! moved to even out the rest: moving costs a new subscription, and buys nothing below the limit.
+//!
+//! 1. No connection carries more than its limit.
+//! 2. While a connection has room, nobody is without a place; room goes to whoever has waited longest.
+
+use std::collections::BTreeMap;
+
+use solana_pubkey::Pubkey;
+
+use crate::core::account::observation::LinkId;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Place {
+    On(LinkId),
+    /// In the queue, at this number.
+    Waiting(u64),
+}
+
+/// The places of one endpoint's accounts on its connections.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Placement {
+    max_per_link: usize,
+    loads: BTreeMap<LinkId, usize>,
+    places: BTreeMap<Pubkey, Place>,
+    queue: BTreeMap<u64, Pubkey>,
+    queued: u64,
+}
+
+impl Placement {
+    /// What is held for each account, in bytes.
+    pub(crate) const BYTES_EACH: usize = size_of::<(Pubkey, Place)>();
+
+    /// Places on `links`, each for up to `max_per_link` accounts.
+    pub(crate) fn new(links: Vec<LinkId>, max_per_link: usize) -> Self {
+        Self {
+            max_per_link: max_per_link.max(1),
+            loads: links.into_iter().map(|link| (link, 0)).collect(),
+            places: BTreeMap::new(),
+            queue: BTreeMap::new(),
+            queued: 0,
+        }
+    }
+
+    /// The account's place: the one that it has, or a new one; `None` where all connections are full, so that it
+    /// waits for room.
+    pub(crate) fn place(&mut self, address: Pubkey) -> Option<LinkId> {
+        if self.places.contains_key(&address) {
+            return self.link_of(&address);
+        }
+        let link = self.roomiest();
+        match link {
+            Some(link) => self.seat(address, link),
+            None => {
+                self.queued += 1;
+                self.queue.insert(self.queued, address);
+                self.places.insert(address, Place::Waiting(self.queued));
+            }
+        }
+        link
+    }
+
+    fn roomiest(&self) -> Option<LinkId> {
+        let in_use = self.loads.iter().filter(|(_, load)| (1..self.max_per_link).contains(*load));
+        let unused = self.loads.iter().find(|(_, load)| **load == 0);
+        in_use.min_by_key(|(_, load)| **load).or(unused).map(|(link, _)| *link)
+    }
+
+    fn seat(&mut self, address: Pubkey, link: LinkId) {
+        *self.loads.entry(link).or_default() += 1;
+        self.places.insert(address, Place::On(link));
+    }
+
+    /// Gives the account's place up, and returns who takes the room: the one that has waited longest, and where.
+    pub(crate) fn release(&mut self, address: &Pubkey) -> Option<(Pubkey, LinkId)> {
+        match self.places.remove(address)? {
+            Place::Waiting(number) => {
+                self.queue.remove(&number);
+                None
+            }
+            Place::On(link) => {
+                if let Some(load) = self.loads.get_mut(&link) {
+                    *load -= 1;
+                }
+                let (_, next) = self.queue.pop_first()?;
+                self.seat(next, link);
+                Some((next, link))
+            }
+        }
+    }
+
+    /// The connection that carries the account, if one does.
+    pub(crate) fn link_of(&self, address: &Pubkey) -> Option<LinkId> {
+        match self.places.get(address)? {
+            Place::On(link) => Some(*link),
+            Place::Waiting(_) => None,
+        }
+    }
+
+    /// The accounts on a connection, in the order of their addresses.
+    #[cfg(test)]
+    pub(crate) fn on(&self, link: LinkId) -> impl Iterator<Item = Pubkey> {
+        self.places.iter().filter(move |(_, place)| **place == Place::On(link)).map(|(address, _)| *address)
+    }
+
+    /// The connections that carry accounts.
+    pub(crate) fn in_use(&self) -> impl Iterator<Item = LinkId> {
+        self.loads.iter().filter(|(_, load)| **load > 0).map(|(link, _)| *link)
+    }
+
+    /// How many accounts a connection carries.
+    pub(crate) fn load(&self, link: LinkId) -> usize {
+        self.loads.get(&link).copied().unwrap_or(0)
+    }
+
+    /// How many accounts have a place.
+    #[cfg(test)]
+    pub(crate) fn placed(&self) -> usize {
+        self.places.len() - self.queue.len()
+    }
+
+    /// The accounts without a place, those that have waited longest first.
+    pub(crate) fn unplaced(&self) -> impl ExactSizeIterator<Item = Pubkey> {
+        self.queue.values().copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LINKS: [LinkId; 3] = [LinkId(4), LinkId(5), LinkId(6)];
+
+    fn key(byte: u8) -> Pubkey {
+        Pubkey::new_from_array([byte; 32])
+    }
+
+    fn placement(max_per_link: usize, accounts: u8) -> Placement {
+        let mut placement = Placement::new(LINKS.to_vec(), max_per_link);
+        for n in 1..=accounts {
+            placement.place(key(n));
+        }
+        placement
+    }
+
+    fn loads(placement: &Placement) -> [usize; 3] {
+        LINKS.map(|link| placement.load(link))
+    }
+
+    #[test]
+    fn a_connection_is_put_to_use_only_when_those_in_use_are_full() {
+        let mut placement = placement(3, 3);
+        assert_eq!(loads(&placement), [3, 0, 0]);
+        assert_eq!(placement.in_use().collect::<Vec<_>>(), [LINKS[0]]);
+        assert_eq!(placement.place(key(4)), Some(LINKS[1]));
+        placement.release(&key(1));
+        placement.release(&key(2));
+        // One on each: the lowest id, and then the least loaded.
+        assert_eq!(loads(&placement), [1, 1, 0]);
+        let next: Vec<_> = (5..=9).map(|n| placement.place(key(n))).collect();
+        assert_eq!(next, [0, 1, 0, 1, 2].map(|n| Some(LINKS[n])));
+        assert_eq!(placement.on(LINKS[1]).collect::<Vec<_>>(), [key(4), key(6), key(8)]);
+    }
+
+    #[test]
+    fn a_connection_left_by_all_is_no_longer_in_use() {
+        let mut placement = placement(1, 2);
+        placement.release(&key(1));
+        assert_eq!(placement.in_use().collect::<Vec<_>>(), [LINKS[1]]);
+        assert_eq!(placement.place(key(3)), Some(LINKS[0]));
+    }
+
+    #[test]
+    fn who_has_no_place_gets_one_in_the_order_of_waiting() {
+        let mut placement = placement(1, 3);
+        assert_eq!([9, 8, 7].map(|n| placement.place(key(n))), [None; 3]);
+        assert_eq!(placement.unplaced().collect::<Vec<_>>(), [key(9), key(8), key(7)]);
+        assert_eq!((placement.placed(), placement.link_of(&key(9))), (3, None));
+        assert_eq!(placement.release(&key(9)), None, "it had no place to give");
+        assert_eq!(placement.release(&key(2)), Some((key(8), LINKS[1])));
+        assert_eq!(placement.link_of(&key(8)), Some(LINKS[1]));
+        assert_eq!(placement.unplaced().collect::<Vec<_>>(), [key(7)]);
+        assert_eq!(loads(&placement), [1, 1, 1]);
+    }
+
+    #[test]
+    fn to_place_or_release_twice_changes_nothing() {
+        let mut placement = placement(1, 3);
+        placement.place(key(4));
+        let before = placement.clone();
+        assert_eq!(placement.place(key(2)), Some(LINKS[1]));
+        assert_eq!(placement.place(key(4)), None);
+        assert_eq!(placement.release(&key(77)), None);
+        assert_eq!(placement, before);
+    }
+
+    #[test]
+    fn no_limit_is_passed_and_no_room_is_left_empty_whatever_happens() {
+        let mut placement = placement(7, 0);
+        let mut random = 5;
+        for step in 0..20_000 {
+            let number = crate::core::base::backoff::next_random(&mut random);
+            let address = key((number >> 8) as u8 % 40);
+            // It fills up and empties in turns.
+            if number % 8 < if step / 500 % 2 == 0 { 6 } else { 2 } {
+                placement.place(address);
+            } else {
+                placement.release(&address);
+            }
+            let counted = LINKS.map(|link| placement.on(link).count());
+            assert_eq!(counted, loads(&placement), "step {step}");
+            let (most, all) = (counted.into_iter().max(), counted.iter().sum::<usize>());
+            assert!(most <= Some(7), "step {step}: {counted:?}");
+            assert_eq!(all, placement.placed());
+            assert!(placement.unplaced().len() == 0 || all == 21, "step {step}: {counted:?}");
+        }
+    }
+}

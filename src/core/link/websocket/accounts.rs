@@ -1,0 +1,85 @@
+//! What a session does for one account: wanted, accused, rechecked, audited.
+
+use solana_pubkey::Pubkey;
+
+use super::{Action, Attempt, Fetch, Session, Stage, WatchId};
+use crate::core::{account::observation::Slot, base::time::Tick, link::websocket::timers::Timer};
+
+impl Session {
+    pub(super) fn watch(&mut self, address: Pubkey, watch: WatchId) {
+        match self.roster.watch_of(&address) {
+            Some(known) if known == watch => {}
+            Some(_) => {
+                // Watched anew: the record is a new one, so everything is done again.
+                self.release(address);
+                self.roster.want(address, watch, self.settings.backoff.clone());
+            }
+            None => self.roster.want(address, watch, self.settings.backoff.clone()),
+        }
+    }
+
+    pub(super) fn release(&mut self, address: Pubkey) {
+        if let Some(subject) = self.roster.release(&address) {
+            self.act(Action::Unsubscribe(subject));
+        }
+    }
+
+    pub(super) fn accused(&mut self, now: Tick, address: Pubkey) {
+        self.act(Action::Uncover { address });
+        let until = self.roster.retry_at(&address, now, &mut self.random);
+        if let Some(old) = self.roster.again(&address, until) {
+            self.act(Action::Unsubscribe(old));
+            self.timers.set_by(Timer::Retry, until);
+        }
+    }
+
+    pub(super) fn recheck(&mut self, accounts: Vec<Attempt>, min_slot: Slot) {
+        if accounts.is_empty() {
+            return;
+        }
+        for (address, _) in &accounts {
+            self.roster.set(address, Stage::Rechecking { slot: min_slot });
+        }
+        self.act(Action::Fetch(Fetch::Recheck { generation: self.generation, accounts, min_slot }));
+    }
+
+    pub(super) fn rechecked(&mut self, now: Tick, address: Pubkey, attempt: u32, answer: Option<Slot>) {
+        let Some(Stage::Rechecking { slot }) = self.roster.stage(&address, attempt) else { return };
+        if answer.is_some_and(|answer| answer >= slot) {
+            self.roster.set(&address, Stage::Live { slot });
+            if let Some(watch) = self.roster.watch_of(&address) {
+                self.act(Action::Cover { address, watch, generation: self.generation });
+            }
+        } else {
+            self.recheck_later(now, address);
+        }
+    }
+
+    pub(super) fn recheck_later(&mut self, now: Tick, address: Pubkey) {
+        let Some(Stage::Rechecking { slot } | Stage::Live { slot }) = self.roster.current_stage(&address)
+        else {
+            return;
+        };
+        let until = self.roster.retry_at(&address, now, &mut self.random);
+        self.roster.set(&address, Stage::RecheckDue { slot, until });
+        self.timers.set_by(Timer::Retry, until);
+    }
+
+    pub(super) fn retry(&mut self, now: Tick) {
+        let (rechecks, next) = self.roster.retry(now);
+        for (slot, accounts) in rechecks {
+            self.recheck(accounts, slot);
+        }
+        if let Some(next) = next {
+            self.timers.set_by(Timer::Retry, next);
+        }
+    }
+
+    pub(super) fn audit(&mut self, now: Tick) {
+        let due = self.roster.next_audit(&mut self.audit);
+        if !due.is_empty() {
+            self.act(Action::Fetch(Fetch::Audit(due)));
+        }
+        self.timers.set(Timer::Audit, now.plus(self.audit.interval(self.roster.len())));
+    }
+}

@@ -1,0 +1,581 @@
+//! One connection as a state machine: what happened goes in, what to do comes out.
+//!
+//! It has no socket, no clock and no task; its driver feeds it and carries out its actions in order.
+//!
+//! 1. The wanted set is the state; subscriptions follow from it. Nothing is subscribed on a connection
+//!    twice under one [`Subject`], and what is acknowledged but no longer wanted is unsubscribed at once.
+//! 2. An account is live only when subscribed, past a barrier, and rechecked by RPC as of that barrier.
+//! 3. The link proves something only between two canaries in order, neither lagging.
+//!    Where the canary does not tick, a connection is unproven: it notifies, and covers nobody.
+//! 4. Losing the connection ends every proof before anything else happens.
+
+mod accounts;
+mod barriers;
+mod canaries;
+mod delivery_order;
+mod pacer;
+mod probe;
+mod protocol;
+mod subscriptions;
+pub(crate) mod timers;
+
+use std::collections::VecDeque;
+
+use solana_pubkey::Pubkey;
+
+use crate::core::{
+    account::{
+        evidence::{LagGauge, LinkEvidence, MAX_EXCESS},
+        observation::{Generation, LinkId, Slot},
+    },
+    base::{
+        backoff::{Backoff, next_random},
+        time::Tick,
+    },
+    link::websocket::timers::{Timer, Timers},
+    rpc::audit::Audit,
+};
+use barriers::Barriers;
+use canaries::Canaries;
+pub(crate) use delivery_order::order_turn;
+use pacer::Pace;
+pub(crate) use probe::Capabilities;
+pub use probe::Profile;
+use probe::Trial;
+pub use protocol::LinkPhase;
+pub(crate) use protocol::{Action, Fetch, Input, SessionSettings, Subject};
+pub(crate) use subscriptions::WatchId;
+use subscriptions::{Attempt, Roster, Stage};
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Link {
+    /// It may be started at any time, and connects then, but not before this.
+    Parked {
+        not_before: Tick,
+    },
+    Waiting,
+    Connecting,
+    Open(Open),
+    Stopped,
+}
+
+/// What is known of the connection that is open.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+struct Open {
+    canaries: Canaries,
+    barriers: Barriers,
+    /// Something was answered: it is not deaf.
+    answered: bool,
+    /// It is made do without a canary.
+    unproven: bool,
+    /// It refused a slice.
+    refuses_slices: bool,
+    keepalives: u32,
+}
+
+/// See the module's invariants.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Session {
+    settings: SessionSettings,
+    link: Link,
+    generation: Generation,
+    evidence: LinkEvidence,
+    gauge: LagGauge,
+    roster: Roster,
+    trial: Trial,
+    pace: Pace,
+    audit: Audit,
+    backoff: Backoff,
+    timers: Timers,
+    random: u64,
+    actions: VecDeque<Action>,
+}
+
+impl Session {
+    /// What is held for each account that is subscribed, in bytes.
+    pub(crate) const BYTES_EACH: usize = Roster::BYTES_EACH;
+
+    /// A session that connects at once.
+    #[cfg(test)]
+    pub(crate) fn new(settings: SessionSettings, link: LinkId, seed: u64, now: Tick) -> Self {
+        let mut session = Self::parked(settings, link, seed);
+        session.connect(now);
+        session
+    }
+
+    /// A session that waits for [`Input::Start`]. `seed` spreads its backoff and its barrier lengths.
+    pub(crate) fn parked(settings: SessionSettings, link: LinkId, seed: u64) -> Self {
+        Self {
+            audit: Audit::new(settings.audit_every, settings.audit_batch),
+            backoff: settings.backoff.clone(),
+            trial: Trial::new(settings.profile),
+            pace: Pace::new(settings.in_flight, settings.subscribe_rate),
+            settings,
+            link: Link::Parked { not_before: Tick::NEVER },
+            generation: Generation { link, life: 0 },
+            evidence: LinkEvidence { generation: Generation { link, life: 0 }, ..LinkEvidence::default() },
+            gauge: LagGauge::default(),
+            roster: Roster::default(),
+            timers: Timers::default(),
+            random: seed,
+            actions: VecDeque::new(),
+        }
+    }
+
+    pub(crate) fn next_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// When [`Session::expire`] wants to be called next.
+    pub(crate) fn next_deadline(&self) -> Option<Tick> {
+        self.timers.next()
+    }
+
+    pub(crate) fn generation(&self) -> Generation {
+        self.generation
+    }
+
+    /// When what the link now tells was surely true: its last proof, if it has one.
+    pub(crate) fn proof(&self) -> Tick {
+        let proves = self.evidence.ticking && self.evidence.generation == self.generation;
+        if proves { self.evidence.proof } else { Tick::NEVER }
+    }
+
+    pub(crate) fn phase(&self) -> LinkPhase {
+        match &self.link {
+            Link::Parked { .. } => LinkPhase::Parked,
+            Link::Waiting => LinkPhase::Waiting,
+            Link::Connecting => LinkPhase::Connecting,
+            Link::Stopped => LinkPhase::Stopped,
+            Link::Open(open) if open.unproven => LinkPhase::Unproven,
+            Link::Open(open) if open.canaries.lagging() => LinkPhase::Lagging,
+            Link::Open(open) if open.canaries.live_since().is_some() => LinkPhase::Live,
+            Link::Open(_) => LinkPhase::Probing,
+        }
+    }
+
+    /// What the provider was last seen to do.
+    pub(crate) fn capabilities(&self) -> Capabilities {
+        self.trial.found
+    }
+
+    /// How many accounts are acknowledged by the server, and live, which none is before the link is.
+    pub(crate) fn counts(&self) -> (usize, usize) {
+        let (acknowledged, live) = self.roster.counts();
+        (acknowledged, if self.phase() == LinkPhase::Live { live } else { 0 })
+    }
+
+    /// The account whose notification this is, while that subscription is the current one.
+    pub(crate) fn account(&self, subject: Subject) -> Option<Pubkey> {
+        match subject {
+            Subject::Account { address, attempt, .. } => {
+                self.roster.is_current(&address, attempt).then_some(address)
+            }
+            Subject::Canary | Subject::Barrier { .. } | Subject::Keepalive { .. } => None,
+        }
+    }
+
+    pub(crate) fn handle(&mut self, now: Tick, input: Input) {
+        if self.link == Link::Stopped {
+            return;
+        }
+        match input {
+            Input::Watch { address, watch } => self.watch(address, watch),
+            Input::Unwatch { address } => self.release(address),
+            Input::Connected => self.connected(now),
+            Input::Lost => {
+                if matches!(self.link, Link::Connecting | Link::Open(_)) {
+                    self.lost(now, None);
+                }
+            }
+            Input::CanaryReplaced => {
+                if matches!(self.link, Link::Open(_)) {
+                    self.trial.found_to_ignore_slices();
+                    self.lost(now, None);
+                }
+            }
+            Input::Acknowledged(subject) => self.acknowledged(now, subject),
+            Input::Refused(subject) => self.refused(now, subject),
+            Input::Unsubscribed(subject) => {
+                if let Subject::Account { address, .. } = subject {
+                    self.roster.ended(&address);
+                }
+            }
+            Input::Canary { slot, lag_ms } => self.canary(now, slot, lag_ms),
+            Input::ChainLag { lag_ms } => {
+                if !self.is_beyond_max_lag(lag_ms) {
+                    self.gauge.note(now, lag_ms);
+                }
+            }
+            Input::Barrier { length, slot } => {
+                if self.open().is_some() {
+                    self.trial.found.slices = Some(true);
+                }
+                self.pass_barrier(length, slot);
+            }
+            Input::Rechecked { generation, address, attempt, slot } => {
+                if generation == self.generation {
+                    self.rechecked(now, address, attempt, slot);
+                }
+            }
+            Input::NotCovered { address } => self.recheck_later(now, address),
+            Input::Accused { address } => self.accused(now, address),
+            Input::ClockJumped => self.clock_jumped(now),
+            Input::Start => self.start(now),
+            Input::Park => self.park(now),
+            Input::Stop => {
+                self.end_connection(now, None);
+                self.link = Link::Stopped;
+            }
+        }
+        self.pump(now);
+    }
+
+    /// Acts on every deadline that has passed.
+    pub(crate) fn expire(&mut self, now: Tick) {
+        while let Some(timer) = self.timers.expire(now) {
+            match timer {
+                Timer::Reconnect => self.connect(now),
+                Timer::Connect | Timer::Subscribe => self.lost(now, Some(timer)),
+                Timer::Canary => self.no_canary(now, Some(timer)),
+                Timer::Probe => {
+                    // It has held for long: no loss to be wary of.
+                    self.backoff.reset();
+                    self.lost(now, Some(timer));
+                }
+                Timer::Barrier => {
+                    if let Some(open) = self.open() {
+                        open.barriers.overdue(now);
+                    }
+                }
+                Timer::Keepalive => {
+                    self.keep_alive(now);
+                    self.timers.set(Timer::Keepalive, now.plus(self.settings.keepalive));
+                }
+                // What there is room for again is sent by the pump.
+                Timer::Pace => {}
+                Timer::Retry => self.retry(now),
+                Timer::Audit => self.audit(now),
+            }
+            self.pump(now);
+        }
+    }
+
+    fn act(&mut self, action: Action) {
+        self.actions.push_back(action);
+    }
+
+    fn open(&mut self) -> Option<&mut Open> {
+        match &mut self.link {
+            Link::Open(open) => Some(open),
+            _ => None,
+        }
+    }
+
+    // The connection.
+
+    fn start(&mut self, now: Tick) {
+        match self.link {
+            Link::Parked { not_before } if now < not_before => {
+                self.link = Link::Waiting;
+                self.timers.set(Timer::Reconnect, not_before);
+            }
+            Link::Parked { .. } => self.connect(now),
+            _ => {}
+        }
+    }
+
+    /// The wait that a loss began goes on while parked: a park and a start in a row win no connect.
+    fn park(&mut self, now: Tick) {
+        let not_before = match self.link {
+            Link::Parked { .. } | Link::Stopped => return,
+            Link::Waiting => self.timers.due(Timer::Reconnect).unwrap_or(now),
+            Link::Connecting | Link::Open(_) => {
+                self.credit_health(now);
+                self.end_connection(now, None);
+                now.plus(self.backoff.next(&mut self.random))
+            }
+        };
+        self.timers.stop_all();
+        self.link = Link::Parked { not_before };
+    }
+
+    fn connect(&mut self, now: Tick) {
+        self.link = Link::Connecting;
+        self.generation.life += 1;
+        self.timers.set(Timer::Connect, now.plus(self.settings.connect_timeout));
+        self.act(Action::Connect);
+    }
+
+    fn connected(&mut self, now: Tick) {
+        if self.link != Link::Connecting {
+            return;
+        }
+        self.link = Link::Open(Open::default());
+        self.timers.stop(Timer::Connect);
+        self.timers.set(Timer::Canary, now.plus(self.settings.canary_deadline));
+        self.timers.set(Timer::Keepalive, now.plus(self.settings.keepalive));
+        self.timers.set(Timer::Audit, now.plus(self.audit.interval(self.roster.len())));
+        self.subscribe(now, Subject::Canary);
+        // Those that wait for a time of their own.
+        self.retry(now);
+    }
+
+    fn lost(&mut self, now: Tick, overdue: Option<Timer>) {
+        self.credit_health(now);
+        self.end_connection(now, overdue);
+        self.link = Link::Waiting;
+        let wait = self.backoff.next(&mut self.random);
+        self.timers.set(Timer::Reconnect, now.plus(wait));
+    }
+
+    fn credit_health(&mut self, now: Tick) {
+        let live_since = self.open().and_then(|open| open.canaries.live_since());
+        if live_since.is_some_and(|since| now.since(since) >= self.settings.healthy_after) {
+            self.backoff.reset();
+        }
+    }
+
+    /// Ends every proof of the connection, then the connection. (Invariant 4)
+    fn end_connection(&mut self, now: Tick, overdue: Option<Timer>) {
+        self.timers.stop_all();
+        let unanswered = (overdue == Some(Timer::Subscribe)).then_some(self.settings.subscribe_deadline);
+        self.roster.restart(now, unanswered, &mut self.random);
+        self.act(Action::UncoverAll);
+        self.evidence.ticking = false;
+        self.act(Action::Prove(self.evidence));
+        self.act(Action::Disconnect { overdue });
+    }
+
+    /// What lag is usual is unknown, and what is under way on the connection may be old.
+    fn clock_jumped(&mut self, now: Tick) {
+        self.gauge = LagGauge::default();
+        if matches!(self.link, Link::Open(_)) {
+            self.lost(now, None);
+        }
+    }
+
+    // Canary and barrier.
+
+    fn canary(&mut self, now: Tick, slot: Slot, lag_ms: i64) {
+        let held = self.held(now, lag_ms);
+        let (generation, settled_after) = (self.generation, self.settings.settled_after);
+        let Some(open) = self.open() else { return };
+        if !open.canaries.tick(slot, held) {
+            return;
+        }
+        open.unproven = false;
+        self.trial.ticked();
+        self.timers.stop(Timer::Probe);
+        let proved = self.open().and_then(|open| open.canaries.proved(now, settled_after));
+        self.timers.set(Timer::Canary, now.plus(self.settings.canary_deadline));
+        if let Some((slot, proof)) = proved {
+            self.evidence = LinkEvidence { generation, ticking: true, slot, proof, arrived: now };
+            self.act(Action::Prove(self.evidence));
+        } else if self.evidence.ticking {
+            self.evidence.ticking = false;
+            self.act(Action::Prove(self.evidence));
+        }
+        if let Some(held) = held {
+            self.canary_for_barriers(slot, held);
+        }
+        // No gathering for longer than a canary: one subscribe that is never answered must not hold up the rest.
+        self.raise_barrier_behind_acknowledged(now);
+    }
+
+    /// Gives the connection up, unless as many as the provider is granted have answered and never ticked: then
+    /// this one is made do with.
+    fn no_canary(&mut self, now: Tick, overdue: Option<Timer>) {
+        let makes_do = self.trial.makes_do();
+        let Some(open) = self.open() else { return };
+        if !open.answered || open.canaries.ticked() {
+            return self.lost(now, overdue);
+        }
+        if !makes_do {
+            self.trial.was_mute();
+            return self.lost(now, overdue);
+        }
+        open.unproven = true;
+        self.trial.found.canary = Some(false);
+        self.timers.stop(Timer::Canary);
+        self.timers.set(Timer::Probe, now.plus(self.trial.profile.unproven_for()));
+        // Its answer is not waited for any more: keepalives tell from here on whether the server is deaf.
+        self.roster.forget(Subject::Canary);
+    }
+
+    /// Subscribes an account that never changes, which must be answered like any other subscribe. That is
+    /// what finds a half-open connection where no canary ticks, and what keeps an idle one from being closed. No
+    /// slice is needed for it, as a second look at the Clock would.
+    fn keep_alive(&mut self, now: Tick) {
+        // The last one is unanswered still: its deadline speaks.
+        if self.roster.awaits_keepalive() {
+            return;
+        }
+        let Some(open) = self.open() else { return };
+        open.keepalives += 1;
+        let round = open.keepalives;
+        self.subscribe(now, Subject::Keepalive { round });
+    }
+
+    /// When the node held what its canary tells, unless the canary comes too late to prove anything.
+    fn held(&mut self, now: Tick, lag_ms: i64) -> Option<Tick> {
+        if self.is_beyond_max_lag(lag_ms) {
+            return None;
+        }
+        let excess = self.gauge.excess(now, lag_ms);
+        (excess <= MAX_EXCESS).then(|| now.minus(excess))
+    }
+
+    /// A chain clock far ahead of wall time tells as little as one far behind: the host's own clock is wrong.
+    fn is_beyond_max_lag(&self, lag_ms: i64) -> bool {
+        u128::from(lag_ms.unsigned_abs()) > self.settings.max_lag.as_millis()
+    }
+
+    /// Subscribes the Clock once more, behind all that is subscribed already. The length is drawn from
+    /// numbers so many that no other client of the node holds the same.
+    fn raise_barrier(&mut self, now: Tick, accounts: Vec<Attempt>) {
+        let length = (1 << 20) + (next_random(&mut self.random) >> 32);
+        for (address, _) in &accounts {
+            self.roster.set(address, Stage::Behind);
+        }
+        let slices = self.slices();
+        let Some(open) = self.open() else { return };
+        open.barriers.raise(now, length, accounts);
+        if slices {
+            self.subscribe(now, Subject::Barrier { length });
+        } else {
+            open.barriers.refused(length);
+        }
+    }
+
+    /// Whether another slice makes another subscription, as far as is known.
+    fn slices(&self) -> bool {
+        let refused = matches!(&self.link, Link::Open(open) if open.refuses_slices);
+        !refused && !self.trial.ignores_slices()
+    }
+
+    fn raise_barrier_behind_acknowledged(&mut self, now: Tick) {
+        // Where no tick is to be expected, nobody is brought under canaries before there is one.
+        let makes_do = self.trial.makes_do();
+        if self.open().is_none_or(|open| makes_do && !open.canaries.ticked()) {
+            return;
+        }
+        let accounts = self.roster.take_acknowledged();
+        if !accounts.is_empty() {
+            self.raise_barrier(now, accounts);
+        }
+    }
+
+    fn pass_barrier(&mut self, length: u64, slot: Slot) {
+        let Some(open) = self.open() else { return };
+        let Some((mut accounts, subscribed)) = open.barriers.pass(length) else { return };
+        if subscribed {
+            self.act(Action::Unsubscribe(Subject::Barrier { length }));
+        }
+        accounts.retain(|(address, attempt)| self.roster.is_current(address, *attempt));
+        self.recheck(accounts, slot);
+    }
+
+    fn canary_for_barriers(&mut self, slot: Slot, held: Tick) {
+        let passed = self.open().map(|open| open.barriers.tick(held)).unwrap_or_default();
+        for length in passed {
+            self.pass_barrier(length, slot);
+        }
+    }
+
+    // Subscriptions.
+
+    /// Sends what there is room for: subscribes first, then a barrier behind them.
+    fn pump(&mut self, now: Tick) {
+        if !matches!(self.link, Link::Open(_)) {
+            return;
+        }
+        let slices = self.slices();
+        let room = |session: &Self| session.roster.in_flight() < session.settings.in_flight;
+        while room(self) && self.pace.next() <= now {
+            let Some(subject) = self.roster.next_waiting(slices) else { break };
+            self.subscribe(now, subject);
+        }
+        let paced = room(self) && self.roster.anybody_waits();
+        if paced {
+            self.pace.rest();
+        }
+        self.timers.set_or_stop(Timer::Pace, paced.then(|| self.pace.next()));
+        if !self.roster.gathers(self.settings.in_flight) {
+            self.raise_barrier_behind_acknowledged(now);
+        }
+        let unanswered = self.roster.unanswered_until(self.settings.subscribe_deadline);
+        self.timers.set_or_stop(Timer::Subscribe, unanswered);
+        let barrier = self.open().and_then(|open| open.barriers.next_due());
+        self.timers.set_or_stop(Timer::Barrier, barrier);
+    }
+
+    fn subscribe(&mut self, now: Tick, subject: Subject) {
+        self.pace.sent(now);
+        self.roster.sent(subject, now);
+        self.act(Action::Subscribe(subject));
+    }
+
+    fn acknowledged(&mut self, now: Tick, subject: Subject) {
+        if !self.roster.answered(subject, now) {
+            return;
+        }
+        if let Some(open) = self.open() {
+            open.answered = true;
+        }
+        match subject {
+            Subject::Canary => {}
+            Subject::Barrier { length } => {
+                let due = now.plus(self.settings.canary_deadline);
+                if !self.open().is_some_and(|open| open.barriers.acknowledged(length, due)) {
+                    self.act(Action::Unsubscribe(subject));
+                }
+            }
+            Subject::Keepalive { .. } => self.act(Action::Unsubscribe(subject)),
+            Subject::Account { address, attempt, .. } => {
+                self.roster.remember(address);
+                if self.roster.is_current(&address, attempt) {
+                    self.roster.set(&address, Stage::Acknowledged);
+                    self.act(Action::Fetch(Fetch::Baseline(address)));
+                } else {
+                    self.act(Action::Unsubscribe(subject));
+                }
+            }
+        }
+    }
+
+    fn refused(&mut self, now: Tick, subject: Subject) {
+        if !self.roster.answered(subject, now) {
+            return;
+        }
+        if let Some(open) = self.open() {
+            open.answered = true;
+        }
+        match subject {
+            // No canary, no proof: another connection, or another node behind the same name, may do better.
+            Subject::Canary => self.no_canary(now, None),
+            Subject::Barrier { length } => {
+                self.trial.found.slices = Some(false);
+                if let Some(open) = self.open() {
+                    // Nor is the next batch taken, so it is not asked about.
+                    open.refuses_slices = true;
+                    open.barriers.refused(length);
+                }
+            }
+            // An answer is all that was wanted.
+            Subject::Keepalive { .. } => {}
+            Subject::Account { address, attempt, .. } => {
+                if self.roster.is_current(&address, attempt) {
+                    let until = self.roster.retry_at(&address, now, &mut self.random);
+                    self.roster.set(&address, Stage::Refused { until });
+                    self.timers.set_by(Timer::Retry, until);
+                } else {
+                    self.roster.release_held(&address);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

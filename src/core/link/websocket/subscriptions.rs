@@ -1,0 +1,347 @@
+//! Who is wanted, and how far each has come on the connection that is open.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use solana_pubkey::Pubkey;
+
+use super::Subject;
+use crate::core::{
+    account::observation::Slot,
+    base::{backoff::Backoff, time::Tick},
+    rpc::audit::Audit,
+};
+
+/// Tells one watch of an address from a later one of the same address.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct WatchId(pub(crate) u64);
+
+/// Addresses remembered as acknowledged on one connection: past that, every subscribe has its own parameters.
+const MAX_KNOWN: usize = 65_536;
+
+/// One subscribe of one address on one connection.
+pub(crate) type Attempt = (Pubkey, u32);
+
+/// How far a wanted account has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Stage {
+    /// To be subscribed when there is room.
+    Waiting,
+    /// Subscribe sent, unanswered.
+    Subscribing,
+    /// Subscribed; no barrier raised yet.
+    Acknowledged,
+    /// Subscribed; its barrier is under way.
+    Behind,
+    /// Past its barrier; the recheck as of `slot` is under way.
+    Rechecking { slot: Slot },
+    /// Past its barrier; the recheck failed and is due again.
+    RecheckDue { slot: Slot, until: Tick },
+    /// Subscribed, past its barrier, rechecked.
+    Live { slot: Slot },
+    /// An earlier subscription of its address is not confirmed to be gone, and the server would not tell a new
+    /// one from it.
+    Held,
+    /// Its subscribe was refused; to be tried again.
+    Refused { until: Tick },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Want {
+    watch: WatchId,
+    stage: Stage,
+    /// Tells the subscribes of this address on this connection apart, across watches.
+    attempt: u32,
+    /// Whether that subscribe asks with parameters of its own.
+    own_parameters: bool,
+    backoff: Backoff,
+}
+
+impl Want {
+    fn subject(&self, address: Pubkey) -> Subject {
+        Subject::Account { address, attempt: self.attempt, own_parameters: self.own_parameters }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct Roster {
+    wanted: BTreeMap<Pubkey, Want>,
+    waiting: BTreeSet<Pubkey>,
+    acknowledged: BTreeSet<Pubkey>,
+    /// Subscribes sent and unanswered, also of accounts no longer wanted.
+    in_flight: BTreeMap<Subject, Tick>,
+    subscribed: usize,
+    live: usize,
+    /// How many subscriptions of each address the server may hold on this connection: acknowledged, and not
+    /// confirmed to be gone.
+    known: BTreeMap<Pubkey, u32>,
+    /// When the last answer to a subscribe came.
+    last_answer: Tick,
+    /// Attempts of accounts wanted from now on start here: past all that were released on this connection.
+    first_attempt: u32,
+}
+
+impl Roster {
+    /// What is held for each account that is subscribed, in bytes.
+    pub(super) const BYTES_EACH: usize =
+        size_of::<(Pubkey, Want)>() + size_of::<Pubkey>() + size_of::<(Pubkey, u32)>();
+
+    pub(super) fn len(&self) -> usize {
+        self.wanted.len()
+    }
+
+    /// How many are subscribed, and live.
+    pub(super) fn counts(&self) -> (usize, usize) {
+        (self.subscribed, self.live)
+    }
+
+    /// Forgets the connection: nothing is under way, and everybody waits. With a `deadline`, the connection was
+    /// lost for a subscribe that was not answered within it: whoever's that was waits as long again and
+    /// longer each time, while the others are live; unless nobody was answered since, which is the server's.
+    pub(super) fn restart(&mut self, now: Tick, deadline: Option<Duration>, random: &mut u64) {
+        self.waiting.clear();
+        self.acknowledged.clear();
+        self.known.clear();
+        (self.subscribed, self.live, self.first_attempt) = (0, 0, 0);
+        let in_flight = std::mem::take(&mut self.in_flight);
+        for (address, want) in &mut self.wanted {
+            let sent = in_flight.get(&want.subject(*address)).copied();
+            want.attempt = 0;
+            if matches!(want.stage, Stage::Refused { until } if until > now) {
+                continue;
+            }
+            if let (Some(sent), Some(deadline)) = (sent, deadline)
+                && now.since(sent) >= deadline
+                && self.last_answer >= sent
+            {
+                want.stage = Stage::Refused { until: now.plus(deadline).plus(want.backoff.next(random) * 4) };
+                continue;
+            }
+            if want.stage.subscribed() {
+                want.backoff.reset();
+            }
+            want.stage = Stage::Waiting;
+            self.waiting.insert(*address);
+        }
+    }
+
+    pub(super) fn watch_of(&self, address: &Pubkey) -> Option<WatchId> {
+        self.wanted.get(address).map(|want| want.watch)
+    }
+
+    pub(super) fn want(&mut self, address: Pubkey, watch: WatchId, backoff: Backoff) {
+        let attempt = self.first_attempt;
+        self.wanted
+            .insert(address, Want { watch, stage: Stage::Waiting, attempt, own_parameters: false, backoff });
+        self.waiting.insert(address);
+    }
+
+    /// Drops an account; what to unsubscribe, if it is acknowledged. One still in flight is unsubscribed when
+    /// its answer comes.
+    pub(super) fn release(&mut self, address: &Pubkey) -> Option<Subject> {
+        let want = self.wanted.remove(address)?;
+        self.unqueue(address);
+        self.first_attempt = self.first_attempt.max(want.attempt + 1);
+        self.subscribed -= usize::from(want.stage.subscribed());
+        self.live -= usize::from(want.stage.live());
+        want.stage.subscribed().then(|| want.subject(*address))
+    }
+
+    /// Has an account wait for its next attempt; what to unsubscribe, if it is acknowledged.
+    pub(super) fn again(&mut self, address: &Pubkey, until: Tick) -> Option<Subject> {
+        let want = self.wanted.get_mut(address)?;
+        if !want.stage.subscribed() {
+            return None;
+        }
+        let old = want.subject(*address);
+        want.attempt += 1;
+        self.set(address, Stage::Refused { until });
+        Some(old)
+    }
+
+    /// Remembers that a subscription of this address was acknowledged on this connection.
+    pub(super) fn remember(&mut self, address: Pubkey) {
+        *self.known.entry(address).or_default() += 1;
+    }
+
+    /// A subscription of this address is gone; whoever waited for the last of them may be subscribed.
+    pub(super) fn ended(&mut self, address: &Pubkey) {
+        let Some(held) = self.known.get_mut(address) else { return };
+        *held = held.saturating_sub(1);
+        if *held == 0 {
+            self.release_held(address);
+        }
+    }
+
+    /// Whoever waited for what is left of earlier subscriptions of this address may be subscribed.
+    pub(super) fn release_held(&mut self, address: &Pubkey) {
+        if self.current_stage(address) == Some(Stage::Held) {
+            self.set(address, Stage::Waiting);
+        }
+    }
+
+    pub(super) fn is_current(&self, address: &Pubkey, attempt: u32) -> bool {
+        self.wanted.get(address).is_some_and(|want| want.attempt == attempt)
+    }
+
+    pub(super) fn stage(&self, address: &Pubkey, attempt: u32) -> Option<Stage> {
+        self.wanted.get(address).filter(|want| want.attempt == attempt).map(|want| want.stage)
+    }
+
+    pub(super) fn current_stage(&self, address: &Pubkey) -> Option<Stage> {
+        self.wanted.get(address).map(|want| want.stage)
+    }
+
+    pub(super) fn set(&mut self, address: &Pubkey, stage: Stage) {
+        self.unqueue(address);
+        let Some(want) = self.wanted.get_mut(address) else { return };
+        let before = std::mem::replace(&mut want.stage, stage);
+        self.subscribed =
+            self.subscribed + usize::from(stage.subscribed()) - usize::from(before.subscribed());
+        self.live = self.live + usize::from(stage.live()) - usize::from(before.live());
+        match stage {
+            Stage::Waiting => {
+                self.waiting.insert(*address);
+            }
+            Stage::Acknowledged => {
+                self.acknowledged.insert(*address);
+            }
+            _ => {}
+        }
+    }
+
+    fn unqueue(&mut self, address: &Pubkey) {
+        self.waiting.remove(address);
+        self.acknowledged.remove(address);
+    }
+
+    /// The next to subscribe. An address that was subscribed before on this connection keeps to parameters of its own:
+    /// the client answers a late notification of an ended subscription with one more unsubscribe, of an id that
+    /// the same parameters may have got again. Without `slices` there are none: who needs them is held back
+    /// until what went before is gone.
+    pub(super) fn next_waiting(&mut self, slices: bool) -> Option<Subject> {
+        loop {
+            let address = self.waiting.pop_first()?;
+            let want = self.wanted.get_mut(&address)?;
+            let before = self.known.get(&address).copied();
+            // Its answer is still to come, and so is the unsubscribe that follows.
+            let under_way = self.in_flight.keys().any(
+                |subject| matches!(subject, Subject::Account { address: other, .. } if *other == address),
+            );
+            want.own_parameters = slices && (self.known.len() >= MAX_KNOWN || before.is_some() || under_way);
+            if !slices && (under_way || before.is_some_and(|held| held > 0)) {
+                want.stage = Stage::Held;
+                continue;
+            }
+            want.stage = Stage::Subscribing;
+            return Some(want.subject(address));
+        }
+    }
+
+    /// Whether anybody is to be subscribed when there is room.
+    pub(super) fn anybody_waits(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// Whether more accounts may be acknowledged soon, and those that are should wait for them.
+    pub(super) fn gathers(&self, enough: usize) -> bool {
+        let more_coming = self.anybody_waits()
+            || self.in_flight.keys().any(|subject| matches!(subject, Subject::Account { .. }));
+        more_coming && self.acknowledged.len() < enough
+    }
+
+    /// Takes the accounts that are acknowledged, to put them behind one barrier.
+    pub(super) fn take_acknowledged(&mut self) -> Vec<Attempt> {
+        let acknowledged = std::mem::take(&mut self.acknowledged);
+        acknowledged
+            .into_iter()
+            .filter_map(|address| self.wanted.get(&address).map(|want| (address, want.attempt)))
+            .collect()
+    }
+
+    pub(super) fn in_flight(&self) -> usize {
+        self.in_flight.len()
+    }
+
+    pub(super) fn awaits_keepalive(&self) -> bool {
+        self.in_flight.keys().any(|subject| matches!(subject, Subject::Keepalive { .. }))
+    }
+
+    /// Waits for an answer no longer.
+    pub(super) fn forget(&mut self, subject: Subject) {
+        self.in_flight.remove(&subject);
+    }
+
+    pub(super) fn sent(&mut self, subject: Subject, now: Tick) {
+        self.in_flight.insert(subject, now);
+    }
+
+    /// Notes an answer; `false` where nothing was asked.
+    pub(super) fn answered(&mut self, subject: Subject, now: Tick) -> bool {
+        self.last_answer = now;
+        self.in_flight.remove(&subject).is_some()
+    }
+
+    /// When the connection counts as deaf: so long after the oldest unanswered subscribe and after the last
+    /// answer, since a server may pace its answers; and long after the oldest in any case.
+    pub(super) fn unanswered_until(&self, deadline: Duration) -> Option<Tick> {
+        const PACED: u32 = 12;
+        let oldest = *self.in_flight.values().min()?;
+        Some(oldest.max(self.last_answer).plus(deadline).min(oldest.plus(deadline * PACED)))
+    }
+
+    pub(super) fn retry_at(&mut self, address: &Pubkey, now: Tick, random: &mut u64) -> Tick {
+        match self.wanted.get_mut(address) {
+            Some(want) => now.plus(want.backoff.next(random)),
+            None => now,
+        }
+    }
+
+    /// Puts refused accounts whose wait is over back in the queue; the rechecks that are due, by slot; and
+    /// when the next wait ends.
+    pub(super) fn retry(&mut self, now: Tick) -> (BTreeMap<Slot, Vec<Attempt>>, Option<Tick>) {
+        let mut rechecks = BTreeMap::<Slot, Vec<_>>::new();
+        let mut next: Option<Tick> = None;
+        for (address, want) in &mut self.wanted {
+            match want.stage {
+                Stage::Refused { until } if until <= now => {
+                    want.stage = Stage::Waiting;
+                    want.attempt += 1;
+                    self.waiting.insert(*address);
+                }
+                Stage::RecheckDue { slot, until } if until <= now => {
+                    rechecks.entry(slot).or_default().push((*address, want.attempt));
+                }
+                Stage::Refused { until } | Stage::RecheckDue { until, .. } => {
+                    next = Some(next.map_or(until, |earlier| earlier.min(until)));
+                }
+                _ => {}
+            }
+        }
+        (rechecks, next)
+    }
+
+    /// The live accounts to audit next. They have been live for a while: what went wrong before is forgotten.
+    pub(super) fn next_audit(&mut self, audit: &mut Audit) -> Vec<Pubkey> {
+        let due = audit.next(&self.wanted, |want| want.stage.live());
+        for address in &due {
+            if let Some(want) = self.wanted.get_mut(address) {
+                want.backoff.reset();
+            }
+        }
+        due
+    }
+}
+
+impl Stage {
+    /// Whether the server holds a subscription for the account.
+    fn subscribed(self) -> bool {
+        !matches!(self, Self::Waiting | Self::Subscribing | Self::Held | Self::Refused { .. })
+    }
+
+    fn live(self) -> bool {
+        matches!(self, Self::Live { .. })
+    }
+}

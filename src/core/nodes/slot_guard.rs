@@ -1,0 +1,283 @@
+//! Whose slots are believed: a slot that is too high would make every later state look old for ever.
+//!
+//! The newest slot that is believed, and when the chain was there, is the *anchor*. What an endpoint says is its
+//! *word*; it counts from when it was true, which is its chain's Clock, so that a node that is merely late
+//! contradicts nobody.
+//!
+//! 1. A slot that the chain can have reached since the anchor is plausible, whoever says so. No slot is that the
+//!    chain cannot have reached since genesis.
+//! 2. A slot beyond that is believed only if more of the endpoints heard lately reach it than not, the speaker
+//!    counted. So one against one the lower is believed: a lie that is too low is outrun, one that is too high
+//!    poisons. Who says such a slot and is not believed is quarantined, longer each time.
+//! 3. The anchor falls when at least half of the endpoints heard lately are well below it and stay there: the
+//!    chain fell back, or the anchor was a lie that came first. One endpoint that nobody contradicts moves it up
+//!    too, if it insists for long: the anchor may have been the lie. Each begins a new epoch.
+//! 4. So nobody is locked out for ever by what was believed before, but by a majority that goes on to say so.
+
+use std::time::Duration;
+
+use crate::core::nodes::genesis::Chains;
+pub(crate) use crate::core::nodes::genesis::{Chain, Genesis};
+use crate::core::{
+    account::observation::{EndpointId, Slot},
+    base::time::Tick,
+};
+
+/// No chain makes slots faster. Solana takes 400 ms for one, test clusters 20 ms: this is a bound for the insane,
+/// with room for a cluster tuned further.
+const MIN_SLOT_TIME: Duration = Duration::from_millis(10);
+/// By how much a slot may be ahead besides: three minutes and a half of Solana, which covers what Clocks, whole
+/// seconds at that, are off between nodes.
+const SLACK: Slot = 512;
+/// How far below the anchor contradicts it: twice what is no lie above it.
+const FALLBACK_BY: Slot = 1_000;
+/// How long the anchor stands against contradiction: a balancer's late node is gone by then.
+const FALLBACK_AFTER: Duration = Duration::from_secs(10);
+/// For how long a word counts.
+const LATELY: Duration = Duration::from_secs(10);
+/// How long an endpoint that is alone must insist on slots too high to be believed.
+const INSISTS_AFTER: Duration = Duration::from_secs(60);
+/// The first quarantine, and the longest.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// No chain is older: a century. It bounds what a mirror believes that knows nothing yet.
+const LONGEST_LIFE: Duration = Duration::from_secs(100 * 365 * 86_400);
+
+/// What to make of a slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Belief {
+    Plausible,
+    /// Further ahead than time allows. Its endpoint is quarantined.
+    Ahead {
+        by: Slot,
+    },
+    /// Plausible in itself, from an endpoint that is in quarantine.
+    Quarantined,
+    /// Plausible, and a new epoch begins with it: what was known as of earlier epochs' slots compares with nothing
+    /// any more.
+    Reset,
+}
+
+/// A slot, and when the chain was there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Mark {
+    slot: Slot,
+    at: Tick,
+}
+
+impl Mark {
+    /// The highest slot that the chain can have come to by `at`, if it was here.
+    fn reach(&self, at: Tick, slack: Slot) -> Slot {
+        self.slot.saturating_add(slack).saturating_add(slots_in(at.since(self.at)))
+    }
+}
+
+fn slots_in(time: Duration) -> Slot {
+    Slot::try_from(time.as_nanos() / MIN_SLOT_TIME.as_nanos()).unwrap_or(Slot::MAX)
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+struct Source {
+    word: Option<Mark>,
+    heard: Tick,
+    /// Since when it says, without a break, what is too high and what nobody contradicts.
+    insists: Option<Tick>,
+    offences: u32,
+    until: Tick,
+}
+
+impl Source {
+    /// The word that counts now.
+    fn lately(&self, now: Tick) -> Option<Mark> {
+        self.word.filter(|_| now.since(self.heard) <= LATELY)
+    }
+
+    /// Takes a word in: the highest, unless it goes back far. Returns whether it continues the one before.
+    fn say(&mut self, now: Tick, mark: Mark) -> bool {
+        let before = self.lately(now);
+        self.heard = now;
+        if self.word.is_none_or(|word| mark.slot > word.slot || word.slot - mark.slot > FALLBACK_BY) {
+            self.word = Some(mark);
+        }
+        before.is_some_and(|word| mark.slot <= word.reach(mark.at, SLACK))
+    }
+
+    fn pause(&self) -> Duration {
+        FIRST_PAUSE.saturating_mul(1 << self.offences.saturating_sub(1).min(20)).min(LONGEST_PAUSE)
+    }
+
+    fn offend(&mut self, now: Tick) {
+        if now >= self.until {
+            self.offences = self.offences.saturating_add(1);
+            self.until = now.plus(self.pause());
+        }
+    }
+
+    fn behave(&mut self, now: Tick) {
+        if now.since(self.until) >= self.pause() {
+            self.offences = 0;
+        }
+    }
+}
+
+/// Whose slots are believed, and on which chain.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Gate {
+    sources: Vec<Source>,
+    anchor: Option<Mark>,
+    /// Since when half of the endpoints contradict the anchor.
+    contradicted: Option<Tick>,
+    chains: Chains,
+    epoch: u32,
+}
+
+impl Gate {
+    pub(crate) fn new(endpoints: usize) -> Self {
+        Self {
+            sources: vec![Source::default(); endpoints],
+            anchor: None,
+            contradicted: None,
+            chains: Chains::new(endpoints),
+            epoch: 0,
+        }
+    }
+
+    /// What to make of `slot`, which `endpoint` says at `now`. `lag` is how far the chain's Clock that came with it
+    /// (or last came from there) is behind wall time, zero where it is ahead.
+    pub(crate) fn check(&mut self, now: Tick, endpoint: EndpointId, slot: Slot, lag: Duration) -> Belief {
+        let Some(source) = self.sources.get_mut(usize::from(endpoint.0)) else {
+            return Belief::Quarantined;
+        };
+        let since_genesis = slots_in(LONGEST_LIFE);
+        if slot > since_genesis {
+            source.offend(now);
+            return Belief::Ahead { by: slot - since_genesis };
+        }
+        let mark = Mark { slot, at: now.minus(lag) };
+        let continues = source.say(now, mark);
+        let Some(anchor) = self.anchor else {
+            self.anchor = Some(mark);
+            return Belief::Plausible;
+        };
+        let (reach_it, doubt_it) = self.votes(now, |word| slot <= word.reach(mark.at, SLACK));
+        let vouched = reach_it > 1 && reach_it > doubt_it;
+        let allowed = anchor.reach(mark.at, SLACK);
+        if slot > allowed && !vouched {
+            return self.ahead(now, endpoint, mark, continues && doubt_it == 0, slot - allowed);
+        }
+        let source = &mut self.sources[usize::from(endpoint.0)];
+        if vouched {
+            source.until = source.until.min(now);
+        }
+        if now < source.until {
+            return Belief::Quarantined;
+        }
+        source.behave(now);
+        if self.has_fallen(now, &anchor) && mark_contradicts(&mark, &anchor) {
+            return self.reset(mark, endpoint, now);
+        }
+        if slot > anchor.slot {
+            self.anchor = Some(Mark { slot, at: anchor.at.max(mark.at) });
+        }
+        Belief::Plausible
+    }
+
+    /// The highest slot that the chain can have come to, by what is believed.
+    pub(crate) fn reach(&self, now: Tick) -> Slot {
+        self.anchor.map_or(Slot::MAX, |anchor| anchor.reach(now, SLACK))
+    }
+
+    /// Of the words that count now, how many agree, and how many do not.
+    fn votes(&self, now: Tick, agrees: impl Fn(&Mark) -> bool) -> (usize, usize) {
+        let words = self.sources.iter().filter_map(|source| source.lately(now));
+        let (agree, doubt): (Vec<_>, Vec<_>) = words.partition(agrees);
+        (agree.len(), doubt.len())
+    }
+
+    /// A slot that is not believed, unless its endpoint is alone and has insisted for long. (Invariants 2 and 3)
+    fn ahead(&mut self, now: Tick, endpoint: EndpointId, mark: Mark, insists: bool, by: Slot) -> Belief {
+        let source = &mut self.sources[usize::from(endpoint.0)];
+        let since = source.insists.filter(|_| insists).unwrap_or(now);
+        source.insists = Some(since);
+        if now.since(since) >= INSISTS_AFTER {
+            return self.reset(mark, endpoint, now);
+        }
+        source.offend(now);
+        Belief::Ahead { by }
+    }
+
+    /// Whether at least half of the words have been well below the anchor for long enough. (Invariant 3)
+    fn has_fallen(&mut self, now: Tick, anchor: &Mark) -> bool {
+        let (below, with_it) = self.votes(now, |word| mark_contradicts(word, anchor));
+        if below < with_it.max(1) {
+            self.contradicted = None;
+            return false;
+        }
+        now.since(*self.contradicted.get_or_insert(now)) >= FALLBACK_AFTER
+    }
+
+    fn reset(&mut self, mark: Mark, endpoint: EndpointId, now: Tick) -> Belief {
+        self.epoch += 1;
+        self.anchor = Some(mark);
+        self.contradicted = None;
+        for source in &mut self.sources {
+            source.insists = None;
+        }
+        let source = &mut self.sources[usize::from(endpoint.0)];
+        source.until = source.until.min(now);
+        Belief::Reset
+    }
+
+    /// Whether the endpoint is in quarantine.
+    pub(crate) fn quarantined(&self, endpoint: EndpointId, now: Tick) -> bool {
+        self.until(endpoint).is_some_and(|until| now < until)
+    }
+
+    /// Until when the endpoint is, or last was, in quarantine.
+    pub(crate) fn until(&self, endpoint: EndpointId) -> Option<Tick> {
+        let source = self.sources.get(usize::from(endpoint.0))?;
+        Some(source.until).filter(|until| *until > Tick::NEVER)
+    }
+
+    /// What to make of the genesis hash that an endpoint gives. On another chain than before, a new epoch begins.
+    pub(crate) fn genesis(&mut self, endpoint: EndpointId, genesis: Genesis) -> Chain {
+        let chain = self.chains.hear(endpoint, genesis);
+        if chain == Chain::Reset {
+            self.epoch += 1;
+            self.anchor = None;
+            self.contradicted = None;
+            self.sources.fill(Source::default());
+        }
+        chain
+    }
+
+    /// Whether the endpoint is on another chain than the mirror, by its last word. Its slots are not to be checked,
+    /// let alone believed.
+    pub(crate) fn is_foreign(&self, endpoint: EndpointId) -> bool {
+        self.chains.is_foreign(endpoint)
+    }
+
+    /// Counts the new beginnings: slots compare only within one epoch.
+    pub(crate) fn epoch(&self) -> u32 {
+        self.epoch
+    }
+
+    /// Says whether an endpoint is in use. What one that is not says of slots counts for nothing.
+    pub(crate) fn set_enabled(&mut self, endpoint: EndpointId, enabled: bool) {
+        if enabled {
+            return;
+        }
+        if let Some(source) = self.sources.get_mut(usize::from(endpoint.0)) {
+            source.word = None;
+            source.insists = None;
+        }
+    }
+}
+
+/// Whether a word is so far below the anchor that not both can be true.
+fn mark_contradicts(word: &Mark, anchor: &Mark) -> bool {
+    anchor.slot > word.reach(anchor.at, FALLBACK_BY)
+}
+
+#[cfg(test)]
+mod tests;

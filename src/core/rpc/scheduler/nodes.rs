@@ -1,0 +1,179 @@
+//! What the desk knows of each endpoint's RPC: whether it may be asked, how much at once, and how far it is.
+//!
+//! One that does not answer is asked after the others for a while: two seconds, doubling up to thirty.
+
+use std::time::Duration;
+
+use crate::core::{
+    account::observation::{EndpointId, MAX_ENDPOINTS, Slot},
+    base::{failure::RpcFailure, time::Tick},
+    rpc::scheduler::request::{BATCH, Trial},
+};
+
+/// How long nobody asks a node that limits its rate, unless it says.
+const REFUSED_PAUSE: Duration = Duration::from_secs(1);
+/// The longest pause that a node can ask for.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// How many good answers in a row double the batches of a node that choked on one. Some, because a key that no
+/// node can answer for would otherwise spoil one batch in two.
+const GOOD_ANSWERS: u32 = 16;
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Node {
+    usable: bool,
+    /// Until when it limits its rate.
+    refusal: Option<(Tick, RpcFailure)>,
+    /// The newest slot that it has answered at.
+    newest: Slot,
+    /// The most keys of one call.
+    batch: usize,
+    good: u32,
+    /// Calls in a row that it failed to answer at all.
+    silent: u32,
+    /// Until when others are asked first.
+    behind_others: Tick,
+}
+
+/// The endpoints in the order of preference.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Nodes(Vec<Node>);
+
+impl Nodes {
+    pub(super) fn new(endpoints: usize) -> Self {
+        let node = Node {
+            usable: true,
+            refusal: None,
+            newest: 0,
+            batch: BATCH,
+            good: 0,
+            silent: 0,
+            behind_others: Tick::NEVER,
+        };
+        Self(vec![node; endpoints.clamp(1, MAX_ENDPOINTS)])
+    }
+
+    pub(super) fn ids(&self) -> impl Iterator<Item = EndpointId> + Clone + use<> {
+        (0..).map(EndpointId).take(self.0.len())
+    }
+
+    fn node(&self, endpoint: EndpointId) -> Option<&Node> {
+        self.0.get(usize::from(endpoint.0))
+    }
+
+    fn node_mut(&mut self, endpoint: EndpointId) -> Option<&mut Node> {
+        self.0.get_mut(usize::from(endpoint.0))
+    }
+
+    pub(super) fn set_usable(&mut self, endpoint: EndpointId, usable: bool) {
+        if let Some(node) = self.node_mut(endpoint) {
+            node.usable = usable;
+        }
+    }
+
+    /// Whether it may be asked now.
+    pub(super) fn is_open(&self, endpoint: EndpointId) -> bool {
+        self.node(endpoint).is_some_and(|node| node.usable && node.refusal.is_none())
+    }
+
+    /// Where to go next: the first that may be asked and was not; if possible one that answers, and another than
+    /// the one to avoid.
+    pub(super) fn route(&self, trial: &Trial, avoid: Option<EndpointId>) -> Option<EndpointId> {
+        let mut open = self.ids().filter(|id| self.is_open(*id) && !trial.tried.contains(*id));
+        let answers = |id: &EndpointId| self.node(*id).is_some_and(|node| node.behind_others == Tick::NEVER);
+        let mut wanted = open.clone().filter(|id| Some(*id) != avoid);
+        wanted.clone().find(answers).or_else(|| wanted.next()).or_else(|| open.next())
+    }
+
+    /// Why nobody can be asked now, and until when, if that is known.
+    pub(super) fn closed(&self) -> Option<(Option<Tick>, RpcFailure)> {
+        if self.ids().any(|id| self.is_open(id)) {
+            return None;
+        }
+        let usable = self.0.iter().filter(|node| node.usable);
+        let first = usable.filter_map(|node| node.refusal.as_ref()).min_by_key(|(until, _)| *until);
+        Some(match first {
+            Some((until, failure)) => (Some(*until), failure.clone()),
+            None => (None, RpcFailure::Unreachable { reason: "no endpoint may be asked".to_owned() }),
+        })
+    }
+
+    /// Keeps a failure in mind that says something of the node itself.
+    pub(super) fn failed(&mut self, endpoint: EndpointId, now: Tick, failure: &RpcFailure) {
+        let Some(node) = self.node_mut(endpoint) else { return };
+        match failure {
+            RpcFailure::RateLimited { retry_after } => {
+                let pause = retry_after.unwrap_or(REFUSED_PAUSE).clamp(REFUSED_PAUSE, LONGEST_PAUSE);
+                node.refusal = Some((now.plus(pause), failure.clone()));
+            }
+            // Each that asked it first would pay its timeout.
+            RpcFailure::Unreachable { .. }
+            | RpcFailure::Timeout { .. }
+            | RpcFailure::Status { status: 500.. } => {
+                node.silent = node.silent.saturating_add(1);
+                let pause = REFUSED_PAUSE.saturating_mul(1 << node.silent.min(10)).min(LONGEST_PAUSE);
+                node.behind_others = now.plus(pause);
+            }
+            _ => {}
+        }
+    }
+
+    /// Ends the refusals that are over.
+    pub(super) fn reopen(&mut self, now: Tick) {
+        for node in &mut self.0 {
+            node.refusal.take_if(|(until, _)| *until <= now);
+            if node.behind_others <= now {
+                node.behind_others = Tick::NEVER;
+            }
+        }
+    }
+
+    /// After a call of `keys` that may have been too many.
+    pub(super) fn halve(&mut self, endpoint: EndpointId, keys: usize) {
+        if let Some(node) = self.node_mut(endpoint) {
+            node.batch = node.batch.min(keys / 2).max(1);
+            node.good = 0;
+        }
+    }
+
+    pub(super) fn succeeded(&mut self, endpoint: EndpointId, slot: Slot) {
+        let Some(node) = self.node_mut(endpoint) else { return };
+        node.newest = node.newest.max(slot);
+        node.silent = 0;
+        node.behind_others = Tick::NEVER;
+        node.good += 1;
+        if node.good >= GOOD_ANSWERS {
+            node.batch = (node.batch * 2).min(BATCH);
+            node.good = 0;
+        }
+    }
+
+    pub(super) fn newest(&self, endpoint: EndpointId) -> Slot {
+        self.node(endpoint).map_or(0, |node| node.newest)
+    }
+
+    pub(super) fn batch(&self, endpoint: EndpointId) -> usize {
+        self.node(endpoint).map_or(1, |node| node.batch)
+    }
+
+    /// The slots of another chain compare with none of this one.
+    pub(super) fn forget_slots(&mut self) {
+        self.0.iter_mut().for_each(|node| node.newest = 0);
+    }
+}
+
+/// Whether a call may have failed because of how much it asked for, or of one of its keys, so that a smaller one
+/// may not.
+///
+/// `getMultipleAccounts` of too many keys is -32602 at Agave; balancers in front of it answer 413, or with a page
+/// of their own, and an answer above our own limit on its size does not fit the question either.
+pub(super) fn blames_size(failure: &RpcFailure) -> bool {
+    match failure {
+        RpcFailure::Malformed { .. } | RpcFailure::Status { status: 413 } => true,
+        RpcFailure::Server { code, message } => {
+            let message = message.to_ascii_lowercase();
+            let too_many = message.contains("too many") && !message.contains("too many requests");
+            *code == -32602 || too_many || message.contains("too large") || message.contains("too big")
+        }
+        _ => false,
+    }
+}

@@ -1,0 +1,120 @@
+//! What is wanted from RPC, by whom, and what has been tried for it.
+
+use solana_pubkey::Pubkey;
+
+use crate::core::{
+    account::observation::{EndpointId, Generation, LinkId, Slot},
+    base::{failure::RpcFailure, time::Tick},
+};
+
+/// The most accounts of one call: the node takes 100, and the last is the Clock.
+pub(crate) const BATCH: usize = 99;
+
+/// Names a caller's ask. Never used twice within a mirror.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct AskId(pub(crate) u64);
+
+/// Who hears how an ask went. The answer itself is in the ledger by then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Reply {
+    /// Nobody: it is asked for the ledger's sake.
+    Nobody,
+    /// A caller that waits.
+    Caller(AskId),
+    /// The session of a link, which must know that an account was read past its barrier.
+    Recheck { link: LinkId, generation: Generation, address: Pubkey, attempt: u32 },
+}
+
+/// One account wanted from RPC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Ask {
+    pub(crate) address: Pubkey,
+    /// The answer must be of this slot or later.
+    pub(crate) min_slot: Slot,
+    /// The answer must have been asked for at this moment or later.
+    pub(crate) not_before: Tick,
+    /// Somebody waits: no gathering.
+    pub(crate) urgent: bool,
+    pub(crate) reply: Reply,
+    /// Until when a node that is behind is asked again.
+    pub(crate) patience: Tick,
+    /// The endpoint whose word is not wanted, as when it is what shall be verified. A wish: it is asked all the
+    /// same where no other can be.
+    pub(crate) avoid: Option<EndpointId>,
+}
+
+/// An ask that is not taken: as many are open as the limit allows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Crowded(pub(crate) Ask);
+
+/// A set of endpoints.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct Endpoints(u8);
+
+impl Endpoints {
+    pub(super) fn insert(&mut self, endpoint: EndpointId) {
+        self.0 |= 1 << endpoint.0;
+    }
+
+    pub(super) fn contains(self, endpoint: EndpointId) -> bool {
+        self.0 & (1 << endpoint.0) != 0
+    }
+}
+
+/// Where something was asked for in vain, and in calls of how many keys at most it is asked for next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Trial {
+    pub(super) tried: Endpoints,
+    pub(super) batch: usize,
+}
+
+impl Trial {
+    pub(super) fn new() -> Self {
+        Self { tried: Endpoints::default(), batch: BATCH }
+    }
+}
+
+/// An ask with its history.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Waiter {
+    pub(super) ask: Ask,
+    pub(super) trial: Trial,
+    /// What is told when nothing is left to try: that a node was behind, if any was, else what came last.
+    pub(super) failure: Option<RpcFailure>,
+}
+
+impl Waiter {
+    pub(super) fn new(ask: Ask) -> Self {
+        Self { ask, trial: Trial::new(), failure: None }
+    }
+
+    pub(super) fn is_behind(&self) -> bool {
+        matches!(self.failure, Some(RpcFailure::Behind { .. }))
+    }
+
+    pub(super) fn note(&mut self, failure: &RpcFailure) {
+        if !self.is_behind() {
+            self.failure = Some(failure.clone());
+        }
+    }
+}
+
+/// A mint to read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct MintWish {
+    /// How often an answer showed no mint there.
+    pub(super) tries: u8,
+    pub(super) trial: Trial,
+    /// It is known already, and can wait for a call that is made anyway.
+    pub(super) again: bool,
+}
+
+impl MintWish {
+    pub(super) fn new() -> Self {
+        Self { tries: 0, trial: Trial::new(), again: false }
+    }
+
+    pub(super) fn again() -> Self {
+        Self { again: true, ..Self::new() }
+    }
+}

@@ -1,0 +1,485 @@
+//! The transactions that somebody cares about: sells in flight, and buys to settle. When to ask a node what became
+//! of them, and what its answer means.
+//!
+//! One inquiry is two questions to one node, in this order: how far its bank is, slot X and height H, and then the
+//! signatures' statuses, from a bank of X or later.
+//!
+//! 1. A status counts once it is settled: it has reached the mirror's commitment.
+//! 2. A transaction without a status has expired once H is past its last valid block height: no bank behind X can take
+//!    it in, so what is known as of X contains it, or nothing ever will. The node is asked to search its history for it
+//!    once before that is believed.
+//! 3. One inquiry is under way at a time, no two begin within [`PACE`], and no more than [`BATCH`] signatures fly
+//!    together; while nodes fail, the wait between inquiries doubles.
+//! 4. Whoever holds tokens has a place here, taken when they were reserved: a sell is never refused one.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use solana_signature::Signature;
+
+use crate::core::{
+    account::observation::{EndpointId, Slot},
+    base::{failure::RpcFailure, time::Tick},
+};
+
+/// Signatures of one call, at most: what `getSignatureStatuses` takes.
+pub(crate) const BATCH: usize = 256;
+/// How soon after it is sent a transaction is first asked for: one slot, and some time to be confirmed.
+const FIRST: Duration = Duration::from_millis(500);
+/// How often after that.
+const EVERY: Duration = Duration::from_secs(2);
+/// Between the starts of two inquiries, at least: so four calls a second at most, of which each is cheap.
+const PACE: Duration = Duration::from_millis(500);
+/// Buys tracked, at most.
+pub(crate) const MAX_BUYS: usize = 4_096;
+/// The longest wait between inquiries that fail.
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
+
+/// Names a trade: a hold from when it is reserved, or a buy. Never used twice within a mirror.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct TradeId(pub(crate) u64);
+
+/// How a transaction ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum TradeOutcome {
+    /// It succeeded in the bank of this slot.
+    Landed { slot: Slot },
+    /// It failed in the bank of this slot.
+    Failed { slot: Slot },
+    /// It has not landed and cannot any more. What is known as of this slot or later shows what it will ever have done.
+    Expired { slot: Slot },
+}
+
+/// As many transactions are tracked as the limit allows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct TooManyTrades {
+    pub(crate) limit: usize,
+}
+
+/// What to ask a node.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Inquiry {
+    pub(crate) number: u64,
+    pub(crate) endpoint: EndpointId,
+    pub(crate) signatures: Vec<Signature>,
+    /// Whether the node should search its history as well, where it has one.
+    pub(crate) history: bool,
+}
+
+/// What a node says.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Inquired {
+    /// Its bank at the mirror's commitment.
+    pub(crate) slot: Slot,
+    /// That bank's block height.
+    pub(crate) height: u64,
+    /// The bank that the statuses are from.
+    pub(crate) statuses_slot: Slot,
+    /// In the order of the inquiry.
+    pub(crate) statuses: Vec<Option<Status>>,
+}
+
+/// What a node knows of a transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Status {
+    /// The bank that took it in.
+    pub(crate) slot: Slot,
+    pub(crate) failed: bool,
+    /// Whether that bank has reached the mirror's commitment.
+    pub(crate) settled: bool,
+}
+
+/// A transaction whose end is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Ended {
+    pub(crate) id: TradeId,
+    pub(crate) signature: Signature,
+    pub(crate) outcome: TradeOutcome,
+}
+
+/// What a transaction is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Side {
+    Buy,
+    Sell,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Trade {
+    side: Side,
+    signature: Signature,
+    /// It never expires without one.
+    last_valid: Option<u64>,
+    due: Tick,
+    /// Past its last valid block height, and without a status among the recent ones.
+    late: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Flight {
+    number: u64,
+    endpoint: EndpointId,
+    trades: Vec<TradeId>,
+    history: bool,
+}
+
+/// See the module.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Trades {
+    tracked: BTreeMap<TradeId, Trade>,
+    flight: Option<Flight>,
+    flown: u64,
+    /// No inquiry begins before.
+    ready: Tick,
+    /// Inquiries that failed in a row, and where the last of them did.
+    failures: u32,
+    avoid: Option<EndpointId>,
+}
+
+impl Trades {
+    #[cfg(test)]
+    pub(crate) fn count(&self) -> usize {
+        self.tracked.len()
+    }
+
+    /// Asks what becomes of a transaction from now on. (Invariant 4)
+    pub(crate) fn track(
+        &mut self,
+        now: Tick,
+        id: TradeId,
+        side: Side,
+        signature: Signature,
+        last_valid: Option<u64>,
+    ) -> Result<(), TooManyTrades> {
+        let buys = || self.tracked.values().filter(|trade| trade.side == Side::Buy).count();
+        if side == Side::Buy && buys() >= MAX_BUYS {
+            return Err(TooManyTrades { limit: MAX_BUYS });
+        }
+        let trade = Trade { side, signature, last_valid, due: now.plus(FIRST), late: false };
+        self.tracked.insert(id, trade);
+        Ok(())
+    }
+
+    /// Nobody cares any more, or its end is known from elsewhere.
+    pub(crate) fn untrack(&mut self, id: TradeId) {
+        self.tracked.remove(&id);
+    }
+
+    /// The next inquiry, if it is time for one. `route` says whom to ask, if possible another than the one that
+    /// failed last. (Invariant 3)
+    pub(crate) fn depart(
+        &mut self,
+        now: Tick,
+        route: impl FnOnce(Option<EndpointId>) -> Option<EndpointId>,
+    ) -> Option<Inquiry> {
+        if self.next_deadline().is_none_or(|due| now < due) {
+            return None;
+        }
+        self.ready = now.plus(PACE);
+        let endpoint = route(self.avoid)?;
+        let due = self.tracked.iter().filter(|(_, trade)| trade.due <= now);
+        let mut due: Vec<_> = due.map(|(id, trade)| (trade.due, *id, trade.late)).collect();
+        due.sort_unstable();
+        // A search in the history is dear: only those that need it.
+        let history = due.first()?.2;
+        let trades: Vec<TradeId> =
+            due.into_iter().filter(|due| due.2 == history).map(|due| due.1).take(BATCH).collect();
+        let signatures = trades.iter().filter_map(|id| Some(self.tracked.get(id)?.signature)).collect();
+        self.flown += 1;
+        let number = self.flown;
+        self.flight = Some(Flight { number, endpoint, trades, history });
+        Some(Inquiry { number, endpoint, signatures, history })
+    }
+
+    /// Whom the inquiry under way asks.
+    pub(crate) fn asked(&self, number: u64) -> Option<EndpointId> {
+        self.flight.as_ref().filter(|flight| flight.number == number).map(|flight| flight.endpoint)
+    }
+
+    /// Takes in what came of an inquiry; the transactions that have ended by it are tracked no more.
+    pub(crate) fn inquired(
+        &mut self,
+        now: Tick,
+        number: u64,
+        outcome: &Result<Inquired, RpcFailure>,
+    ) -> Vec<Ended> {
+        let Some(flight) = self.flight.take_if(|flight| flight.number == number) else { return Vec::new() };
+        let answer = match outcome {
+            Ok(answer) if answer.statuses.len() == flight.trades.len() => answer,
+            Ok(_) => return self.failed(now, flight.endpoint, Duration::ZERO),
+            Err(RpcFailure::RateLimited { retry_after }) => {
+                return self.failed(now, flight.endpoint, retry_after.unwrap_or_default());
+            }
+            Err(_) => return self.failed(now, flight.endpoint, Duration::ZERO),
+        };
+        (self.failures, self.avoid) = (0, None);
+        let mut ended = Vec::new();
+        for (id, status) in flight.trades.into_iter().zip(&answer.statuses) {
+            let Some(trade) = self.tracked.get_mut(&id) else { continue };
+            match trade.verdict(answer, *status, flight.history) {
+                Verdict::Pending => trade.due = now.plus(EVERY),
+                Verdict::Late => (trade.late, trade.due) = (true, now),
+                Verdict::Ended(outcome) => {
+                    ended.push(Ended { id, signature: trade.signature, outcome });
+                    self.tracked.remove(&id);
+                }
+            }
+        }
+        ended
+    }
+
+    /// An inquiry failed: what it asked for is due still, and asked of another node if possible.
+    fn failed(&mut self, now: Tick, endpoint: EndpointId, wait: Duration) -> Vec<Ended> {
+        let doubled = PACE.saturating_mul(1 << self.failures.min(20));
+        self.failures = self.failures.saturating_add(1);
+        self.avoid = Some(endpoint);
+        self.ready = now.plus(doubled.max(wait).min(LONGEST_WAIT));
+        Vec::new()
+    }
+
+    /// Slots have a new order: an answer under way is of the old one.
+    pub(crate) fn begin(&mut self) {
+        self.flight = None;
+    }
+
+    /// When [`Trades::depart`] has something to do, without an answer before.
+    pub(crate) fn next_deadline(&self) -> Option<Tick> {
+        let due = self.tracked.values().map(|trade| trade.due).min()?;
+        self.flight.is_none().then(|| due.max(self.ready))
+    }
+}
+
+enum Verdict {
+    Pending,
+    /// It seems to have expired; the node's history is to be searched before that is said.
+    Late,
+    Ended(TradeOutcome),
+}
+
+impl Trade {
+    fn verdict(&self, answer: &Inquired, status: Option<Status>, searched: bool) -> Verdict {
+        match status {
+            Some(Status { slot, failed: false, settled: true }) => {
+                Verdict::Ended(TradeOutcome::Landed { slot })
+            }
+            Some(Status { slot, failed: true, settled: true }) => {
+                Verdict::Ended(TradeOutcome::Failed { slot })
+            }
+            // It may lie on a fork that is abandoned. (Invariant 1)
+            Some(_) => Verdict::Pending,
+            // (Invariant 2) Statuses of an earlier bank say nothing of what came since.
+            None if answer.statuses_slot < answer.slot => Verdict::Pending,
+            None if self.last_valid.is_none_or(|last| answer.height <= last) => Verdict::Pending,
+            None if !searched => Verdict::Late,
+            None => Verdict::Ended(TradeOutcome::Expired { slot: answer.slot }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NODE: EndpointId = EndpointId(0);
+    const OTHER: EndpointId = EndpointId(1);
+
+    fn at(ms: u64) -> Tick {
+        Tick::from_nanos(ms * 1_000_000)
+    }
+
+    fn signature(number: u64) -> Signature {
+        let mut bytes = [0; 64];
+        bytes[..8].copy_from_slice(&number.to_le_bytes());
+        bytes.into()
+    }
+
+    fn track(trades: &mut Trades, now: Tick, id: u64, last_valid: Option<u64>) {
+        trades.track(now, TradeId(id), Side::Sell, signature(id), last_valid).expect("room");
+    }
+
+    /// One sell that is valid up to height 150, tracked at 0 ms.
+    fn one() -> Trades {
+        let mut trades = Trades::default();
+        track(&mut trades, at(0), 1, Some(150));
+        trades
+    }
+
+    fn depart(trades: &mut Trades, now: Tick) -> Option<Inquiry> {
+        trades.depart(now, |avoid| Some(if avoid == Some(NODE) { OTHER } else { NODE }))
+    }
+
+    /// What a bank of slot 1000 and of this height says, and the statuses of it.
+    fn told(height: u64, statuses: &[Option<Status>]) -> Result<Inquired, RpcFailure> {
+        Ok(Inquired { slot: 1_000, height, statuses_slot: 1_000, statuses: statuses.to_vec() })
+    }
+
+    fn status(failed: bool, settled: bool) -> Option<Status> {
+        Some(Status { slot: 990, failed, settled })
+    }
+
+    /// Goes to the next deadline, and has that said there; when, and what ended.
+    fn hear(trades: &mut Trades, answer: &Result<Inquired, RpcFailure>) -> (Tick, Vec<TradeOutcome>) {
+        let now = trades.next_deadline().expect("something is tracked");
+        let inquiry = depart(trades, now).expect("due");
+        let ended = trades.inquired(now, inquiry.number, answer);
+        (now, ended.into_iter().map(|ended| ended.outcome).collect())
+    }
+
+    #[test]
+    fn it_is_asked_soon_and_then_every_two_seconds_until_a_settled_status_ends_it() {
+        for (failed, end) in
+            [(false, TradeOutcome::Landed { slot: 990 }), (true, TradeOutcome::Failed { slot: 990 })]
+        {
+            let mut trades = one();
+            assert_eq!(depart(&mut trades, at(499)), None);
+            assert_eq!(hear(&mut trades, &told(100, &[None])), (at(500), vec![]));
+            let processed = status(failed, false);
+            assert_eq!(
+                hear(&mut trades, &told(100, &[processed])),
+                (at(2_500), vec![]),
+                "it may be reverted"
+            );
+            assert_eq!(hear(&mut trades, &told(100, &[status(failed, true)])), (at(4_500), vec![end]));
+            assert_eq!(trades.next_deadline(), None);
+        }
+    }
+
+    #[test]
+    fn it_has_expired_only_past_its_height_by_statuses_of_that_bank_and_of_the_history() {
+        let mut trades = one();
+        assert_eq!(hear(&mut trades, &told(150, &[None])).1, [], "the last valid height is valid");
+        let earlier = Inquired { slot: 1_000, height: 151, statuses_slot: 999, statuses: vec![None] };
+        assert_eq!(hear(&mut trades, &Ok(earlier)).1, [], "the statuses are of an earlier bank");
+        assert_eq!(hear(&mut trades, &told(151, &[status(false, false)])).1, [], "one bank has it");
+        let (now, ended) = hear(&mut trades, &told(151, &[None]));
+        assert_eq!(ended, [], "the history was not searched");
+        let again = trades.next_deadline().expect("at once, as pace allows");
+        assert_eq!(again, now.plus(PACE));
+        let inquiry = depart(&mut trades, again).expect("due");
+        assert!(inquiry.history);
+        let ended = trades.inquired(again, inquiry.number, &told(151, &[None]));
+        assert_eq!(ended.len(), 1);
+        assert_eq!(ended[0].outcome, TradeOutcome::Expired { slot: 1_000 });
+        assert_eq!(ended[0].signature, signature(1));
+    }
+
+    #[test]
+    fn what_the_history_shows_has_landed() {
+        let mut trades = one();
+        hear(&mut trades, &told(900, &[None]));
+        let landed = TradeOutcome::Landed { slot: 990 };
+        assert_eq!(hear(&mut trades, &told(900, &[status(false, true)])).1, [landed]);
+    }
+
+    #[test]
+    fn without_a_last_valid_height_nothing_expires() {
+        let mut trades = Trades::default();
+        track(&mut trades, at(0), 1, None);
+        for _ in 0..5 {
+            assert_eq!(hear(&mut trades, &told(u64::MAX, &[None])).1, []);
+        }
+    }
+
+    #[test]
+    fn many_share_calls_of_a_bounded_size_at_a_bounded_pace() {
+        let mut trades = Trades::default();
+        for id in 0..600 {
+            track(&mut trades, at(0), id, None);
+        }
+        let mut flown = Vec::new();
+        let mut now = at(500);
+        while now < at(2_400) {
+            if let Some(inquiry) = depart(&mut trades, now) {
+                assert_eq!(depart(&mut trades, now.plus(PACE)), None, "one is under way");
+                let statuses = vec![None; inquiry.signatures.len()];
+                trades.inquired(now, inquiry.number, &told(1, &statuses));
+                flown.push((now, inquiry.signatures));
+            }
+            now = now.plus(Duration::from_millis(10));
+        }
+        let shape: Vec<_> = flown.iter().map(|(now, signatures)| (*now, signatures.len())).collect();
+        assert_eq!(shape, [(at(500), 256), (at(1_000), 256), (at(1_500), 88)]);
+        let mut asked: Vec<_> = flown.into_iter().flat_map(|(_, signatures)| signatures).collect();
+        asked.sort();
+        asked.dedup();
+        assert_eq!(asked.len(), 600, "each once before any twice");
+    }
+
+    #[test]
+    fn the_history_is_searched_only_for_those_that_need_it() {
+        let mut trades = one();
+        track(&mut trades, at(0), 2, Some(5_000));
+        let (now, _) = hear(&mut trades, &told(900, &[None, None]));
+        let search = depart(&mut trades, now.plus(PACE)).expect("due");
+        assert_eq!((search.history, search.signatures), (true, vec![signature(1)]));
+        trades.inquired(now.plus(PACE), search.number, &told(900, &[None]));
+        let usual = depart(&mut trades, now.plus(EVERY)).expect("due");
+        assert_eq!((usual.history, usual.signatures), (false, vec![signature(2)]));
+    }
+
+    #[test]
+    fn while_nodes_fail_the_wait_doubles_and_another_is_asked() {
+        let mut trades = one();
+        let mut now = at(500);
+        for (wait, endpoint) in [500, 1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000]
+            .into_iter()
+            .zip([NODE, OTHER].into_iter().cycle())
+        {
+            let inquiry = depart(&mut trades, now).expect("due");
+            assert_eq!(inquiry.endpoint, endpoint);
+            let down = Err(RpcFailure::Unreachable { reason: "down".to_owned() });
+            assert_eq!(trades.inquired(now, inquiry.number, &down), []);
+            now = now.plus(Duration::from_millis(wait));
+            assert_eq!(trades.next_deadline(), Some(now), "{wait} ms");
+        }
+        let inquiry = depart(&mut trades, now).expect("due");
+        trades.inquired(now, inquiry.number, &told(1, &[None]));
+        assert_eq!(trades.next_deadline(), Some(now.plus(EVERY)), "an answer brings the pace back");
+        let (now, _) =
+            hear(&mut trades, &Err(RpcFailure::RateLimited { retry_after: Some(Duration::from_secs(9)) }));
+        assert_eq!(trades.next_deadline(), Some(now.plus(Duration::from_secs(9))));
+    }
+
+    #[test]
+    fn an_answer_of_another_length_is_none() {
+        let mut trades = one();
+        let landed = status(false, true);
+        assert_eq!(hear(&mut trades, &told(1, &[])).1, []);
+        assert_eq!(hear(&mut trades, &told(1, &[landed, landed])).1, []);
+        assert_eq!(hear(&mut trades, &told(1, &[landed])).1.len(), 1);
+    }
+
+    #[test]
+    fn what_is_untracked_or_answered_late_ends_nothing() {
+        let mut trades = one();
+        let inquiry = depart(&mut trades, at(500)).expect("due");
+        trades.untrack(TradeId(1));
+        assert_eq!(trades.inquired(at(600), inquiry.number, &told(1, &[status(false, true)])), []);
+
+        let mut trades = one();
+        let inquiry = depart(&mut trades, at(500)).expect("due");
+        trades.begin();
+        let late = trades.inquired(at(600), inquiry.number, &told(1, &[status(false, true)]));
+        assert_eq!(late, [], "its slots are of an order that is over");
+        assert_eq!(hear(&mut trades, &told(1, &[status(false, true)])).1.len(), 1, "it is asked anew");
+    }
+
+    #[test]
+    fn buys_have_a_limit_and_sells_have_none() {
+        let mut trades = Trades::default();
+        let mut track = |id, side| trades.track(at(0), TradeId(id), side, signature(id), None);
+        for id in 0..MAX_BUYS as u64 {
+            track(id, Side::Buy).expect("room");
+        }
+        assert_eq!(track(9_000, Side::Buy), Err(TooManyTrades { limit: MAX_BUYS }));
+        for id in 10_000..10_000 + MAX_BUYS as u64 + 1 {
+            track(id, Side::Sell).expect("its hold had the place");
+        }
+    }
+
+    #[test]
+    fn where_nobody_may_be_asked_it_is_tried_again_at_the_pace() {
+        let mut trades = one();
+        assert_eq!(trades.depart(at(500), |_| None), None);
+        assert_eq!(trades.next_deadline(), Some(at(1_000)));
+    }
+}

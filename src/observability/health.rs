@@ -1,0 +1,289 @@
+//! What an operator wants to know, in one snapshot, and the line that logs it.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::sync::watch;
+use tracing::info;
+
+use crate::{
+    core::{
+        account::observation::{EndpointId, LinkId, Slot},
+        base::time::Tick,
+        engine::Role,
+        link::websocket::{Capabilities, LinkPhase},
+    },
+    observability::{counters::Quantiles, link_log::LinkReport},
+    store::{Book, Publisher, Shared},
+};
+
+/// A snapshot of how the mirror is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct Health {
+    /// Where the best node in use stands. It is what the sessions decided, not what a connect once promised.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "phase_name"))]
+    pub phase: LinkPhase,
+    /// For how long, in milliseconds.
+    pub phase_ms: u64,
+    /// Time since the newest canary that proved something, in milliseconds; `None` before the first.
+    pub canary_age_ms: Option<u64>,
+    /// Wall time less the chain's own at the newest canary, in milliseconds; the Clock has whole seconds.
+    pub chain_lag_ms: Option<i64>,
+    /// The slot of the newest canary of this connection.
+    pub slot: Option<Slot>,
+    /// Accounts watched.
+    pub wanted: usize,
+    /// Accounts whose subscription the server acknowledged.
+    pub acknowledged: usize,
+    /// Accounts subscribed, past their barrier and rechecked, while the link is live. What a read makes of
+    /// each also depends on `verify_every`.
+    pub live: usize,
+    /// Connections opened.
+    pub connects: u64,
+    /// Connections opened after the first.
+    pub reconnects: u64,
+    /// Connections lost or given up.
+    pub losses: u64,
+    /// Why, the last time, or which other thing failed last on the link. Without credentials.
+    pub last_error: Option<String>,
+    /// Reads served from memory.
+    pub hits: u64,
+    /// Reads for which memory had nothing fresh.
+    pub misses: u64,
+    /// Reads that RPC was asked for.
+    pub fallbacks: u64,
+    /// RPC calls that were not made: one a hit, as each is a read for which a bot without a mirror asks its node.
+    pub rpc_calls_avoided: u64,
+    /// How long callers waited, in microseconds: for reads that RPC was asked for, and for
+    /// [`ready`](crate::Reader::ready) and [`wait_for`](crate::Reader::wait_for). Counted at the end of the wait,
+    /// however it ended, given up included.
+    pub wait_us: Quantiles,
+    /// How late notifications were, in milliseconds: see
+    /// [`notification_lag_mean_ms`](crate::TokenStats::notification_lag_mean_ms).
+    pub notification_lag_ms: Quantiles,
+    /// What is held in memory for the accounts, their mints and these counts, in bytes: the size of each entry, the
+    /// allocator's own overhead and room kept free not counted.
+    pub memory_bytes: usize,
+    /// Where the mirror has a [dynamic TTL](crate::Builder::dynamic_ttl), the shortest that it has come to for any account,
+    /// in milliseconds: see [`ttl_ms`](crate::TokenStats::ttl_ms).
+    pub shortest_ttl_ms: Option<u64>,
+    /// RPC calls made, for whatever purpose.
+    pub rpc_calls: u64,
+    /// RPC calls that failed.
+    pub rpc_failures: u64,
+    /// Account notifications received.
+    pub notifications: u64,
+    /// Observations older than what was known.
+    pub superseded: u64,
+    /// Contradictions between sources.
+    pub disputes: u64,
+    /// Changes that a subscription should have notified and did not.
+    pub missed: u64,
+    /// Subscriptions that the server refused.
+    pub refused: u64,
+    /// Accounts invalidated by the bot.
+    pub invalidations: u64,
+    /// Accounts found in wallets, by [`Mirror::adopt`](crate::Mirror::adopt), that were not watched before.
+    pub adopted: u64,
+    /// Nodes not believed for a while, for slots ahead of what time allows or for another chain.
+    pub quarantines: u64,
+    /// How often the chain began anew.
+    pub resets: u64,
+    /// Positions that held nothing, and are watched no longer.
+    pub swept: u64,
+    /// Each node by itself, in the order given.
+    pub nodes: Vec<NodeHealth>,
+}
+
+/// How one node is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct NodeHealth {
+    /// Its WebSocket URL, without what may be a key.
+    pub url: String,
+    /// Whether it is in use.
+    pub enabled: bool,
+    /// Whether it is left alone for now: it is on another chain.
+    pub paused: bool,
+    /// Where the worst of its connections in use stands.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "phase_name"))]
+    pub phase: LinkPhase,
+    /// For how long, in milliseconds.
+    pub phase_ms: u64,
+    /// Connections open.
+    pub connections: usize,
+    /// Accounts whose subscription it acknowledged.
+    pub acknowledged: usize,
+    /// Accounts that its links prove.
+    pub live: usize,
+    /// Accounts that there is no room for on its connections: TTL and RPC serve them.
+    pub unplaced: usize,
+    /// The slot of its newest canary.
+    pub slot: Option<Slot>,
+    /// Wall time less the chain's own at that canary, in milliseconds.
+    pub chain_lag_ms: Option<i64>,
+    /// Whether its canary ticks; `None` where that is not known yet.
+    pub canary: Option<bool>,
+    /// Whether it tells subscriptions of different slices apart; `None` where that is not known yet.
+    pub slices: Option<bool>,
+    /// What failed last on its connections. Without credentials.
+    pub last_error: Option<String>,
+}
+
+#[cfg(feature = "serde")]
+fn phase_name<S: serde::Serializer>(phase: &LinkPhase, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(phase.name())
+}
+
+/// From the worst to the best.
+fn rank(phase: LinkPhase) -> u8 {
+    match phase {
+        LinkPhase::Stopped => 0,
+        LinkPhase::Parked => 1,
+        LinkPhase::Waiting => 2,
+        LinkPhase::Connecting => 3,
+        LinkPhase::Lagging => 4,
+        LinkPhase::Probing => 5,
+        LinkPhase::Unproven => 6,
+        LinkPhase::Live => 7,
+    }
+}
+
+impl NodeHealth {
+    fn of(id: EndpointId, publisher: &Publisher, now: Tick) -> Self {
+        let (engine, reports) = (publisher.engine(), &publisher.reports);
+        let (enabled, paused) = engine.endpoints();
+        let mine = |(_, report): &(LinkId, &LinkReport)| report.endpoint == id && report.role == Role::Mirror;
+        let links: Vec<(LinkId, &LinkReport)> = (0..).map(LinkId).zip(&reports.links).filter(mine).collect();
+        let parked = |report: &LinkReport| report.phase == LinkPhase::Parked;
+        let used = links.iter().filter(|(_, report)| !parked(report));
+        let worst = used.clone().map(|(_, report)| *report).min_by_key(|report| rank(report.phase));
+        let newest = links.iter().filter_map(|(_, report)| report.canary).max_by_key(|(slot, _)| *slot);
+        let mut health = Self {
+            url: reports.url(id).to_owned(),
+            enabled: enabled.contains(&id),
+            paused: paused.contains(&id),
+            phase: worst.map_or(LinkPhase::Parked, |report| report.phase),
+            phase_ms: worst.map_or(0, |report| millis(now.since(report.since))),
+            connections: 0,
+            acknowledged: 0,
+            live: 0,
+            unplaced: engine.unplaced(id),
+            slot: newest.map(|(slot, _)| slot),
+            chain_lag_ms: newest.map(|(_, lag)| lag),
+            canary: None,
+            slices: None,
+            last_error: links.iter().find_map(|(_, report)| report.last_error.clone()),
+        };
+        for (link, _) in used {
+            let Some((phase, (acknowledged, live), Capabilities { canary, slices, .. })) = engine.link(*link)
+            else {
+                continue;
+            };
+            health.connections += usize::from(rank(phase) >= rank(LinkPhase::Lagging));
+            health.acknowledged += acknowledged;
+            health.live += live;
+            health.canary = health.canary.or(canary);
+            health.slices = health.slices.or(slices);
+        }
+        health
+    }
+}
+
+impl Health {
+    pub(crate) fn of(book: &Book, publisher: &Publisher) -> Self {
+        let now = book.clock.now();
+        let stats = &book.stats;
+        let (hits, misses) = book.served();
+        let nodes: Vec<NodeHealth> = (0..publisher.reports.urls.len())
+            .filter_map(|place| Some(NodeHealth::of(EndpointId(u8::try_from(place).ok()?), publisher, now)))
+            .collect();
+        let in_use = nodes.iter().filter(|node| node.enabled);
+        // The first of the best.
+        let best = in_use.clone().rev().max_by_key(|node| rank(node.phase)).or_else(|| nodes.first());
+        let arrived = publisher.engine().evidence().links.iter().map(|link| link.arrived).max();
+        Self {
+            phase: best.map_or(LinkPhase::Stopped, |node| node.phase),
+            phase_ms: best.map_or(0, |node| node.phase_ms),
+            canary_age_ms: arrived.filter(|tick| *tick != Tick::NEVER).map(|tick| millis(now.since(tick))),
+            chain_lag_ms: best.and_then(|node| node.chain_lag_ms),
+            slot: best.and_then(|node| node.slot),
+            wanted: book.cells().len(),
+            acknowledged: in_use.clone().map(|node| node.acknowledged).max().unwrap_or(0),
+            live: in_use.clone().map(|node| node.live).max().unwrap_or(0),
+            connects: stats.connects.get(),
+            reconnects: stats.connects.get().saturating_sub(1),
+            losses: stats.losses.get(),
+            last_error: publisher.reports.last_error.clone(),
+            hits,
+            misses,
+            fallbacks: stats.fallbacks.get(),
+            rpc_calls_avoided: hits,
+            wait_us: stats.waits.quantiles(),
+            notification_lag_ms: stats.notification_lag.quantiles(),
+            memory_bytes: book.bytes(),
+            shortest_ttl_ms: book.shortest_ttl().map(millis),
+            rpc_calls: stats.rpc_calls.get(),
+            rpc_failures: stats.rpc_failures.get(),
+            notifications: stats.notifications.get(),
+            superseded: stats.superseded.get(),
+            disputes: stats.disputes.get(),
+            missed: stats.missed.get(),
+            refused: stats.refused.get(),
+            invalidations: stats.invalidations.get(),
+            adopted: stats.adopted.get(),
+            quarantines: stats.quarantines.get(),
+            resets: stats.resets.get(),
+            swept: stats.swept.get(),
+            nodes,
+        }
+    }
+
+    fn log(&self) {
+        info!(
+            phase = self.phase.name(),
+            canary_age_ms = self.canary_age_ms,
+            chain_lag_ms = self.chain_lag_ms,
+            slot = self.slot,
+            wanted = self.wanted,
+            acknowledged = self.acknowledged,
+            live = self.live,
+            reconnects = self.reconnects,
+            hits = self.hits,
+            misses = self.misses,
+            fallbacks = self.fallbacks,
+            wait_p99_us = self.wait_us.p99,
+            memory_bytes = self.memory_bytes,
+            rpc_failures = self.rpc_failures,
+            last_error = self.last_error,
+            "health"
+        );
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Logs a line at each interval until told to stop.
+pub(crate) async fn run(
+    book: Arc<Book>,
+    shared: Arc<Shared>,
+    interval: Duration,
+    mut stop: watch::Receiver<()>,
+) {
+    let mut interval = tokio::time::interval(interval);
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    interval.tick().await;
+    loop {
+        tokio::select! {
+            _ = stop.changed() => return,
+            _ = interval.tick() => {
+                let health = Health::of(&book, &shared.lock());
+                health.log();
+            }
+        }
+    }
+}

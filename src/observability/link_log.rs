@@ -1,0 +1,202 @@
+//! Where each link stands, as it was last told: for [`Health`](crate::Health), and the log's lines on what changes.
+
+use tracing::{debug, error, info, warn};
+
+use crate::core::{
+    account::observation::{EndpointId, LinkId, Slot, Source},
+    base::time::Tick,
+    engine::{Engine, Role, accounts::Note},
+    link::websocket::{LinkPhase, timers::Timer},
+    trade::signatures::TradeOutcome,
+};
+
+/// Where a link stands.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct LinkReport {
+    pub(crate) endpoint: EndpointId,
+    pub(crate) role: Role,
+    pub(crate) phase: LinkPhase,
+    pub(crate) since: Tick,
+    /// The newest canary's slot, and by how much its Clock lagged wall time.
+    pub(crate) canary: Option<(Slot, i64)>,
+    pub(crate) last_error: Option<String>,
+    /// Why it was lost, as the log was told last: a node that is down says the same at every try.
+    told: Option<String>,
+}
+
+/// What a deadline that passed says of the connection.
+fn overdue_reason(timer: Timer) -> &'static str {
+    match timer {
+        Timer::Connect => "the connect took too long",
+        Timer::Probe => "no canary ticked for long: another connection may do better",
+        Timer::Subscribe => "a subscribe was not answered in time",
+        _ => "no canary in time: the node is silent, or the connection half-open",
+    }
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Reports {
+    pub(crate) links: Vec<LinkReport>,
+    /// The endpoints' WebSocket URLs, redacted.
+    pub(crate) urls: Vec<String>,
+    /// What failed last, on whichever link.
+    pub(crate) last_error: Option<String>,
+}
+
+impl Reports {
+    pub(crate) fn new(engine: &Engine, urls: Vec<String>, now: Tick) -> Self {
+        let link = |(_, endpoint, role, phase)| LinkReport {
+            endpoint,
+            role,
+            phase,
+            since: now,
+            canary: None,
+            last_error: None,
+            told: None,
+        };
+        Self { links: engine.links().map(link).collect(), urls, last_error: None }
+    }
+
+    pub(crate) fn url(&self, endpoint: EndpointId) -> &str {
+        self.urls.get(usize::from(endpoint.0)).map_or("", String::as_str)
+    }
+
+    pub(crate) fn canary(&mut self, link: LinkId, slot: Slot, lag_ms: i64) {
+        if let Some(report) = self.links.get_mut(usize::from(link.0)) {
+            report.canary = Some((slot, lag_ms));
+        }
+    }
+
+    pub(crate) fn failed(&mut self, link: LinkId, error: String) {
+        if let Some(report) = self.links.get_mut(usize::from(link.0)) {
+            report.last_error = Some(error.clone());
+        }
+        self.last_error = Some(error);
+    }
+
+    /// Logs the changes of phase.
+    pub(crate) fn look(&mut self, engine: &Engine, now: Tick) {
+        for ((id, _, _, phase), report) in engine.links().zip(&mut self.links) {
+            if phase == report.phase {
+                continue;
+            }
+            if let Some(timer) = engine.overdue(id) {
+                report.last_error = Some(overdue_reason(timer).to_owned());
+                self.last_error.clone_from(&report.last_error);
+            }
+            let (from, spent_ms) = (report.phase.name(), now.since(report.since).as_millis());
+            let url = self.urls.get(usize::from(report.endpoint.0)).map_or("", String::as_str);
+            let error = report.last_error.as_deref().unwrap_or_default();
+            match (phase, report.role) {
+                // Hints only: nothing that is served rests on it.
+                (_, Role::Processed) => debug!(url, from, spent_ms, "processed link {}", phase.name()),
+                (LinkPhase::Waiting, _) => {
+                    if report.phase == LinkPhase::Connecting && report.told == report.last_error {
+                        debug!(url, from, spent_ms, error, "the connect failed again");
+                    } else {
+                        warn!(url, from, spent_ms, error, "link lost, connecting anew soon");
+                    }
+                    report.told.clone_from(&report.last_error);
+                    report.canary = None;
+                }
+                (LinkPhase::Lagging, _) => warn!(url, from, spent_ms, "link lags: the node proves nothing"),
+                (LinkPhase::Unproven, _) => {
+                    warn!(url, from, spent_ms, "link without canaries: TTL and RPC carry its accounts");
+                }
+                // Each try of a node that is down would be a line.
+                (LinkPhase::Connecting, _) => debug!(url, from, spent_ms, "link connecting"),
+                // It was not in use.
+                (LinkPhase::Stopped, _) if report.phase == LinkPhase::Parked => {}
+                _ => info!(url, from, spent_ms, "link {}", phase.name()),
+            }
+            report.phase = phase;
+            report.since = now;
+        }
+    }
+
+    /// Logs what an operator should know of.
+    pub(crate) fn log(&mut self, note: &Note, engine: &Engine) {
+        let who = |source: Source| match source {
+            Source::Subscription(generation) => engine.endpoint_of(generation.link),
+            Source::Rpc(endpoint) => endpoint,
+        };
+        match note {
+            Note::Changed { .. } | Note::Superseded | Note::Overlaid { .. } => {}
+            Note::Disputed { address, by, against } => {
+                let (by, against) = (self.url(who(*by)), self.url(who(*against)));
+                warn!(account = %address, by, against, "two sources contradict each other: RPC settles it");
+            }
+            Note::Missed { address, endpoint } => {
+                let url = self.url(*endpoint);
+                warn!(account = %address, url, "a change was never notified: subscribing anew");
+            }
+            Note::Reverted { address } => {
+                debug!(account = %address, "what the processed bank showed did not come to be");
+            }
+            Note::Quarantined { endpoint, slot } => {
+                let url = self.url(*endpoint);
+                warn!(url, slot, "slots ahead of what time allows: the node is not believed for a while");
+                self.last_error = Some(format!("slot {slot} is ahead of what time allows"));
+            }
+            Note::Foreign { endpoint } => {
+                let url = self.url(*endpoint);
+                error!(url, "the node is on another chain than the others: check its URL");
+                self.last_error = Some("a node is on another chain than the others".to_owned());
+            }
+            Note::Reset { epoch } => {
+                warn!(epoch, "the chain began anew: every account is read and subscribed anew");
+            }
+            Note::Swept { address } => {
+                info!(account = %address, "a position that held nothing is watched no longer");
+            }
+            Note::SellEnded { address, amount, signature, outcome } => {
+                let (account, amount) = (address, *amount);
+                match *outcome {
+                    TradeOutcome::Landed { slot } => {
+                        info!(%account, amount, %signature, slot, "a sell in flight was found landed");
+                    }
+                    TradeOutcome::Failed { slot } => {
+                        warn!(%account, amount, %signature, slot, "a sell in flight was found failed: its tokens are free");
+                    }
+                    TradeOutcome::Expired { slot } => {
+                        warn!(%account, amount, %signature, slot, "a sell in flight can land no more: its tokens are free as of that slot");
+                    }
+                }
+            }
+            Note::Enabled { endpoint, enabled } => {
+                let url = self.url(*endpoint);
+                if *enabled {
+                    info!(url, "using this node");
+                } else {
+                    info!(url, "using this node no more");
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::api::builder::Builder;
+
+    #[test]
+    fn a_connection_given_up_for_a_deadline_names_it_when_it_is_told_lost() {
+        let builder = Builder::new("http://127.0.0.1:8899".to_owned());
+        let settings = builder.validate().expect("settings").engine;
+        let (start, link) = (Tick::from_nanos(1), LinkId(0));
+        let mut engine = Engine::new(settings, 1, start);
+        let mut reports = Reports::new(&engine, vec![String::new()], start);
+        reports.failed(link, "what was wrong before".to_owned());
+        let late = start.plus(Duration::from_secs(60));
+        engine.expire_link(late, link);
+        reports.look(&engine, late);
+        let report = &reports.links[0];
+        assert_eq!(report.phase, LinkPhase::Waiting);
+        assert_eq!(report.told.as_deref(), Some("the connect took too long"));
+        assert_eq!(reports.last_error, report.last_error);
+    }
+}

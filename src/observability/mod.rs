@@ -1,0 +1,7 @@
+//! What is counted, logged and told of the mirror's health.
+
+pub(crate) mod counters;
+pub(crate) mod health;
+pub(crate) mod link_log;
+pub(crate) mod notification_lag;
+pub(crate) mod token_stats;

@@ -1,0 +1,351 @@
+//! The one loop of a connection: it tells the engine what happens on the socket, and carries out its orders.
+
+use std::{fmt, future::pending, sync::Arc, time::Duration};
+
+use futures::{
+    FutureExt, StreamExt,
+    future::{BoxFuture, OptionFuture},
+    stream::FuturesUnordered,
+};
+use solana_commitment_config::CommitmentLevel;
+use solana_pubsub_client::nonblocking::pubsub_client::PubsubClient;
+use tokio::sync::{Notify, watch};
+use tracing::{debug, info, warn};
+
+use crate::{
+    clock::wall_ms,
+    core::{
+        account::observation::LinkId,
+        base::time::Tick,
+        engine::{LinkEvent, Order},
+        link::websocket::{LinkPhase, Subject},
+    },
+    observability::notification_lag::Lags,
+    sources::{
+        RawAccount,
+        endpoint::{Endpoint, Redacted},
+        lag_ms,
+        rpc::RpcSource,
+        websocket::{
+            client,
+            demux::{Turn, Wire},
+        },
+    },
+    store::{Book, Shared},
+};
+
+/// How long the end of the last connection may take.
+const GOODBYE: Duration = Duration::from_millis(1_500);
+
+/// Messages taken from a connection in one second, at most: a thousand accounts that all change in every slot make
+/// some 2 500. A server that sends more is dropped before what the client buffers of it grows.
+const MAX_RATE: usize = 50_000;
+
+/// Counts the messages of the second that runs.
+#[derive(Debug, Default)]
+struct Flow {
+    since: Tick,
+    count: usize,
+}
+
+impl Flow {
+    /// Whether so many more are still within the limit.
+    fn admits(&mut self, now: Tick, messages: usize) -> bool {
+        if now.since(self.since) >= Duration::from_secs(1) {
+            *self = Self { since: now, count: 0 };
+        }
+        self.count += messages;
+        self.count <= MAX_RATE
+    }
+}
+
+/// How a connection came to its end.
+#[derive(Debug)]
+enum Loss {
+    Refused(String),
+    Ended,
+    Flooded,
+    CanaryReplaced,
+}
+
+impl fmt::Display for Loss {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused(reason) => write!(f, "cannot connect: {reason}"),
+            Self::Ended => f.write_str("the connection ended"),
+            Self::Flooded => f.write_str("the server sends faster than can be read"),
+            Self::CanaryReplaced => {
+                f.write_str("the node ignores slices in its keys: connecting without barriers")
+            }
+        }
+    }
+}
+
+/// A connection that is open, and the genesis hash of its node's chain, if its RPC told it.
+type Connection = (PubsubClient, Option<[u8; 32]>);
+
+enum Event {
+    Stop,
+    Wake,
+    Connected(Result<Connection, String>),
+    Turn(Turn),
+    /// A connection is closed; why it had ended, if its client knows.
+    Closed(Option<String>),
+}
+
+/// See the module.
+pub(crate) struct Link {
+    id: LinkId,
+    shared: Arc<Shared>,
+    book: Arc<Book>,
+    rpc: Arc<RpcSource>,
+    endpoint: Endpoint,
+    commitment: CommitmentLevel,
+    wake: Arc<Notify>,
+    connecting: Option<BoxFuture<'static, Result<Connection, String>>>,
+    wire: Option<Wire>,
+    lags: Lags,
+    flow: Flow,
+    /// Connections that are closing.
+    closing: FuturesUnordered<BoxFuture<'static, Event>>,
+}
+
+impl Link {
+    pub(crate) fn new(
+        id: LinkId,
+        shared: Arc<Shared>,
+        book: Arc<Book>,
+        rpc: Arc<RpcSource>,
+        endpoint: Endpoint,
+        commitment: CommitmentLevel,
+    ) -> Self {
+        let wake = shared.lock().driver_wake(id);
+        Self {
+            id,
+            shared,
+            book,
+            rpc,
+            endpoint,
+            commitment,
+            wake,
+            connecting: None,
+            wire: None,
+            lags: Lags::default(),
+            flow: Flow::default(),
+            closing: FuturesUnordered::new(),
+        }
+    }
+
+    /// Runs until told to stop.
+    pub(crate) async fn run(mut self, mut stop: watch::Receiver<()>) {
+        loop {
+            let due = self.shared.lock().expire_link(self.id);
+            self.carry_out();
+            if self.shared.lock().phase(self.id) == LinkPhase::Stopped {
+                break;
+            }
+            let event = self.next_event(&mut stop, due).await;
+            self.take(event);
+        }
+        // The goodbye to the server; what else is under way ends by itself.
+        let goodbye = async { while self.closing.next().await.is_some() {} };
+        if tokio::time::timeout(GOODBYE, goodbye).await.is_err() {
+            debug!("the server does not take the goodbye");
+        }
+    }
+
+    /// To stop comes first, then orders, which are few; the wire, which may be busy, after them; the clock last,
+    /// so that a deadline is judged by all that had arrived before it.
+    async fn next_event(&mut self, stop: &mut watch::Receiver<()>, due: Option<Tick>) -> Event {
+        let wait = due.map(|due| due.since(self.book.clock.now()));
+        let Self { wake, connecting, wire, closing, .. } = self;
+        let turn = async {
+            match wire {
+                Some(wire) => wire.turn().await,
+                None => pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            _ = stop.changed() => Event::Stop,
+            () = wake.notified() => Event::Wake,
+            Some(outcome) = OptionFuture::from(connecting.as_mut()) => Event::Connected(outcome),
+            Some(event) = closing.next(), if !closing.is_empty() => event,
+            turn = turn => Event::Turn(turn),
+            () = tokio::time::sleep(wait.unwrap_or_default()), if wait.is_some() => Event::Wake,
+        }
+    }
+
+    fn take(&mut self, event: Event) {
+        match event {
+            Event::Stop => self.shared.lock().stop(),
+            Event::Wake => {}
+            Event::Connected(outcome) => {
+                self.connecting = None;
+                match outcome {
+                    Ok((client, genesis)) => {
+                        self.book.stats.connects.add(1);
+                        self.wire = Some(Wire::new(client, self.commitment));
+                        self.shared.lock().handle(self.id, [LinkEvent::Connected { genesis }]);
+                    }
+                    Err(reason) => self.lose(&Loss::Refused(reason)),
+                }
+            }
+            Event::Turn(Turn::Events(events)) if self.flow.admits(self.book.clock.now(), events.len()) => {
+                self.take_turn(events);
+            }
+            Event::Turn(Turn::Events(_)) => self.lose(&Loss::Flooded),
+            Event::Turn(Turn::Ended) => self.lose(&Loss::Ended),
+            Event::Turn(Turn::Flooded) => self.lose(&Loss::Flooded),
+            Event::Turn(Turn::CanaryReplaced) => self.lose(&Loss::CanaryReplaced),
+            Event::Closed(Some(reason)) => {
+                info!(url = %Redacted(&self.endpoint.ws), reason, "why the connection ended");
+                self.shared.lock().reports.failed(self.id, reason);
+            }
+            Event::Closed(None) => {}
+        }
+    }
+
+    fn lose(&mut self, loss: &Loss) {
+        let event = match loss {
+            Loss::CanaryReplaced => LinkEvent::CanaryReplaced,
+            _ => LinkEvent::Lost,
+        };
+        let mut publisher = self.shared.lock();
+        publisher.reports.failed(self.id, loss.to_string());
+        publisher.handle(self.id, [event]);
+    }
+
+    /// A turn of the wire, in its order and as one step: what it changes is published together.
+    fn take_turn(&mut self, events: Vec<(Subject, client::Event)>) {
+        let events: Vec<LinkEvent> =
+            events.into_iter().filter_map(|(subject, event)| self.read(subject, event)).collect();
+        self.note_lags(&events);
+        let mut publisher = self.shared.lock();
+        for event in &events {
+            if let LinkEvent::Canary { slot, lag_ms } = event {
+                publisher.reports.canary(self.id, *slot, *lag_ms);
+            }
+        }
+        publisher.handle(self.id, events);
+    }
+
+    /// Notes how late notifications are. The processed ones are hints, and not counted.
+    fn note_lags(&mut self, events: &[LinkEvent]) {
+        if self.commitment == CommitmentLevel::Processed {
+            return;
+        }
+        let now = wall_ms();
+        for event in events {
+            match event {
+                LinkEvent::Account { subject: Subject::Account { address, .. }, slot, .. } => {
+                    if let Some(cell) = self.book.cell(address) {
+                        cell.tally.notifications.add(1);
+                        self.lags.notified(cell, *slot, now);
+                    }
+                }
+                LinkEvent::Canary { slot, lag_ms } => self.lags.canary(*slot, now, *lag_ms, &self.book.stats),
+                _ => {}
+            }
+        }
+    }
+
+    /// What the server says, as the engine understands it.
+    fn read(&self, subject: Subject, event: client::Event) -> Option<LinkEvent> {
+        let response = match event {
+            client::Event::Acknowledged => return Some(LinkEvent::Acknowledged(subject)),
+            client::Event::Refused { reason } => {
+                let reason = self.endpoint.scrub(&reason);
+                // Each further try of an account that is refused would be a line.
+                if matches!(subject, Subject::Account { attempt: 1.., .. }) {
+                    debug!(?subject, reason, "a subscription was refused");
+                } else {
+                    warn!(?subject, reason, "a subscription was refused");
+                }
+                self.book.stats.refused.add(1);
+                let error = format!("a subscription was refused: {reason}");
+                self.shared.lock().reports.failed(self.id, error);
+                return Some(LinkEvent::Refused(subject));
+            }
+            client::Event::Unsubscribed => return Some(LinkEvent::Unsubscribed(subject)),
+            client::Event::Notified(response) => response,
+        };
+        let slot = response.context.slot;
+        let account = RawAccount::decode(&response.value);
+        match subject {
+            Subject::Barrier { length } => Some(LinkEvent::Barrier { length, slot }),
+            Subject::Canary => match account.ok().and_then(|clock| clock.unix_timestamp()) {
+                Some(time) => Some(LinkEvent::Canary { slot, lag_ms: lag_ms(wall_ms(), time) }),
+                // Not a tick: if none follows, the deadline speaks.
+                None => {
+                    warn!("a canary does not hold a Clock");
+                    None
+                }
+            },
+            // Of an account that never changes.
+            Subject::Keepalive { .. } => None,
+            Subject::Account { address, .. } => {
+                self.book.stats.notifications.add(1);
+                if let Err(reason) = &account {
+                    warn!(account = %address, reason, "a notification cannot be read: subscribing anew");
+                }
+                let presence = account.ok().map(|account| account.presence());
+                Some(LinkEvent::Account { subject, slot, presence })
+            }
+        }
+    }
+
+    fn carry_out(&mut self) {
+        loop {
+            // The lock is not held while an order is carried out.
+            let order = self.shared.lock().next_order(self.id);
+            match order {
+                None => return,
+                Some(Order::Connect) => {
+                    let (endpoint, rpc) = (self.endpoint.clone(), self.rpc.clone());
+                    let connect = async move {
+                        let (client, genesis) = tokio::join!(client::connect(&endpoint), rpc.genesis());
+                        Ok((client?, genesis))
+                    };
+                    self.connecting = Some(connect.boxed());
+                }
+                Some(Order::Disconnect { .. }) => self.disconnect(),
+                Some(Order::Subscribe(subject)) => {
+                    if let Some(wire) = &mut self.wire {
+                        wire.subscribe(subject);
+                    }
+                }
+                Some(Order::Unsubscribe(subject)) => {
+                    if let Some(wire) = &mut self.wire {
+                        wire.unsubscribe(subject);
+                    }
+                }
+            }
+        }
+    }
+
+    fn disconnect(&mut self) {
+        self.connecting = None;
+        self.lags = Lags::default();
+        if let Some(wire) = self.wire.take() {
+            self.book.stats.losses.add(1);
+            let (client, endpoint) = (wire.into_client(), self.endpoint.clone());
+            self.closing.push(async move { Event::Closed(client::close(client, &endpoint).await) }.boxed());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_is_counted_by_the_second() {
+        let at = |ms: u64| Tick::from_nanos((10_000 + ms) * 1_000_000);
+        let mut flow = Flow::default();
+        assert!(flow.admits(at(0), MAX_RATE - 1));
+        assert!(flow.admits(at(500), 1));
+        assert!(!flow.admits(at(999), 1));
+        assert!(flow.admits(at(1_000), MAX_RATE), "the next second has its own");
+    }
+}

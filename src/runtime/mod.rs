@@ -1,0 +1,5 @@
+//! The tasks that drive the engine.
+
+pub(crate) mod link_driver;
+pub(crate) mod rpc_driver;
+pub(crate) mod wallet_search;

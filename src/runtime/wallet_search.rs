@@ -1,0 +1,329 @@
+//! Finding what a wallet holds: at start, after a restart in the middle of a trade, and what arrives uninvited.
+//!
+//! 1. No token account that holds something is passed over in silence: it is watched, or it is named with the
+//!    reason, or the whole search fails.
+//! 2. A node that is behind hides nothing: it must have come to the newest slot that the mirror knows, its Clock must be
+//!    near wall time, and its slots are believed under the same rules as all others.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use solana_pubkey::Pubkey;
+use tokio::{sync::watch, task::AbortHandle};
+
+use crate::{
+    api::{
+        mirror::{Mirror, seed},
+        trade::position::Position,
+    },
+    core::{
+        account::observation::{EndpointId, Slot},
+        base::{backoff::Backoff, time::Tick},
+        chain::{state::Expected, token::TokenProgram},
+        engine::accounts::WatchError,
+    },
+    error::{AdoptError, RpcFailure},
+    sources::rpc::{
+        RpcSource,
+        wallet::{Holding, Owned, Unanswered},
+    },
+    store::{Book, Cell, Shared},
+};
+
+/// Accounts watched in one step: readers wait for none of them.
+const CHUNK: usize = 100;
+/// How soon a node that is behind is asked again: a quarter of a slot.
+const ASK_AGAIN: Duration = Duration::from_millis(100);
+/// How often a wallet may be searched.
+const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
+/// The wait after a search that failed: doubled from the first to the second, or to the interval asked for.
+const WAITS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+
+/// What [`Mirror::adopt`](crate::Mirror::adopt) found.
+#[derive(Clone, Debug)]
+#[must_use = "it names what could not be watched"]
+#[non_exhaustive]
+pub struct Adopted {
+    /// The accounts that hold something, all of them watched. None of these positions has a baseline.
+    pub positions: Vec<Position>,
+    /// The slot as of which the wallet was searched.
+    pub slot: Slot,
+    /// How many of them were not watched before.
+    pub fresh: usize,
+    /// What holds something and is not watched for all that: there was no room, or other expectations are held.
+    pub left_out: Vec<LeftOut>,
+}
+
+/// A token account that holds something and is not watched for all that.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LeftOut {
+    /// The account.
+    pub address: Pubkey,
+    /// The mint whose tokens it holds.
+    pub mint: Pubkey,
+    /// The program that it is of.
+    pub program: TokenProgram,
+    /// How many raw units were found in it.
+    pub amount: u64,
+    /// Why it is not watched.
+    pub why: WatchError,
+}
+
+/// What a search came to.
+pub(crate) struct Search {
+    pub(crate) slot: Slot,
+    pub(crate) watched: Vec<(Arc<Cell>, Holding)>,
+    pub(crate) fresh: usize,
+    pub(crate) left_out: Vec<LeftOut>,
+}
+
+/// Searches wallets. It outlives no mirror: it has no hold on one.
+pub(crate) struct Discovery {
+    rpcs: Vec<Arc<RpcSource>>,
+    shared: Arc<Shared>,
+    book: Arc<Book>,
+    /// How long a node that is behind is waited for.
+    patience: Duration,
+    /// One search at a time: an answer may be large.
+    turn: tokio::sync::Mutex<()>,
+    kept: Mutex<HashMap<Pubkey, AbortHandle>>,
+}
+
+impl Mirror {
+    /// Finds every token account of a wallet that holds something, under both token programs and whatever its
+    /// address, and watches it: at start, say, or after a restart in the middle of a trade. What is watched already
+    /// stays as it is. Empty accounts are left alone.
+    ///
+    /// It takes three RPC calls at one node; one that is behind what the mirror knows is waited for, then the
+    /// next is asked. The accounts are live a moment later, as after [`watch`](Mirror::watch). Wrapped SOL is a token
+    /// account like any other.
+    ///
+    /// Holds do not outlive the process: a sell that was sent before a restart may land until its last valid block
+    /// height. Wait until that has passed, or ask for the statuses of what was sent, before selling those tokens anew.
+    ///
+    /// Cancel safe: what was found by then is watched.
+    ///
+    /// # Errors
+    /// No node said what the wallet holds, or no node can. What was found and cannot be watched is no error:
+    /// [`Adopted::left_out`] names it.
+    pub async fn adopt(&self, wallet: &Pubkey) -> Result<Adopted, AdoptError> {
+        let Search { slot, watched, fresh, left_out } = self.inner.discovery.adopt(wallet).await?;
+        let position = |(cell, holding): (Arc<Cell>, Holding)| {
+            self.position_at(self.reader_of(cell), wallet, &holding.mint, holding.program)
+        };
+        Ok(Adopted { positions: watched.into_iter().map(position).collect(), slot, fresh, left_out })
+    }
+
+    /// [`adopt`](Mirror::adopt)s a wallet now and at each interval, in the background, so that tokens which arrive
+    /// uninvited are found. It ends with the mirror, logs what it finds, and waits longer and longer, up to a minute
+    /// or the interval, while nodes fail or refuse. Said again of a wallet, the new interval replaces the old one.
+    ///
+    /// An account that you unwatch is found again while it holds tokens.
+    pub fn keep_adopting(&self, wallet: &Pubkey, every: Duration) {
+        let discovery = &self.inner.discovery;
+        let every = every.max(SHORTEST_INTERVAL);
+        let task = self.spawn("discovery", |stop| discovery.clone().run(*wallet, every, seed(), stop));
+        discovery.keep(*wallet, task);
+    }
+}
+
+impl Discovery {
+    pub(crate) fn new(
+        rpcs: Vec<Arc<RpcSource>>,
+        shared: Arc<Shared>,
+        book: Arc<Book>,
+        patience: Duration,
+    ) -> Self {
+        let (turn, kept) = (tokio::sync::Mutex::default(), Mutex::default());
+        Self { rpcs, shared, book, patience, turn, kept }
+    }
+
+    /// Finds what the wallet holds, and watches it.
+    pub(crate) async fn adopt(&self, wallet: &Pubkey) -> Result<Search, AdoptError> {
+        let _turn = self.turn.lock().await;
+        let (slot, holdings) = self.search(wallet).await?;
+        let mut search = Search { slot, watched: Vec::new(), fresh: 0, left_out: Vec::new() };
+        for chunk in holdings.chunks(CHUNK) {
+            self.watch(wallet, chunk, &mut search)?;
+            // Readers and links come first.
+            tokio::task::yield_now().await;
+        }
+        self.book.stats.adopted.add(search.fresh as u64);
+        Ok(search)
+    }
+
+    /// Asks one node after the other.
+    async fn search(&self, wallet: &Pubkey) -> Result<(Slot, Vec<Holding>), AdoptError> {
+        let (endpoints, newest) = self.shared.lock().to_ask().ok_or(AdoptError::Stopped)?;
+        let mut failed: Option<AdoptError> = None;
+        for endpoint in endpoints {
+            match self.search_at(endpoint, wallet, newest).await {
+                Ok(found) => return Ok(found),
+                Err(error) => {
+                    tracing::debug!(wallet = %wallet, %error, "a node cannot say what the wallet holds");
+                    // What may yet do better says more than what will not.
+                    let better = error.is_transient() || failed.is_none();
+                    failed = if better { Some(error) } else { failed };
+                }
+            }
+        }
+        Err(failed.unwrap_or_else(|| {
+            let reason = "every node is on another chain, or not believed for now".to_owned();
+            AdoptError::Rpc { wallet: *wallet, source: RpcFailure::Unreachable { reason } }
+        }))
+    }
+
+    /// Asks one node: for its bank, and for the accounts under each program in that bank or a later one.
+    async fn search_at(
+        &self,
+        endpoint: EndpointId,
+        wallet: &Pubkey,
+        newest: Slot,
+    ) -> Result<(Slot, Vec<Holding>), AdoptError> {
+        let failed = |source| AdoptError::Rpc { wallet: *wallet, source };
+        let Some(rpc) = self.rpcs.get(usize::from(endpoint.0)) else {
+            return Err(failed(RpcFailure::Unreachable { reason: "no such node".to_owned() }));
+        };
+        let bank = self.patiently(|failure| failure, || rpc.read(&[], newest)).await.map_err(failed)?;
+        self.shared.lock().hear(endpoint, bank.slot, Some(bank.lag_ms)).map_err(failed)?;
+        let (mut as_of, mut newest, mut holdings) = (None, bank.slot, Vec::new());
+        for program in TokenProgram::ALL {
+            let owned = self.patiently(Unanswered::failure, || rpc.owned(wallet, program, newest)).await;
+            let owned: Owned = owned.map_err(|unanswered| match unanswered {
+                Unanswered::TooLarge(source) => AdoptError::TooLarge { wallet: *wallet, program, source },
+                Unanswered::NoIndex(source) => AdoptError::NoIndex { wallet: *wallet, program, source },
+                Unanswered::Failed(source) => failed(source),
+            })?;
+            self.shared.lock().hear(endpoint, owned.slot, None).map_err(failed)?;
+            // The second program's answer may be of a later bank: the whole is as of the first.
+            as_of.get_or_insert(owned.slot);
+            newest = newest.max(owned.slot);
+            holdings.extend(owned.holdings);
+        }
+        Ok((as_of.unwrap_or(newest), holdings))
+    }
+
+    /// Makes a call, again and again while the node is merely behind.
+    async fn patiently<T, E, C: Future<Output = Result<T, E>>>(
+        &self,
+        failure: impl Fn(&E) -> &RpcFailure,
+        call: impl Fn() -> C,
+    ) -> Result<T, E> {
+        let began = self.book.clock.now();
+        loop {
+            self.book.stats.rpc_calls.add(1);
+            let answer = call().await;
+            let Err(error) = &answer else { return answer };
+            self.book.stats.rpc_failures.add(1);
+            let behind = matches!(failure(error), RpcFailure::Behind { .. });
+            if !behind || self.book.clock.now().since(began) >= self.patience {
+                return answer;
+            }
+            tokio::time::sleep(ASK_AGAIN).await;
+        }
+    }
+
+    /// Watches a chunk, or, where not all of it can be, each that can. (Invariant 1)
+    fn watch(&self, wallet: &Pubkey, chunk: &[Holding], search: &mut Search) -> Result<(), AdoptError> {
+        let mut publisher = self.shared.lock();
+        let target = |holding: &Holding| {
+            let Holding { address, program, mint, .. } = *holding;
+            (address, Expected { program: Some(program), mint: Some(mint), owner: Some(*wallet) })
+        };
+        let before = self.book.cells();
+        let mut found = |cells: Vec<Arc<Cell>>, holdings: &[Holding]| {
+            search.fresh += cells.iter().filter(|cell| !before.contains_key(&cell.address)).count();
+            search.watched.extend(cells.into_iter().zip(holdings.iter().copied()));
+        };
+        let targets: Vec<_> = chunk.iter().map(target).collect();
+        if let Ok(cells) = publisher.open_positions(&targets, Tick::NEVER) {
+            found(cells, chunk);
+            return Ok(());
+        }
+        for (holding, target) in chunk.iter().zip(targets) {
+            match publisher.open_positions(&[target], Tick::NEVER) {
+                Ok(cells) => found(cells, &[*holding]),
+                Err(WatchError::Stopped) => return Err(AdoptError::Stopped),
+                Err(why) => {
+                    let Holding { address, program, mint, amount } = *holding;
+                    search.left_out.push(LeftOut { address, mint, program, amount, why });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Searches the wallet now and at each interval, until told to stop.
+    pub(crate) async fn run(
+        self: Arc<Self>,
+        wallet: Pubkey,
+        every: Duration,
+        seed: u64,
+        mut stop: watch::Receiver<()>,
+    ) {
+        tokio::select! {
+            biased;
+            _ = stop.changed() => {}
+            () = self.go_on(&wallet, every, seed) => {}
+        }
+    }
+
+    /// Of several tasks that search one wallet, the last one goes on.
+    pub(crate) fn keep(&self, wallet: Pubkey, task: AbortHandle) {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(before) = kept.insert(wallet, task) {
+            before.abort();
+        }
+    }
+
+    async fn go_on(&self, wallet: &Pubkey, every: Duration, mut random: u64) {
+        let mut backoff = Backoff::new(WAITS.0.min(every), WAITS.1.max(every));
+        let mut left_out_before = Vec::new();
+        loop {
+            let began = self.book.clock.now();
+            let wait = match self.adopt(wallet).await {
+                Ok(search) => {
+                    backoff.reset();
+                    let took = self.book.clock.now().since(began);
+                    self.log(wallet, &search, took, &mut left_out_before);
+                    every
+                }
+                Err(AdoptError::Stopped) => return,
+                Err(error) => {
+                    let wait = backoff.next(&mut random).max(error.retry_after().unwrap_or_default());
+                    let source = std::error::Error::source(&error).map(ToString::to_string);
+                    tracing::warn!(wallet = %wallet, source, wait_ms = wait.as_millis(), "{error}");
+                    wait
+                }
+            };
+            tokio::time::sleep(wait).await;
+        }
+    }
+
+    fn log(&self, wallet: &Pubkey, search: &Search, took: Duration, left_out_before: &mut Vec<LeftOut>) {
+        let (found, fresh, slot) = (search.watched.len(), search.fresh, search.slot);
+        if fresh > 0 {
+            tracing::info!(wallet = %wallet, slot, found, fresh, took_ms = took.as_millis(), "adopted token accounts");
+        } else {
+            tracing::debug!(wallet = %wallet, slot, found, took_ms = took.as_millis(), "nothing new in the wallet");
+        }
+        // Each for itself once, and not at every interval.
+        for left_out in search.left_out.iter().filter(|one| !left_out_before.contains(one)) {
+            let LeftOut { address, mint, amount, why, .. } = left_out;
+            tracing::warn!(account = %address, mint = %mint, amount, why = %why, "tokens are not watched");
+        }
+        left_out_before.clone_from(&search.left_out);
+    }
+}
+
+impl Unanswered {
+    fn failure(&self) -> &RpcFailure {
+        match self {
+            Self::TooLarge(failure) | Self::NoIndex(failure) | Self::Failed(failure) => failure,
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! The WebSocket: one connection and its subscriptions.
+
+pub(crate) mod client;
+pub(crate) mod demux;

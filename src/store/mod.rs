@@ -1,0 +1,194 @@
+//! The published records: one writer, wait-free readers.
+//!
+//! The writer publishes a record first and the links' evidence second; a reader loads the evidence first
+//! and the record second. Both carry the connections' generations, so a proof is never joined with a record
+//! that it does not cover. (The other way round, superseded records were taken for proved.)
+
+pub(crate) mod updates;
+mod writer;
+
+use std::{
+    collections::HashMap,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU8, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use solana_pubkey::Pubkey;
+use tokio::sync::Notify;
+
+use crate::{
+    clock::Clock,
+    core::{
+        account::{
+            evidence::Evidence,
+            freshness::{Policy, StaleReason, look},
+            ledger::Record,
+            overlay::Shown,
+            reading::Reading,
+            sellable::MintSays,
+        },
+        base::time::Tick,
+        chain::mint::Mint,
+    },
+    observability::counters::{Distribution, Stats, Tally},
+};
+pub(crate) use writer::{Outcome, Publisher, Shared, open};
+
+/// One account, as readers see it.
+#[derive(Debug)]
+pub(crate) struct Cell {
+    pub(crate) address: Pubkey,
+    record: ArcSwapOption<Record>,
+    overlay: ArcSwapOption<Shown>,
+    mint: MintCell,
+    /// 0 while watched; else why it is not.
+    ended: AtomicU8,
+    /// Woken at each publication.
+    pub(crate) changed: Notify,
+    pub(crate) tally: Tally,
+}
+
+/// The two counts of an `Arc`.
+const ARC: usize = 2 * size_of::<usize>();
+
+const UNWATCHED: u8 = 1;
+const STOPPED: u8 = 2;
+
+impl Cell {
+    pub(crate) fn new(address: Pubkey) -> Self {
+        Self {
+            address,
+            record: ArcSwapOption::empty(),
+            overlay: ArcSwapOption::empty(),
+            mint: MintCell::default(),
+            ended: AtomicU8::new(0),
+            changed: Notify::new(),
+            tally: Tally::default(),
+        }
+    }
+
+    fn end(&self, why: u8) {
+        self.ended.store(why, Ordering::Release);
+        self.changed.notify_waiters();
+    }
+
+    fn ended(&self) -> Option<StaleReason> {
+        match self.ended.load(Ordering::Acquire) {
+            0 => None,
+            UNWATCHED => Some(StaleReason::Unwatched),
+            _ => Some(StaleReason::Stopped),
+        }
+    }
+}
+
+/// What the mint of an account's tokens says of selling them, kept with the account so that a reader looks nothing up.
+#[derive(Debug, Default)]
+struct MintCell {
+    /// One more than what it says; 0 where it has not been read.
+    says: AtomicU64,
+    /// When that was surely so.
+    read: AtomicU64,
+}
+
+impl MintCell {
+    /// What it says first, since when second: what is young enough is never joined with what was said before.
+    fn store(&self, mint: Option<&Mint>) {
+        let says = mint.map_or(0, |mint| u64::from(MintSays::of(mint).to_bits()) + 1);
+        let read = mint.map_or(Tick::NEVER, Mint::surely_so);
+        self.says.store(says, Ordering::Release);
+        self.read.store(read.as_nanos(), Ordering::Release);
+    }
+
+    fn load(&self, valid_from: Tick, now: Tick, policy: &Policy) -> Option<MintSays> {
+        let read = Tick::from_nanos(self.read.load(Ordering::Acquire));
+        let says = u32::try_from(self.says.load(Ordering::Acquire).checked_sub(1)?).ok()?;
+        Some(MintSays::from_bits(says).trusted(read, valid_from, now, policy))
+    }
+}
+
+/// The readers' side.
+#[derive(Debug)]
+pub(crate) struct Book {
+    accounts: ArcSwap<HashMap<Pubkey, Arc<Cell>>>,
+    evidence: ArcSwap<Evidence>,
+    /// Woken at each canary, and when a mint is read.
+    pub(crate) proved: Notify,
+    mints: ArcSwap<HashMap<Pubkey, Mint>>,
+    pub(crate) clock: Clock,
+    policy: Policy,
+    pub(crate) stats: Stats,
+    /// What the engine holds for each account.
+    bytes_each: usize,
+}
+
+impl Book {
+    pub(crate) fn cell(&self, address: &Pubkey) -> Option<Arc<Cell>> {
+        self.accounts.load().get(address).cloned()
+    }
+
+    pub(crate) fn cells(&self) -> Arc<HashMap<Pubkey, Arc<Cell>>> {
+        self.accounts.load_full()
+    }
+
+    pub(crate) fn mint(&self, mint: &Pubkey) -> Option<Mint> {
+        self.mints.load().get(mint).copied()
+    }
+
+    pub(crate) async fn mint_ready(&self, mint: &Pubkey) -> Mint {
+        loop {
+            let mut proved = pin!(self.proved.notified());
+            proved.as_mut().enable();
+            match self.mint(mint) {
+                Some(mint) => return mint,
+                None => proved.await,
+            }
+        }
+    }
+
+    /// Evidence first, record second, time last: see the module.
+    pub(crate) fn read(&self, cell: &Cell) -> Reading {
+        let (evidence, record) = look(|| self.evidence.load(), || cell.record.load().as_deref().copied());
+        let overlay = cell.overlay.load().as_deref().copied();
+        let taken = self.clock.now();
+        let mut reading = Reading::join(cell.address, &evidence, record, overlay, taken, &self.policy);
+        reading.ended = cell.ended();
+        reading.mint = cell.mint.load(evidence.valid_from, taken, &self.policy);
+        reading
+    }
+
+    /// What is held for an account, in bytes: by the engine, in the maps of the readers and of the writer, and published.
+    pub(crate) fn bytes_of(&self, cell: &Cell) -> usize {
+        let in_maps = 2 * size_of::<(Pubkey, Arc<Cell>)>();
+        let record = cell.record.load().as_ref().map_or(0, |_| ARC + size_of::<Record>());
+        let overlay = cell.overlay.load().as_ref().map_or(0, |_| ARC + size_of::<Shown>());
+        self.bytes_each + in_maps + ARC + size_of::<Cell>() + record + overlay
+    }
+
+    /// What is held for all accounts and their mints, and for counting, in bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        let accounts: usize = self.accounts.load().values().map(|cell| self.bytes_of(cell)).sum();
+        // Once with the readers and once with the writer.
+        let mints = 2 * self.mints.load().len() * size_of::<(Pubkey, Mint)>();
+        accounts + mints + 2 * Distribution::BYTES
+    }
+
+    /// The shortest that a dynamic TTL has come to.
+    pub(crate) fn shortest_ttl(&self) -> Option<Duration> {
+        let (bounds, now) = (self.policy.ttl?, self.clock.now());
+        let of = |cell: &Arc<Cell>| cell.record.load().as_ref().map(|record| record.pace.ttl(now, &bounds));
+        self.accounts.load().values().filter_map(of).min()
+    }
+
+    /// Hits and misses, of accounts watched now and before.
+    pub(crate) fn served(&self) -> (u64, u64) {
+        let cells = self.accounts.load();
+        cells.values().fold((self.stats.hits.get(), self.stats.misses.get()), |(hits, misses), cell| {
+            (hits + cell.tally.hits.get(), misses + cell.tally.misses.get())
+        })
+    }
+}

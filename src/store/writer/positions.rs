@@ -1,0 +1,112 @@
+//! Positions, as callers open, claim and settle them.
+
+use std::{sync::Arc, time::Duration};
+
+use solana_pubkey::Pubkey;
+
+use super::Publisher;
+use crate::{
+    core::{
+        account::{observation::Slot, reading::Reading},
+        base::time::Tick,
+        chain::state::Expected,
+        engine::accounts::WatchError,
+        trade::{
+            buys::{Baseline, Verdict},
+            positions::ClaimId,
+            signatures::TradeOutcome,
+        },
+    },
+    store::{Cell, UNWATCHED},
+};
+
+impl Publisher {
+    /// Watches an account as a position, kept until that moment at least.
+    pub(crate) fn open_position(
+        &mut self,
+        address: Pubkey,
+        expected: Expected,
+        keep_until: Tick,
+    ) -> Result<Arc<Cell>, WatchError> {
+        let watched = self.open_positions(&[(address, expected)], keep_until)?;
+        watched.into_iter().next().ok_or(WatchError::Stopped)
+    }
+
+    /// The same of several accounts, in this order: all of them, or none.
+    pub(crate) fn open_positions(
+        &mut self,
+        targets: &[(Pubkey, Expected)],
+        keep_until: Tick,
+    ) -> Result<Vec<Arc<Cell>>, WatchError> {
+        self.watch_by(targets, |engine, now| engine.open_positions(now, targets, keep_until))
+    }
+
+    /// Keeps a position from being swept until the claim is released.
+    pub(crate) fn claim(&mut self, address: &Pubkey) -> ClaimId {
+        self.step(|engine, _| engine.claim(address))
+    }
+
+    pub(crate) fn unclaim(&mut self, address: &Pubkey, claim: ClaimId) {
+        self.step(|engine, now| engine.unclaim(now, address, claim));
+    }
+
+    pub(crate) fn expect_buy(&mut self, address: Pubkey, buy: ClaimId, baseline: Baseline) {
+        self.step(|engine, _| engine.expect_buy(address, buy, baseline));
+    }
+
+    pub(crate) fn await_buy(&mut self, address: &Pubkey, buy: ClaimId, minimum: u64, signed: bool) {
+        self.step(|engine, _| engine.await_buy(address, buy, minimum, signed));
+    }
+
+    /// What became of a buy, if that is decided. One whose tokens came is over: no other is settled by them.
+    pub(crate) fn judge_buy(
+        &mut self,
+        buy: ClaimId,
+        reading: &Reading,
+        outcome: Option<TradeOutcome>,
+        max_age: Duration,
+    ) -> Option<Verdict> {
+        let verdict = self.engine.judge_buy(buy, reading, outcome, max_age)?;
+        if matches!(verdict, Verdict::Arrived { .. } | Verdict::Landed) {
+            self.end_buy(&reading.address(), buy, true);
+        }
+        Some(verdict)
+    }
+
+    /// A buy is over: its tokens came, or none will come.
+    pub(crate) fn end_buy(&mut self, address: &Pubkey, buy: ClaimId, came: bool) {
+        self.step(|engine, now| engine.end_buy(now, address, buy, came));
+    }
+
+    /// Nobody can ask for a buy any more.
+    pub(crate) fn drop_buy(&mut self, address: &Pubkey, buy: ClaimId) {
+        self.step(|engine, now| engine.drop_buy(now, address, buy));
+    }
+
+    pub(crate) fn name_mint(&mut self, mint: Pubkey) {
+        self.step(|engine, now| engine.name_mint(now, mint));
+    }
+
+    pub(crate) fn unname_mint(&mut self, mint: &Pubkey) {
+        self.step(|engine, _| engine.unname_mint(mint));
+    }
+
+    /// The slot of an answer that showed no mint there, while one is named.
+    pub(crate) fn no_mint(&self, mint: &Pubkey) -> Option<Slot> {
+        self.engine.no_mint(mint)
+    }
+
+    /// The cells of accounts that the engine watches no longer.
+    pub(super) fn let_go(&mut self, swept: &[Pubkey]) {
+        let cells: Vec<Arc<Cell>> = swept.iter().filter_map(|address| self.cells.remove(address)).collect();
+        if cells.is_empty() {
+            return;
+        }
+        self.book.accounts.store(Arc::new(self.cells.clone()));
+        for cell in cells {
+            self.book.stats.hits.add(cell.tally.hits.get());
+            self.book.stats.misses.add(cell.tally.misses.get());
+            cell.end(UNWATCHED);
+        }
+    }
+}

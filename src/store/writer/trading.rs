@@ -1,0 +1,210 @@
+//! The writer's side of trades: holds, sells in flight, and buys whose signature is asked after.
+
+use std::time::Duration;
+
+use solana_pubkey::Pubkey;
+use solana_signature::Signature;
+use tokio::sync::watch;
+
+use super::Publisher;
+use crate::core::{
+    account::observation::Slot,
+    base::failure::RpcFailure,
+    trade::{
+        holds::HoldError,
+        signatures::{Inquired, TooManyTrades, TradeId, TradeOutcome},
+    },
+};
+
+/// How a transaction ended, once that is known.
+pub(crate) type Outcome = watch::Receiver<Option<TradeOutcome>>;
+
+impl Publisher {
+    /// Sets tokens aside: so many, or all that are available. `max_age` is how old the balance may be.
+    pub(crate) fn hold(
+        &mut self,
+        address: &Pubkey,
+        amount: Option<u64>,
+        max_age: Duration,
+    ) -> Result<(TradeId, u64), HoldError> {
+        self.step(|engine, now| engine.hold(now, address, amount, max_age))
+    }
+
+    /// A hold is dropped, unsent.
+    pub(crate) fn release(&mut self, id: TradeId) {
+        self.step(|engine, _| engine.release(id));
+    }
+
+    /// A hold's sell is about to be sent; its end, once the mirror has found it out.
+    pub(crate) fn sending(&mut self, id: TradeId, signature: Signature, last_valid: u64) -> Outcome {
+        let outcome = self.listen(id);
+        self.step(|engine, now| engine.sending(now, id, signature, last_valid));
+        outcome
+    }
+
+    /// A sell landed at `slot`, by the caller's word.
+    pub(crate) fn sold(&mut self, id: TradeId, address: &Pubkey, slot: Slot) {
+        self.outcomes.remove(&id);
+        self.step(|engine, now| engine.sold(now, id, address, slot));
+    }
+
+    /// A sell failed on chain at `slot`, by the caller's word.
+    pub(crate) fn failed(&mut self, id: TradeId, address: &Pubkey, slot: Slot) {
+        self.outcomes.remove(&id);
+        self.step(|engine, now| engine.failed(now, id, address, slot));
+        self.book.stats.invalidations.add(1);
+    }
+
+    /// A sell never left, by the caller's word.
+    pub(crate) fn refused(&mut self, id: TradeId) {
+        self.outcomes.remove(&id);
+        self.step(|engine, _| engine.refused(id));
+    }
+
+    /// Asks what becomes of a buy's signature until its end is known, or [`untrack`](Self::untrack) is called. The value is
+    /// `None` until then; it closes without one where the mirror shuts down.
+    pub(crate) fn track(
+        &mut self,
+        signature: Signature,
+        last_valid: Option<u64>,
+    ) -> Result<(TradeId, Outcome), TooManyTrades> {
+        let id = self.step(|engine, now| engine.track(now, signature, last_valid))?;
+        Ok((id, self.listen(id)))
+    }
+
+    /// Nobody cares about a buy's signature any more.
+    pub(crate) fn untrack(&mut self, id: TradeId) {
+        self.outcomes.remove(&id);
+        self.step(|engine, _| engine.untrack(id));
+    }
+
+    fn listen(&mut self, id: TradeId) -> Outcome {
+        let (teller, outcome) = watch::channel(None);
+        // Stopped, nobody will tell: the channel is closed.
+        if !self.stopped {
+            self.outcomes.insert(id, teller);
+        }
+        outcome
+    }
+
+    /// Takes in what an inquiry came back with.
+    pub(crate) fn inquired(&mut self, number: u64, outcome: Result<Inquired, RpcFailure>) {
+        self.step(|engine, now| engine.inquired(now, number, outcome));
+    }
+
+    pub(super) fn tell_outcomes(&mut self) {
+        while let Some((id, outcome)) = self.engine.next_outcome() {
+            if let Some(teller) = self.outcomes.remove(&id) {
+                // Whoever cared may be gone; the holds know it all the same.
+                let _ = teller.send(Some(outcome));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::store::writer::tests::{live, opened};
+    use crate::{
+        api::{
+            reader::Reader,
+            trade::hold::{Hold, SellOutcome},
+        },
+        core::trade::signatures::{Inquiry, Status},
+        error::WaitError,
+        store::Shared,
+    };
+
+    const AGE: Duration = Duration::from_secs(30);
+
+    /// An account with four tokens, live.
+    struct Bot {
+        shared: Arc<Shared>,
+        reader: Reader,
+    }
+
+    impl Bot {
+        fn new() -> Self {
+            let (shared, book) = opened();
+            let cell = live(&shared);
+            Self { shared: Arc::new(shared), reader: Reader::new(cell, book) }
+        }
+
+        fn hold(&self, amount: u64) -> Result<Hold, HoldError> {
+            let (id, amount) = self.shared.lock().hold(&self.reader.address(), Some(amount), AGE)?;
+            Ok(Hold::new(self.shared.clone(), self.reader.clone(), id, amount))
+        }
+
+        fn available(&self) -> Option<u64> {
+            self.reader.read().available()
+        }
+
+        fn inquiry(&self) -> Inquiry {
+            loop {
+                if let (_, Some(inquiry), _) = self.shared.lock().expire() {
+                    return inquiry;
+                }
+                std::thread::yield_now();
+            }
+        }
+
+        /// What a node whose bank is of slot and height 4 says of the one transaction under way.
+        fn tell(&self, status: Option<Status>) {
+            let inquiry = self.inquiry();
+            assert_eq!(inquiry.signatures, [signature()]);
+            let told = Inquired { slot: 4, height: 4, statuses_slot: 4, statuses: vec![status] };
+            self.shared.lock().inquired(inquiry.number, Ok(told));
+        }
+    }
+
+    fn signature() -> Signature {
+        [7; 64].into()
+    }
+
+    #[tokio::test]
+    async fn a_reservation_is_freed_by_drop_and_a_sell_in_flight_by_its_end_alone() {
+        let bot = Bot::new();
+        let first = bot.hold(3).expect("available");
+        let refused = HoldError::TooMuch { address: bot.reader.address(), wanted: 2, available: 1 };
+        assert_eq!(bot.hold(2).err(), Some(refused));
+        drop(first);
+        assert_eq!(bot.available(), Some(4));
+
+        let sell = bot.hold(3).expect("available").sending(signature(), 3);
+        assert_eq!((sell.amount(), sell.signature()), (3, signature()));
+        let early = sell.outcome(Duration::from_millis(1)).await;
+        assert!(matches!(early, Err(WaitError::Deadline { .. })), "{early:?}");
+        bot.tell(None);
+        assert_eq!(bot.available(), Some(1));
+        // The history has nothing of it either.
+        bot.tell(None);
+        let outcome = sell.outcome(AGE).await;
+        assert_eq!(outcome, Ok(SellOutcome::Expired { last_valid_block_height: 3 }));
+        assert_eq!(bot.available(), Some(4));
+
+        drop(bot.hold(3).expect("available").sending(signature(), 100));
+        assert_eq!(bot.available(), Some(1), "nobody has it in hand, and it may land");
+        bot.tell(Some(Status { slot: 4, failed: true, settled: true }));
+        assert_eq!(bot.available(), Some(4));
+        assert!(bot.hold(1).is_err(), "what is known is in doubt");
+        assert!(bot.shared.lock().outcomes.is_empty());
+    }
+
+    #[tokio::test]
+    async fn what_its_sender_says_ends_a_sell_and_a_mirror_that_stops_says_nothing_more() {
+        let bot = Bot::new();
+        bot.hold(3).expect("available").sending(signature(), 100).refused();
+        assert_eq!(bot.available(), Some(4));
+        bot.hold(3).expect("available").sending(signature(), 100).sold(crate::Floor::confirmed(4));
+        assert_eq!(bot.available(), Some(4), "the account was seen at that slot: it is deducted there");
+        let sell = bot.hold(1).expect("available").sending(signature(), 100);
+        bot.shared.lock().stop();
+        assert!(matches!(sell.outcome(AGE).await, Err(WaitError::Ended { .. })));
+        assert!(bot.hold(1).is_err());
+        let late = bot.shared.lock().sending(TradeId(99), signature(), 100);
+        assert!(late.has_changed().is_err(), "nobody will tell");
+    }
+}
