@@ -40,7 +40,7 @@ fn reads(criterion: &mut Criterion) {
     group.bench_function("mirror, by reader", |bencher| {
         bencher.iter(|| {
             let reader = &readers[turn.next().unwrap_or_default()];
-            black_box(reader.fresh(MAX_AGE)).expect("live").state.held()
+            black_box(reader.fresh(MAX_AGE)).expect("live").state.token_amount()
         });
     });
     group.bench_function("mirror, by address", |bencher| {

@@ -218,7 +218,7 @@ impl fmt::Display for Ledger {
 }
 
 fn used(reading: &Reading) -> Used {
-    let held = reading.last_known().and_then(AccountState::held);
+    let held = reading.last_known().and_then(AccountState::token_amount);
     Used { account: reading.address(), as_of: reading.as_of(), held }
 }
 

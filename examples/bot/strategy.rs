@@ -52,7 +52,7 @@ impl<V: Venue> Strategy<V> {
         while self.rest(50..350).await {
             let mut positions = self.trader.mirror.positions();
             let holds = |position: &Position| {
-                position.reader().read().last_known().and_then(AccountState::held) > Some(0)
+                position.reader().read().last_known().and_then(AccountState::token_amount) > Some(0)
             };
             positions.retain(holds);
             let count = positions.len().max(1) as u64;

@@ -92,7 +92,8 @@ pub(crate) async fn judge(
             }
         };
         let reading = tokio::time::timeout(CATCHES_UP, caught_up).await;
-        let held = reading.ok().and_then(|reading| reading.last_known().and_then(|state| state.held()));
+        let held =
+            reading.ok().and_then(|reading| reading.last_known().and_then(|state| state.token_amount()));
         let truth = stage.held(&position.address(), u64::MAX);
         if held != Some(truth) {
             verdict.wrong_positions.push(format!("{position:?}: {held:?}, and the chain {truth}"));

@@ -116,7 +116,7 @@ impl Human {
     }
 
     pub(crate) fn change(&mut self, change: &Change) -> String {
-        let held = change.state.held();
+        let held = change.state.token_amount();
         let ui = |raw| match &change.mint {
             Some(mint) => mint.ui_amount(raw).map_or_else(|| format!("raw {raw}"), |ui| grouped(&ui)),
             None => format!("raw {raw}"),
@@ -156,7 +156,7 @@ impl Human {
 
     /// A state at processed: nothing to trade on yet.
     pub(crate) fn preview(&self, preview: &Preview) -> String {
-        let held = preview.state.held().filter(|_| preview.state.token().is_some());
+        let held = preview.state.token_amount().filter(|_| preview.state.token().is_some());
         let shown = |raw| preview.mint.and_then(|mint| mint.ui_amount(raw)).map(|ui| grouped(&ui));
         let amount =
             held.map_or_else(|| "-".to_owned(), |raw| shown(raw).unwrap_or_else(|| format!("raw {raw}")));
@@ -229,7 +229,8 @@ impl Human {
                 let shown = example.and_then(|read| Some((read, read.answer.as_ref().ok()?)));
                 let shown = shown.map(|(read, balance)| {
                     let mint = balance.state.token().and_then(|token| mint_of(&token.mint));
-                    let held = balance.state.held().zip(mint).and_then(|(raw, mint)| mint.ui_amount(raw));
+                    let held =
+                        balance.state.token_amount().zip(mint).and_then(|(raw, mint)| mint.ui_amount(raw));
                     let held = held.map_or_else(|| balance.state.to_string(), |held| grouped(&held));
                     format!(" ({}: {held})", self.registry.name(&read.account))
                 });

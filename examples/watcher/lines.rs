@@ -92,7 +92,7 @@ impl Line {
 impl From<&Change> for Line {
     fn from(change: &Change) -> Self {
         let Change { at, account, identity, state, mint, slot, origin } = change;
-        let amount = state.held();
+        let amount = state.token_amount();
         Self::Balance(BalanceLine {
             ts: at.rfc3339(),
             account: account.to_string(),
@@ -111,7 +111,7 @@ impl From<&Change> for Line {
 
 impl From<&Preview> for Line {
     fn from(preview: &Preview) -> Self {
-        let amount = preview.state.held();
+        let amount = preview.state.token_amount();
         Self::Processed(ProcessedLine {
             ts: preview.at.rfc3339(),
             account: preview.account.to_string(),
@@ -130,7 +130,7 @@ impl From<&Read> for Line {
         Self::Reading(ReadingLine {
             ts: read.at.rfc3339(),
             account: read.account.to_string(),
-            amount: served.and_then(|balance| balance.state.held()).map(|amount| amount.to_string()),
+            amount: served.and_then(|balance| balance.state.token_amount()).map(|amount| amount.to_string()),
             state: served.map(|balance| AccountState::name(&balance.state)),
             slot: reading.and_then(|reading| reading.slot()),
             as_of: reading.and_then(|reading| reading.as_of()),

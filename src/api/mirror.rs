@@ -41,9 +41,9 @@ use crate::{
         health::{self, Health},
         token_stats::TokenStats,
     },
-    runtime::{link_driver::Link, rpc_driver, wallet_search::Discovery},
+    runtime::{link_driver::LinkDriver, rpc_driver, wallet_search::WalletSearch},
     sources::{endpoint::Redacted, rpc::RpcSource},
-    store::{self, Book, Cell, Shared, updates::Updates},
+    store::{self, Entry, SharedWriter, Store, updates::Updates},
 };
 
 /// How long shutting down may take before it is left to itself.
@@ -51,7 +51,7 @@ const GOODBYE: Duration = Duration::from_secs(2);
 
 /// A caller's ask, given up when dropped.
 struct Asked<'a> {
-    shared: &'a Shared,
+    shared: &'a SharedWriter,
     id: AskId,
 }
 
@@ -90,15 +90,15 @@ impl fmt::Debug for Inner {
 
 /// What [`Mirror`] is, for the other rooms of callers.
 pub(crate) struct Inner {
-    pub(crate) shared: Arc<Shared>,
-    pub(crate) book: Arc<Book>,
+    pub(crate) shared: Arc<SharedWriter>,
+    pub(crate) store: Arc<Store>,
     stop: watch::Sender<()>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
     commitment: CommitmentLevel,
     pub(crate) selling_age: Duration,
     general_age: Duration,
     rpc_timeout: Duration,
-    pub(crate) discovery: Arc<Discovery>,
+    pub(crate) wallet_search: Arc<WalletSearch>,
     runtime: Handle,
     pub(crate) read_deadline: Duration,
     pub(crate) probe_after: Duration,
@@ -126,8 +126,8 @@ impl Mirror {
     /// # Errors
     /// The limit of accounts is reached, other expectations are held already, or the mirror has shut down.
     pub fn watch(&self, target: Target) -> Result<Reader, WatchError> {
-        let cells = self.inner.shared.lock().watch(&[(target.address, target.expected)])?;
-        cells.into_iter().map(|cell| self.reader_of(cell)).next().ok_or(WatchError::Stopped)
+        let entries = self.inner.shared.lock().watch(&[(target.address, target.expected)])?;
+        entries.into_iter().map(|entry| self.reader_of(entry)).next().ok_or(WatchError::Stopped)
     }
 
     /// Watches many accounts, or, if any of them cannot be watched, none. The readers come in the same order.
@@ -136,8 +136,8 @@ impl Mirror {
     /// As [`watch`](Mirror::watch).
     pub fn watch_all(&self, targets: impl IntoIterator<Item = Target>) -> Result<Vec<Reader>, WatchError> {
         let targets: Vec<_> = targets.into_iter().map(|target| (target.address, target.expected)).collect();
-        let cells = self.inner.shared.lock().watch(&targets)?;
-        Ok(cells.into_iter().map(|cell| self.reader_of(cell)).collect())
+        let entries = self.inner.shared.lock().watch(&targets)?;
+        Ok(entries.into_iter().map(|entry| self.reader_of(entry)).collect())
     }
 
     /// Stops watching; `false` if the account was not watched. Its readers go stale.
@@ -147,7 +147,7 @@ impl Mirror {
 
     /// The reader of a watched account.
     pub fn reader(&self, address: &Pubkey) -> Option<Reader> {
-        self.inner.book.cell(address).map(|cell| self.reader_of(cell))
+        self.inner.store.entry(address).map(|entry| self.reader_of(entry))
     }
 
     /// Doubts what is known of an account: a sell failed, a verification did not match. The next read of it needs an RPC
@@ -159,7 +159,7 @@ impl Mirror {
 
     /// What memory holds of a watched account: one hash lookup more than a [`Reader`].
     pub fn read(&self, address: &Pubkey) -> Option<Reading> {
-        self.inner.book.cell(address).map(|cell| self.inner.book.read(&cell))
+        self.inner.store.entry(address).map(|entry| self.inner.store.read(&entry))
     }
 
     /// What can be sold now of a watched account, under [`selling_age`](Mirror::selling_age), else why nothing can: one
@@ -175,7 +175,7 @@ impl Mirror {
 
     /// The addresses watched, in no order.
     pub fn watched(&self) -> Vec<Pubkey> {
-        self.inner.book.cells().keys().copied().collect()
+        self.inner.store.entries().keys().copied().collect()
     }
 
     /// The balance of a watched account under a [`Query`], or simply under a greatest age: from memory if
@@ -192,9 +192,9 @@ impl Mirror {
     pub async fn balance(&self, address: &Pubkey, query: impl Into<Query>) -> Result<Balance, ReadError> {
         let query = query.into();
         let inner = &*self.inner;
-        let cell = inner.book.cell(address).ok_or(ReadError::NotWatched { address: *address })?;
-        let reader = self.reader_of(cell);
-        let asked = inner.book.clock.now();
+        let entry = inner.store.entry(address).ok_or(ReadError::NotWatched { address: *address })?;
+        let reader = self.reader_of(entry);
+        let asked = inner.store.clock.now();
         if let Ok(balance) = reader.meets(&query, asked, ServedFrom::Cache) {
             reader.count(true);
             return Ok(balance);
@@ -215,7 +215,7 @@ impl Mirror {
     /// Asks RPC for an account, whatever memory holds: the mirror's own question, and no caller's read.
     pub(crate) async fn probe(&self, reader: &Reader, query: &Query) -> Result<Balance, ReadError> {
         let _place = self.place()?;
-        self.ask_until(reader, query, self.inner.book.clock.now()).await
+        self.ask_until(reader, query, self.inner.store.clock.now()).await
     }
 
     async fn ask_until(&self, reader: &Reader, query: &Query, asked: Tick) -> Result<Balance, ReadError> {
@@ -246,7 +246,7 @@ impl Mirror {
                 not_before: asked.minus(query.max_age),
                 urgent: true,
                 reply,
-                patience: inner.book.clock.now().plus(inner.rpc_timeout),
+                patience: inner.store.clock.now().plus(inner.rpc_timeout),
                 avoid: None,
             };
             let asked_rpc = inner.shared.lock().ask(ask);
@@ -323,12 +323,12 @@ impl Mirror {
     /// A mint's configuration, once read: it is asked for by itself when an account of it is watched or seen, and again
     /// every minute where it can change to a holder's harm ([`Mint::slot`]).
     pub fn mint(&self, mint: &Pubkey) -> Option<Mint> {
-        self.inner.book.mint(mint)
+        self.inner.store.mint(mint)
     }
 
     /// Waits until a mint's configuration is read; `None` if the deadline passes first. Cancel safe.
     pub async fn mint_ready(&self, mint: &Pubkey, deadline: Duration) -> Option<Mint> {
-        tokio::time::timeout(deadline, self.inner.book.mint_ready(mint)).await.ok()
+        tokio::time::timeout(deadline, self.inner.store.mint_ready(mint)).await.ok()
     }
 
     /// Every change of every watched account from now on. Bounded: a slow consumer is told how many it missed.
@@ -344,7 +344,7 @@ impl Mirror {
 
     /// How the mirror is.
     pub fn health(&self) -> Health {
-        Health::of(&self.inner.book, &self.inner.shared.lock())
+        Health::of(&self.inner.store, &self.inner.shared.lock())
     }
 
     /// Closes the connection and ends every task; within two seconds also where the server is deaf. Every
@@ -387,8 +387,8 @@ impl Mirror {
         WeakMirror(Arc::downgrade(&self.inner))
     }
 
-    pub(crate) fn reader_of(&self, cell: Arc<Cell>) -> Reader {
-        Reader::new(cell, self.inner.book.clone())
+    pub(crate) fn reader_of(&self, entry: Arc<Entry>) -> Reader {
+        Reader::new(entry, self.inner.store.clone())
     }
 }
 
@@ -414,7 +414,7 @@ impl Builder {
         }
         let urls =
             settings.endpoints.iter().map(|(endpoint, _)| Redacted(&endpoint.ws).to_string()).collect();
-        let (shared, book) =
+        let (shared, store) =
             store::open(clock, settings.engine.clone(), seed(), settings.update_buffer, urls);
         let shared = Arc::new(shared);
         let (stop, stopped) = watch::channel(());
@@ -428,18 +428,19 @@ impl Builder {
                 Role::Processed => CommitmentLevel::Processed,
             };
             let (endpoint, rpc) = (settings.endpoints[place].0.clone(), rpcs[place].clone());
-            let link = Link::new(id, shared.clone(), book.clone(), rpc, endpoint, commitment);
+            let link = LinkDriver::new(id, shared.clone(), store.clone(), rpc, endpoint, commitment);
             tasks.push(runtime.spawn(guarded("link", shared.clone(), link.run(stopped.clone()))));
         }
-        let discovery = Discovery::new(rpcs.clone(), shared.clone(), book.clone(), settings.rpc_timeout);
-        let supervisor = rpc_driver::run(rpcs, shared.clone(), book.clone(), stopped.clone());
-        let report = health::run(book.clone(), shared.clone(), settings.health_interval, stopped);
+        let wallet_search =
+            WalletSearch::new(rpcs.clone(), shared.clone(), store.clone(), settings.rpc_timeout);
+        let supervisor = rpc_driver::run(rpcs, shared.clone(), store.clone(), stopped.clone());
+        let report = health::run(store.clone(), shared.clone(), settings.health_interval, stopped);
         tasks.push(runtime.spawn(guarded("supervisor", shared.clone(), supervisor)));
         tasks.push(runtime.spawn(guarded("health", shared.clone(), report)));
         Ok(Mirror {
             inner: Arc::new(Inner {
                 shared,
-                book,
+                store,
                 stop,
                 tasks: Mutex::new(tasks),
                 commitment: settings.commitment,
@@ -447,7 +448,7 @@ impl Builder {
                 general_age: settings.general_age,
                 rpc_timeout: settings.rpc_timeout,
                 read_deadline: settings.read_deadline,
-                discovery: Arc::new(discovery),
+                wallet_search: Arc::new(wallet_search),
                 runtime,
                 probe_after: settings.probe_after,
                 pending: Arc::new(tokio::sync::Semaphore::new(settings.max_pending_reads)),
@@ -458,7 +459,7 @@ impl Builder {
 }
 
 /// A task that panicked must not leave a mirror behind that looks alive: every reader goes stale, and says so.
-async fn guarded(name: &'static str, shared: Arc<Shared>, task: impl Future<Output = ()>) {
+async fn guarded(name: &'static str, shared: Arc<SharedWriter>, task: impl Future<Output = ()>) {
     if AssertUnwindSafe(task).catch_unwind().await.is_err() {
         tracing::error!(task = name, "a task of the mirror panicked: the mirror stops");
         shared.lock().stop();

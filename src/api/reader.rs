@@ -16,7 +16,7 @@ use crate::{
     },
     error::WaitError,
     observability::token_stats::TokenStats,
-    store::{Book, Cell},
+    store::{Entry, Store},
 };
 
 /// From where a balance was served.
@@ -46,64 +46,64 @@ pub struct Balance {
 /// It outlives its mirror, and is stale from then on.
 #[derive(Clone, Debug)]
 pub struct Reader {
-    cell: Arc<Cell>,
-    book: Arc<Book>,
+    entry: Arc<Entry>,
+    store: Arc<Store>,
 }
 
 /// A caller that waits.
 #[derive(Debug)]
 #[must_use]
-pub(crate) struct Waiting<'a> {
+pub(crate) struct WaitTimer<'a> {
     reader: &'a Reader,
     since: Tick,
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for WaitTimer<'_> {
     fn drop(&mut self) {
-        let Book { clock, stats, .. } = &*self.reader.book;
-        self.reader.cell.tally.waited(stats, clock.now().since(self.since));
+        let Store { clock, stats, .. } = &*self.reader.store;
+        self.reader.entry.counters.waited(stats, clock.now().since(self.since));
     }
 }
 
 impl Reader {
-    pub(crate) fn new(cell: Arc<Cell>, book: Arc<Book>) -> Self {
-        Self { cell, book }
+    pub(crate) fn new(entry: Arc<Entry>, store: Arc<Store>) -> Self {
+        Self { entry, store }
     }
 
     /// Counts a read that memory served, or did not.
     pub(crate) fn count(&self, hit: bool) {
-        if hit { self.cell.tally.hits.add(1) } else { self.cell.tally.misses.add(1) }
+        if hit { self.entry.counters.hits.add(1) } else { self.entry.counters.misses.add(1) }
     }
 
     /// Counts a read that RPC is asked for.
     pub(crate) fn count_fallback(&self) {
-        self.cell.tally.fallbacks.add(1);
-        self.book.stats.fallbacks.add(1);
+        self.entry.counters.fallbacks.add(1);
+        self.store.stats.fallbacks.add(1);
     }
 
     /// A caller waits until this is dropped: counted then, however it ends.
-    pub(crate) fn waiting(&self) -> Waiting<'_> {
-        Waiting { reader: self, since: self.book.clock.now() }
+    pub(crate) fn waiting(&self) -> WaitTimer<'_> {
+        WaitTimer { reader: self, since: self.store.clock.now() }
     }
 
     /// The account's address.
     pub fn address(&self) -> Pubkey {
-        self.cell.address
+        self.entry.address
     }
 
     /// Now, on the mirror's clock.
     pub(crate) fn now(&self) -> Tick {
-        self.book.clock.now()
+        self.store.clock.now()
     }
 
     /// What is counted of the account since it is watched.
     pub fn stats(&self) -> TokenStats {
-        TokenStats::of(&self.cell, &self.book)
+        TokenStats::of(&self.entry, &self.store)
     }
 
     /// What memory holds now. Not counted as a hit or a miss.
     pub fn read(&self) -> Reading {
-        self.book.read(&self.cell)
+        self.store.read(&self.entry)
     }
 
     /// What memory holds now, if it was proved at most `max_age` ago: the sell path's read. Counted.
@@ -166,8 +166,8 @@ impl Reader {
     pub(crate) async fn until<T>(&self, mut check: impl FnMut(&Self) -> Option<T>) -> Result<T, Stale> {
         loop {
             // Listening before looking: what happens in between is not slept through.
-            let mut changed = pin!(self.cell.changed.notified());
-            let mut proved = pin!(self.book.proved.notified());
+            let mut changed = pin!(self.entry.changed.notified());
+            let mut proved = pin!(self.store.proved.notified());
             changed.as_mut().enable();
             proved.as_mut().enable();
             if let Some(found) = check(self) {

@@ -135,7 +135,7 @@ pub(crate) struct Stats {
 
 /// What is counted of one account; [`TokenStats`](crate::TokenStats) shows it.
 #[derive(Debug, Default)]
-pub(crate) struct Tally {
+pub(crate) struct AccountCounters {
     pub(crate) hits: Counter,
     pub(crate) misses: Counter,
     pub(crate) fallbacks: Counter,
@@ -148,7 +148,7 @@ pub(crate) struct Tally {
     pub(crate) notifications: Counter,
 }
 
-impl Tally {
+impl AccountCounters {
     pub(crate) fn waited(&self, stats: &Stats, time: Duration) {
         let time = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
         self.waits.record(time);
@@ -186,18 +186,18 @@ mod tests {
 
     #[test]
     fn an_account_has_the_mean_and_the_most() {
-        let tally = Tally::default();
+        let counters = AccountCounters::default();
         let stats = Stats::default();
-        assert_eq!(tally.waits.get(), (0, 0, 0));
+        assert_eq!(counters.waits.get(), (0, 0, 0));
         for ms in [1, 2, 9] {
-            tally.waited(&stats, Duration::from_millis(ms));
+            counters.waited(&stats, Duration::from_millis(ms));
         }
-        assert_eq!(tally.waits.get(), (3, 4_000, 9_000));
+        assert_eq!(counters.waits.get(), (3, 4_000, 9_000));
         assert_eq!(stats.waits.quantiles().count, 3);
         for lag_ms in [-3_000, 500, 700] {
-            tally.lagged(&stats, lag_ms);
+            counters.lagged(&stats, lag_ms);
         }
-        assert_eq!(tally.notification_lag.get(), (3, 400, 700));
+        assert_eq!(counters.notification_lag.get(), (3, 400, 700));
         assert_eq!(stats.notification_lag.quantiles().max, 700);
     }
 }

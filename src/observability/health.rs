@@ -12,8 +12,8 @@ use crate::{
         engine::Role,
         link::websocket::{Capabilities, LinkPhase},
     },
-    observability::{counters::Quantiles, link_log::LinkReport},
-    store::{Book, Publisher, Shared},
+    observability::{counters::Quantiles, link_log::LinkStatus},
+    store::{SharedWriter, Store, Writer},
 };
 
 /// A snapshot of how the mirror is.
@@ -152,17 +152,17 @@ fn rank(phase: LinkPhase) -> u8 {
 }
 
 impl NodeHealth {
-    fn of(id: EndpointId, publisher: &Publisher, now: Tick) -> Self {
-        let (engine, reports) = (publisher.engine(), &publisher.reports);
+    fn of(id: EndpointId, writer: &Writer, now: Tick) -> Self {
+        let (engine, link_log) = (writer.engine(), &writer.link_log);
         let (enabled, paused) = engine.endpoints();
-        let mine = |(_, report): &(LinkId, &LinkReport)| report.endpoint == id && report.role == Role::Mirror;
-        let links: Vec<(LinkId, &LinkReport)> = (0..).map(LinkId).zip(&reports.links).filter(mine).collect();
-        let parked = |report: &LinkReport| report.phase == LinkPhase::Parked;
+        let mine = |(_, report): &(LinkId, &LinkStatus)| report.endpoint == id && report.role == Role::Mirror;
+        let links: Vec<(LinkId, &LinkStatus)> = (0..).map(LinkId).zip(&link_log.links).filter(mine).collect();
+        let parked = |report: &LinkStatus| report.phase == LinkPhase::Parked;
         let used = links.iter().filter(|(_, report)| !parked(report));
         let worst = used.clone().map(|(_, report)| *report).min_by_key(|report| rank(report.phase));
         let newest = links.iter().filter_map(|(_, report)| report.canary).max_by_key(|(slot, _)| *slot);
         let mut health = Self {
-            url: reports.url(id).to_owned(),
+            url: link_log.url(id).to_owned(),
             enabled: enabled.contains(&id),
             paused: paused.contains(&id),
             phase: worst.map_or(LinkPhase::Parked, |report| report.phase),
@@ -193,38 +193,38 @@ impl NodeHealth {
 }
 
 impl Health {
-    pub(crate) fn of(book: &Book, publisher: &Publisher) -> Self {
-        let now = book.clock.now();
-        let stats = &book.stats;
-        let (hits, misses) = book.served();
-        let nodes: Vec<NodeHealth> = (0..publisher.reports.urls.len())
-            .filter_map(|place| Some(NodeHealth::of(EndpointId(u8::try_from(place).ok()?), publisher, now)))
+    pub(crate) fn of(store: &Store, writer: &Writer) -> Self {
+        let now = store.clock.now();
+        let stats = &store.stats;
+        let (hits, misses) = store.served();
+        let nodes: Vec<NodeHealth> = (0..writer.link_log.urls.len())
+            .filter_map(|place| Some(NodeHealth::of(EndpointId(u8::try_from(place).ok()?), writer, now)))
             .collect();
         let in_use = nodes.iter().filter(|node| node.enabled);
         // The first of the best.
         let best = in_use.clone().rev().max_by_key(|node| rank(node.phase)).or_else(|| nodes.first());
-        let arrived = publisher.engine().evidence().links.iter().map(|link| link.arrived).max();
+        let arrived = writer.engine().evidence().links.iter().map(|link| link.arrived).max();
         Self {
             phase: best.map_or(LinkPhase::Stopped, |node| node.phase),
             phase_ms: best.map_or(0, |node| node.phase_ms),
             canary_age_ms: arrived.filter(|tick| *tick != Tick::NEVER).map(|tick| millis(now.since(tick))),
             chain_lag_ms: best.and_then(|node| node.chain_lag_ms),
             slot: best.and_then(|node| node.slot),
-            wanted: book.cells().len(),
+            wanted: store.entries().len(),
             acknowledged: in_use.clone().map(|node| node.acknowledged).max().unwrap_or(0),
             live: in_use.clone().map(|node| node.live).max().unwrap_or(0),
             connects: stats.connects.get(),
             reconnects: stats.connects.get().saturating_sub(1),
             losses: stats.losses.get(),
-            last_error: publisher.reports.last_error.clone(),
+            last_error: writer.link_log.last_error.clone(),
             hits,
             misses,
             fallbacks: stats.fallbacks.get(),
             rpc_calls_avoided: hits,
             wait_us: stats.waits.quantiles(),
             notification_lag_ms: stats.notification_lag.quantiles(),
-            memory_bytes: book.bytes(),
-            shortest_ttl_ms: book.shortest_ttl().map(millis),
+            memory_bytes: store.bytes(),
+            shortest_ttl_ms: store.shortest_ttl().map(millis),
             rpc_calls: stats.rpc_calls.get(),
             rpc_failures: stats.rpc_failures.get(),
             notifications: stats.notifications.get(),
@@ -269,8 +269,8 @@ fn millis(duration: Duration) -> u64 {
 
 /// Logs a line at each interval until told to stop.
 pub(crate) async fn run(
-    book: Arc<Book>,
-    shared: Arc<Shared>,
+    store: Arc<Store>,
+    shared: Arc<SharedWriter>,
     interval: Duration,
     mut stop: watch::Receiver<()>,
 ) {
@@ -281,7 +281,7 @@ pub(crate) async fn run(
         tokio::select! {
             _ = stop.changed() => return,
             _ = interval.tick() => {
-                let health = Health::of(&book, &shared.lock());
+                let health = Health::of(&store, &shared.lock());
                 health.log();
             }
         }

@@ -3,16 +3,16 @@
 use tracing::{debug, error, info, warn};
 
 use crate::core::{
-    account::observation::{EndpointId, LinkId, Slot, Source},
+    account::observation::{EndpointId, LinkId, ObservedVia, Slot},
     base::time::Tick,
-    engine::{Engine, Role, accounts::Note},
+    engine::{Engine, Role, accounts::EngineEvent},
     link::websocket::{LinkPhase, timers::Timer},
     trade::signatures::TradeOutcome,
 };
 
 /// Where a link stands.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct LinkReport {
+pub(crate) struct LinkStatus {
     pub(crate) endpoint: EndpointId,
     pub(crate) role: Role,
     pub(crate) phase: LinkPhase,
@@ -36,17 +36,17 @@ fn overdue_reason(timer: Timer) -> &'static str {
 
 /// See the module.
 #[derive(Debug)]
-pub(crate) struct Reports {
-    pub(crate) links: Vec<LinkReport>,
+pub(crate) struct LinkLog {
+    pub(crate) links: Vec<LinkStatus>,
     /// The endpoints' WebSocket URLs, redacted.
     pub(crate) urls: Vec<String>,
     /// What failed last, on whichever link.
     pub(crate) last_error: Option<String>,
 }
 
-impl Reports {
+impl LinkLog {
     pub(crate) fn new(engine: &Engine, urls: Vec<String>, now: Tick) -> Self {
-        let link = |(_, endpoint, role, phase)| LinkReport {
+        let link = |(_, endpoint, role, phase)| LinkStatus {
             endpoint,
             role,
             phase,
@@ -76,7 +76,7 @@ impl Reports {
     }
 
     /// Logs the changes of phase.
-    pub(crate) fn look(&mut self, engine: &Engine, now: Tick) {
+    pub(crate) fn log_phases(&mut self, engine: &Engine, now: Tick) {
         for ((id, _, _, phase), report) in engine.links().zip(&mut self.links) {
             if phase == report.phase {
                 continue;
@@ -116,41 +116,41 @@ impl Reports {
     }
 
     /// Logs what an operator should know of.
-    pub(crate) fn log(&mut self, note: &Note, engine: &Engine) {
-        let who = |source: Source| match source {
-            Source::Subscription(generation) => engine.endpoint_of(generation.link),
-            Source::Rpc(endpoint) => endpoint,
+    pub(crate) fn log(&mut self, note: &EngineEvent, engine: &Engine) {
+        let who = |source: ObservedVia| match source {
+            ObservedVia::Subscription(generation) => engine.endpoint_of(generation.link),
+            ObservedVia::Rpc(endpoint) => endpoint,
         };
         match note {
-            Note::Changed { .. } | Note::Superseded | Note::Overlaid { .. } => {}
-            Note::Disputed { address, by, against } => {
+            EngineEvent::Changed { .. } | EngineEvent::Superseded | EngineEvent::Overlaid { .. } => {}
+            EngineEvent::Disputed { address, by, against } => {
                 let (by, against) = (self.url(who(*by)), self.url(who(*against)));
                 warn!(account = %address, by, against, "two sources contradict each other: RPC settles it");
             }
-            Note::Missed { address, endpoint } => {
+            EngineEvent::Missed { address, endpoint } => {
                 let url = self.url(*endpoint);
                 warn!(account = %address, url, "a change was never notified: subscribing anew");
             }
-            Note::Reverted { address } => {
+            EngineEvent::Reverted { address } => {
                 debug!(account = %address, "what the processed bank showed did not come to be");
             }
-            Note::Quarantined { endpoint, slot } => {
+            EngineEvent::Quarantined { endpoint, slot } => {
                 let url = self.url(*endpoint);
                 warn!(url, slot, "slots ahead of what time allows: the node is not believed for a while");
                 self.last_error = Some(format!("slot {slot} is ahead of what time allows"));
             }
-            Note::Foreign { endpoint } => {
+            EngineEvent::Foreign { endpoint } => {
                 let url = self.url(*endpoint);
                 error!(url, "the node is on another chain than the others: check its URL");
                 self.last_error = Some("a node is on another chain than the others".to_owned());
             }
-            Note::Reset { epoch } => {
+            EngineEvent::Reset { epoch } => {
                 warn!(epoch, "the chain began anew: every account is read and subscribed anew");
             }
-            Note::Swept { address } => {
+            EngineEvent::Swept { address } => {
                 info!(account = %address, "a position that held nothing is watched no longer");
             }
-            Note::SellEnded { address, amount, signature, outcome } => {
+            EngineEvent::SellEnded { address, amount, signature, outcome } => {
                 let (account, amount) = (address, *amount);
                 match *outcome {
                     TradeOutcome::Landed { slot } => {
@@ -164,7 +164,7 @@ impl Reports {
                     }
                 }
             }
-            Note::Enabled { endpoint, enabled } => {
+            EngineEvent::Enabled { endpoint, enabled } => {
                 let url = self.url(*endpoint);
                 if *enabled {
                     info!(url, "using this node");
@@ -189,14 +189,14 @@ mod tests {
         let settings = builder.validate().expect("settings").engine;
         let (start, link) = (Tick::from_nanos(1), LinkId(0));
         let mut engine = Engine::new(settings, 1, start);
-        let mut reports = Reports::new(&engine, vec![String::new()], start);
-        reports.failed(link, "what was wrong before".to_owned());
+        let mut link_log = LinkLog::new(&engine, vec![String::new()], start);
+        link_log.failed(link, "what was wrong before".to_owned());
         let late = start.plus(Duration::from_secs(60));
         engine.expire_link(late, link);
-        reports.look(&engine, late);
-        let report = &reports.links[0];
+        link_log.log_phases(&engine, late);
+        let report = &link_log.links[0];
         assert_eq!(report.phase, LinkPhase::Waiting);
         assert_eq!(report.told.as_deref(), Some("the connect took too long"));
-        assert_eq!(reports.last_error, report.last_error);
+        assert_eq!(link_log.last_error, report.last_error);
     }
 }

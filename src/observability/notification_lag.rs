@@ -7,30 +7,30 @@
 
 use std::sync::Arc;
 
-use crate::{core::account::observation::Slot, observability::counters::Stats, store::Cell};
+use crate::{core::account::observation::Slot, observability::counters::Stats, store::Entry};
 
 /// Notifications kept until their slot's Clock comes; of more, the lag is not counted.
 const ROOM: usize = 1_024;
 
 /// The notifications of one connection whose slot's time is not known yet.
 #[derive(Debug, Default)]
-pub(crate) struct Lags(Vec<(Arc<Cell>, Slot, i64)>);
+pub(crate) struct NotificationLags(Vec<(Arc<Entry>, Slot, i64)>);
 
-impl Lags {
+impl NotificationLags {
     /// An account was notified, at this wall time.
-    pub(crate) fn notified(&mut self, cell: Arc<Cell>, slot: Slot, wall_ms: i64) {
+    pub(crate) fn notified(&mut self, entry: Arc<Entry>, slot: Slot, wall_ms: i64) {
         if self.0.len() < ROOM {
-            self.0.push((cell, slot, wall_ms));
+            self.0.push((entry, slot, wall_ms));
         }
     }
 
     /// A canary came at this wall time, by so much later than its Clock.
     pub(crate) fn canary(&mut self, slot: Slot, wall_ms: i64, lag_ms: i64, stats: &Stats) {
         let time = wall_ms.saturating_sub(lag_ms);
-        self.0.retain(|(cell, notified, arrived)| {
+        self.0.retain(|(entry, notified, arrived)| {
             let known = *notified <= slot;
             if known {
-                cell.tally.lagged(stats, arrived.saturating_sub(time));
+                entry.counters.lagged(stats, arrived.saturating_sub(time));
             }
             !known
         });
@@ -45,10 +45,10 @@ mod tests {
 
     #[test]
     fn a_notification_is_as_late_as_its_arrival_is_behind_the_clock_of_its_slot() {
-        let (stats, mut lags) = (Stats::default(), Lags::default());
-        let cell = |byte| Arc::new(Cell::new(Pubkey::new_from_array([byte; 32])));
-        let (one, other) = (cell(1), cell(2));
-        let lag = |cell: &Cell| cell.tally.notification_lag.get();
+        let (stats, mut lags) = (Stats::default(), NotificationLags::default());
+        let entry = |byte| Arc::new(Entry::new(Pubkey::new_from_array([byte; 32])));
+        let (one, other) = (entry(1), entry(2));
+        let lag = |entry: &Entry| entry.counters.notification_lag.get();
         lags.notified(one.clone(), 10, 100_700);
         lags.notified(other.clone(), 11, 101_200);
         // The Clock of slot 10 says 100.000 s, that of slot 11 says 101.000 s.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use solana_pubkey::Pubkey;
 
-use crate::store::{Book, Cell};
+use crate::store::{Entry, Store};
 
 /// A snapshot of what is counted of one account since it is watched.
 #[derive(Clone, Debug, PartialEq)]
@@ -54,31 +54,31 @@ pub struct TokenStats {
 }
 
 impl TokenStats {
-    pub(crate) fn of(cell: &Cell, book: &Book) -> Self {
-        let tally = &cell.tally;
-        let (waits, wait_mean_us, wait_max_us) = tally.waits.get();
-        let (_, notification_lag_mean_ms, notification_lag_max_ms) = tally.notification_lag.get();
-        let hits = tally.hits.get();
-        let reading = book.read(cell);
+    pub(crate) fn of(entry: &Entry, store: &Store) -> Self {
+        let counters = &entry.counters;
+        let (waits, wait_mean_us, wait_max_us) = counters.waits.get();
+        let (_, notification_lag_mean_ms, notification_lag_max_ms) = counters.notification_lag.get();
+        let hits = counters.hits.get();
+        let reading = store.read(entry);
         let per_minute = |every: Duration| 60.0 / every.max(Duration::from_millis(1)).as_secs_f64();
         Self {
-            address: cell.address,
+            address: entry.address,
             hits,
-            misses: tally.misses.get(),
-            fallbacks: tally.fallbacks.get(),
+            misses: counters.misses.get(),
+            fallbacks: counters.fallbacks.get(),
             waits,
             wait_mean_us,
             wait_max_us,
-            notifications: tally.notifications.get(),
+            notifications: counters.notifications.get(),
             notification_lag_mean_ms,
             notification_lag_max_ms,
-            invalidations: tally.invalidations.get(),
-            rpc_reads: tally.rpc_reads.get(),
+            invalidations: counters.invalidations.get(),
+            rpc_reads: counters.rpc_reads.get(),
             rpc_calls_avoided: hits,
             changes: reading.revision(),
             changes_per_minute: reading.change_interval().map(per_minute),
             ttl_ms: reading.ttl().map(|ttl| u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX)),
-            memory_bytes: book.bytes_of(cell),
+            memory_bytes: store.bytes_of(entry),
         }
     }
 }

@@ -17,10 +17,10 @@ use crate::{
     core::{
         account::observation::LinkId,
         base::time::Tick,
-        engine::{LinkEvent, Order},
+        engine::{LinkCommand, LinkEvent},
         link::websocket::{LinkPhase, Subject},
     },
-    observability::notification_lag::Lags,
+    observability::notification_lag::NotificationLags,
     sources::{
         RawAccount,
         endpoint::{Endpoint, Redacted},
@@ -31,7 +31,7 @@ use crate::{
             demux::{Turn, Wire},
         },
     },
-    store::{Book, Shared},
+    store::{SharedWriter, Store},
 };
 
 /// How long the end of the last connection may take.
@@ -84,7 +84,7 @@ impl fmt::Display for Loss {
 /// A connection that is open, and the genesis hash of its node's chain, if its RPC told it.
 type Connection = (PubsubClient, Option<[u8; 32]>);
 
-enum Event {
+enum DriverEvent {
     Stop,
     Wake,
     Connected(Result<Connection, String>),
@@ -94,27 +94,27 @@ enum Event {
 }
 
 /// See the module.
-pub(crate) struct Link {
+pub(crate) struct LinkDriver {
     id: LinkId,
-    shared: Arc<Shared>,
-    book: Arc<Book>,
+    shared: Arc<SharedWriter>,
+    store: Arc<Store>,
     rpc: Arc<RpcSource>,
     endpoint: Endpoint,
     commitment: CommitmentLevel,
     wake: Arc<Notify>,
     connecting: Option<BoxFuture<'static, Result<Connection, String>>>,
     wire: Option<Wire>,
-    lags: Lags,
+    lags: NotificationLags,
     flow: Flow,
     /// Connections that are closing.
-    closing: FuturesUnordered<BoxFuture<'static, Event>>,
+    closing: FuturesUnordered<BoxFuture<'static, DriverEvent>>,
 }
 
-impl Link {
+impl LinkDriver {
     pub(crate) fn new(
         id: LinkId,
-        shared: Arc<Shared>,
-        book: Arc<Book>,
+        shared: Arc<SharedWriter>,
+        store: Arc<Store>,
         rpc: Arc<RpcSource>,
         endpoint: Endpoint,
         commitment: CommitmentLevel,
@@ -123,14 +123,14 @@ impl Link {
         Self {
             id,
             shared,
-            book,
+            store,
             rpc,
             endpoint,
             commitment,
             wake,
             connecting: None,
             wire: None,
-            lags: Lags::default(),
+            lags: NotificationLags::default(),
             flow: Flow::default(),
             closing: FuturesUnordered::new(),
         }
@@ -156,8 +156,8 @@ impl Link {
 
     /// To stop comes first, then orders, which are few; the wire, which may be busy, after them; the clock last,
     /// so that a deadline is judged by all that had arrived before it.
-    async fn next_event(&mut self, stop: &mut watch::Receiver<()>, due: Option<Tick>) -> Event {
-        let wait = due.map(|due| due.since(self.book.clock.now()));
+    async fn next_event(&mut self, stop: &mut watch::Receiver<()>, due: Option<Tick>) -> DriverEvent {
+        let wait = due.map(|due| due.since(self.store.clock.now()));
         let Self { wake, connecting, wire, closing, .. } = self;
         let turn = async {
             match wire {
@@ -167,42 +167,44 @@ impl Link {
         };
         tokio::select! {
             biased;
-            _ = stop.changed() => Event::Stop,
-            () = wake.notified() => Event::Wake,
-            Some(outcome) = OptionFuture::from(connecting.as_mut()) => Event::Connected(outcome),
+            _ = stop.changed() => DriverEvent::Stop,
+            () = wake.notified() => DriverEvent::Wake,
+            Some(outcome) = OptionFuture::from(connecting.as_mut()) => DriverEvent::Connected(outcome),
             Some(event) = closing.next(), if !closing.is_empty() => event,
-            turn = turn => Event::Turn(turn),
-            () = tokio::time::sleep(wait.unwrap_or_default()), if wait.is_some() => Event::Wake,
+            turn = turn => DriverEvent::Turn(turn),
+            () = tokio::time::sleep(wait.unwrap_or_default()), if wait.is_some() => DriverEvent::Wake,
         }
     }
 
-    fn take(&mut self, event: Event) {
+    fn take(&mut self, event: DriverEvent) {
         match event {
-            Event::Stop => self.shared.lock().stop(),
-            Event::Wake => {}
-            Event::Connected(outcome) => {
+            DriverEvent::Stop => self.shared.lock().stop(),
+            DriverEvent::Wake => {}
+            DriverEvent::Connected(outcome) => {
                 self.connecting = None;
                 match outcome {
                     Ok((client, genesis)) => {
-                        self.book.stats.connects.add(1);
+                        self.store.stats.connects.add(1);
                         self.wire = Some(Wire::new(client, self.commitment));
                         self.shared.lock().handle(self.id, [LinkEvent::Connected { genesis }]);
                     }
                     Err(reason) => self.lose(&Loss::Refused(reason)),
                 }
             }
-            Event::Turn(Turn::Events(events)) if self.flow.admits(self.book.clock.now(), events.len()) => {
+            DriverEvent::Turn(Turn::Events(events))
+                if self.flow.admits(self.store.clock.now(), events.len()) =>
+            {
                 self.take_turn(events);
             }
-            Event::Turn(Turn::Events(_)) => self.lose(&Loss::Flooded),
-            Event::Turn(Turn::Ended) => self.lose(&Loss::Ended),
-            Event::Turn(Turn::Flooded) => self.lose(&Loss::Flooded),
-            Event::Turn(Turn::CanaryReplaced) => self.lose(&Loss::CanaryReplaced),
-            Event::Closed(Some(reason)) => {
+            DriverEvent::Turn(Turn::Events(_)) => self.lose(&Loss::Flooded),
+            DriverEvent::Turn(Turn::Ended) => self.lose(&Loss::Ended),
+            DriverEvent::Turn(Turn::Flooded) => self.lose(&Loss::Flooded),
+            DriverEvent::Turn(Turn::CanaryReplaced) => self.lose(&Loss::CanaryReplaced),
+            DriverEvent::Closed(Some(reason)) => {
                 info!(url = %Redacted(&self.endpoint.ws), reason, "why the connection ended");
-                self.shared.lock().reports.failed(self.id, reason);
+                self.shared.lock().link_log.failed(self.id, reason);
             }
-            Event::Closed(None) => {}
+            DriverEvent::Closed(None) => {}
         }
     }
 
@@ -211,23 +213,23 @@ impl Link {
             Loss::CanaryReplaced => LinkEvent::CanaryReplaced,
             _ => LinkEvent::Lost,
         };
-        let mut publisher = self.shared.lock();
-        publisher.reports.failed(self.id, loss.to_string());
-        publisher.handle(self.id, [event]);
+        let mut writer = self.shared.lock();
+        writer.link_log.failed(self.id, loss.to_string());
+        writer.handle(self.id, [event]);
     }
 
     /// A turn of the wire, in its order and as one step: what it changes is published together.
-    fn take_turn(&mut self, events: Vec<(Subject, client::Event)>) {
+    fn take_turn(&mut self, events: Vec<(Subject, client::SubscriptionEvent)>) {
         let events: Vec<LinkEvent> =
             events.into_iter().filter_map(|(subject, event)| self.read(subject, event)).collect();
         self.note_lags(&events);
-        let mut publisher = self.shared.lock();
+        let mut writer = self.shared.lock();
         for event in &events {
             if let LinkEvent::Canary { slot, lag_ms } = event {
-                publisher.reports.canary(self.id, *slot, *lag_ms);
+                writer.link_log.canary(self.id, *slot, *lag_ms);
             }
         }
-        publisher.handle(self.id, events);
+        writer.handle(self.id, events);
     }
 
     /// Notes how late notifications are. The processed ones are hints, and not counted.
@@ -239,22 +241,24 @@ impl Link {
         for event in events {
             match event {
                 LinkEvent::Account { subject: Subject::Account { address, .. }, slot, .. } => {
-                    if let Some(cell) = self.book.cell(address) {
-                        cell.tally.notifications.add(1);
-                        self.lags.notified(cell, *slot, now);
+                    if let Some(entry) = self.store.entry(address) {
+                        entry.counters.notifications.add(1);
+                        self.lags.notified(entry, *slot, now);
                     }
                 }
-                LinkEvent::Canary { slot, lag_ms } => self.lags.canary(*slot, now, *lag_ms, &self.book.stats),
+                LinkEvent::Canary { slot, lag_ms } => {
+                    self.lags.canary(*slot, now, *lag_ms, &self.store.stats)
+                }
                 _ => {}
             }
         }
     }
 
     /// What the server says, as the engine understands it.
-    fn read(&self, subject: Subject, event: client::Event) -> Option<LinkEvent> {
+    fn read(&self, subject: Subject, event: client::SubscriptionEvent) -> Option<LinkEvent> {
         let response = match event {
-            client::Event::Acknowledged => return Some(LinkEvent::Acknowledged(subject)),
-            client::Event::Refused { reason } => {
+            client::SubscriptionEvent::Acknowledged => return Some(LinkEvent::Acknowledged(subject)),
+            client::SubscriptionEvent::Refused { reason } => {
                 let reason = self.endpoint.scrub(&reason);
                 // Each further try of an account that is refused would be a line.
                 if matches!(subject, Subject::Account { attempt: 1.., .. }) {
@@ -262,13 +266,13 @@ impl Link {
                 } else {
                     warn!(?subject, reason, "a subscription was refused");
                 }
-                self.book.stats.refused.add(1);
+                self.store.stats.refused.add(1);
                 let error = format!("a subscription was refused: {reason}");
-                self.shared.lock().reports.failed(self.id, error);
+                self.shared.lock().link_log.failed(self.id, error);
                 return Some(LinkEvent::Refused(subject));
             }
-            client::Event::Unsubscribed => return Some(LinkEvent::Unsubscribed(subject)),
-            client::Event::Notified(response) => response,
+            client::SubscriptionEvent::Unsubscribed => return Some(LinkEvent::Unsubscribed(subject)),
+            client::SubscriptionEvent::Notified(response) => response,
         };
         let slot = response.context.slot;
         let account = RawAccount::decode(&response.value);
@@ -285,7 +289,7 @@ impl Link {
             // Of an account that never changes.
             Subject::Keepalive { .. } => None,
             Subject::Account { address, .. } => {
-                self.book.stats.notifications.add(1);
+                self.store.stats.notifications.add(1);
                 if let Err(reason) = &account {
                     warn!(account = %address, reason, "a notification cannot be read: subscribing anew");
                 }
@@ -298,10 +302,10 @@ impl Link {
     fn carry_out(&mut self) {
         loop {
             // The lock is not held while an order is carried out.
-            let order = self.shared.lock().next_order(self.id);
+            let order = self.shared.lock().next_command(self.id);
             match order {
                 None => return,
-                Some(Order::Connect) => {
+                Some(LinkCommand::Connect) => {
                     let (endpoint, rpc) = (self.endpoint.clone(), self.rpc.clone());
                     let connect = async move {
                         let (client, genesis) = tokio::join!(client::connect(&endpoint), rpc.genesis());
@@ -309,13 +313,13 @@ impl Link {
                     };
                     self.connecting = Some(connect.boxed());
                 }
-                Some(Order::Disconnect { .. }) => self.disconnect(),
-                Some(Order::Subscribe(subject)) => {
+                Some(LinkCommand::Disconnect { .. }) => self.disconnect(),
+                Some(LinkCommand::Subscribe(subject)) => {
                     if let Some(wire) = &mut self.wire {
                         wire.subscribe(subject);
                     }
                 }
-                Some(Order::Unsubscribe(subject)) => {
+                Some(LinkCommand::Unsubscribe(subject)) => {
                     if let Some(wire) = &mut self.wire {
                         wire.unsubscribe(subject);
                     }
@@ -326,11 +330,12 @@ impl Link {
 
     fn disconnect(&mut self) {
         self.connecting = None;
-        self.lags = Lags::default();
+        self.lags = NotificationLags::default();
         if let Some(wire) = self.wire.take() {
-            self.book.stats.losses.add(1);
+            self.store.stats.losses.add(1);
             let (client, endpoint) = (wire.into_client(), self.endpoint.clone());
-            self.closing.push(async move { Event::Closed(client::close(client, &endpoint).await) }.boxed());
+            self.closing
+                .push(async move { DriverEvent::Closed(client::close(client, &endpoint).await) }.boxed());
         }
     }
 }

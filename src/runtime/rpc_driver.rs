@@ -9,11 +9,11 @@ use crate::{
     core::{
         base::failure::RpcFailure,
         chain::{mint::Mint, token::Presence},
-        engine::Answer,
+        engine::CallAnswer,
         rpc::scheduler::Call,
     },
     sources::rpc::RpcSource,
-    store::{Book, Shared},
+    store::{SharedWriter, Store},
 };
 
 /// The host's clocks are compared at least so often, also where nothing happens.
@@ -22,11 +22,11 @@ const HEARTBEAT: std::time::Duration = std::time::Duration::from_secs(1);
 /// Runs until told to stop. `rpcs` are the endpoints', in their order.
 pub(crate) async fn run(
     rpcs: Vec<Arc<RpcSource>>,
-    shared: Arc<Shared>,
-    book: Arc<Book>,
+    shared: Arc<SharedWriter>,
+    store: Arc<Store>,
     mut stop: watch::Receiver<()>,
 ) {
-    let wake = shared.lock().supervisor_wake();
+    let wake = shared.lock().rpc_driver_wake();
     let mut flights = FuturesUnordered::new();
     let mut inquiries = FuturesUnordered::new();
     loop {
@@ -34,33 +34,33 @@ pub(crate) async fn run(
         if let Some(inquiry) = inquiry
             && let Some(rpc) = rpcs.get(usize::from(inquiry.endpoint.0)).cloned()
         {
-            let calls = &book.stats.rpc_calls;
+            let calls = &store.stats.rpc_calls;
             inquiries.push(async move { (inquiry.number, rpc.inquire(&inquiry, calls).await) });
         }
         for call in calls {
             if let Some(rpc) = rpcs.get(usize::from(call.endpoint.0)).cloned() {
-                book.stats.rpc_calls.add(1);
-                let cells = book.cells();
-                for cell in call.accounts.iter().filter_map(|address| cells.get(address)) {
-                    cell.tally.rpc_reads.add(1);
+                store.stats.rpc_calls.add(1);
+                let entries = store.entries();
+                for entry in call.accounts.iter().filter_map(|address| entries.get(address)) {
+                    entry.counters.rpc_reads.add(1);
                 }
                 flights.push(async move { (call.number, fly(&rpc, &call).await) });
             }
         }
-        let wait = due.map_or(HEARTBEAT, |due| due.since(book.clock.now()).min(HEARTBEAT));
+        let wait = due.map_or(HEARTBEAT, |due| due.since(store.clock.now()).min(HEARTBEAT));
         tokio::select! {
             biased;
             _ = stop.changed() => return,
             Some((number, outcome)) = flights.next(), if !flights.is_empty() => {
                 if let Err(failure) = &outcome {
-                    book.stats.rpc_failures.add(1);
+                    store.stats.rpc_failures.add(1);
                     tracing::debug!(error = %failure, "an RPC read failed");
                 }
                 shared.lock().answered(number, outcome);
             }
             Some((number, outcome)) = inquiries.next(), if !inquiries.is_empty() => {
                 if let Err(failure) = &outcome {
-                    book.stats.rpc_failures.add(1);
+                    store.stats.rpc_failures.add(1);
                     tracing::debug!(error = %failure, "an inquiry after transactions failed");
                 }
                 shared.lock().inquired(number, outcome);
@@ -71,7 +71,7 @@ pub(crate) async fn run(
     }
 }
 
-async fn fly(rpc: &RpcSource, call: &Call) -> Result<Answer, RpcFailure> {
+async fn fly(rpc: &RpcSource, call: &Call) -> Result<CallAnswer, RpcFailure> {
     let keys: Vec<_> = call.accounts.iter().chain(&call.mints).copied().collect();
     let answer = rpc.read(&keys, call.min_slot).await?;
     let mut accounts = answer.accounts.into_iter();
@@ -82,7 +82,7 @@ async fn fly(rpc: &RpcSource, call: &Call) -> Result<Answer, RpcFailure> {
     let mints = accounts.map(|account| {
         account.ok().flatten().and_then(|account| Mint::decode(&account.program, &account.data))
     });
-    Ok(Answer {
+    Ok(CallAnswer {
         slot: answer.slot,
         sent: answer.sent,
         lag_ms: answer.lag_ms,

@@ -30,7 +30,7 @@ use crate::{
         RpcSource,
         wallet::{Holding, Owned, Unanswered},
     },
-    store::{Book, Cell, Shared},
+    store::{Entry, SharedWriter, Store},
 };
 
 /// Accounts watched in one step: readers wait for none of them.
@@ -76,16 +76,16 @@ pub struct LeftOut {
 /// What a search came to.
 pub(crate) struct Search {
     pub(crate) slot: Slot,
-    pub(crate) watched: Vec<(Arc<Cell>, Holding)>,
+    pub(crate) watched: Vec<(Arc<Entry>, Holding)>,
     pub(crate) fresh: usize,
     pub(crate) left_out: Vec<LeftOut>,
 }
 
 /// Searches wallets. It outlives no mirror: it has no hold on one.
-pub(crate) struct Discovery {
+pub(crate) struct WalletSearch {
     rpcs: Vec<Arc<RpcSource>>,
-    shared: Arc<Shared>,
-    book: Arc<Book>,
+    shared: Arc<SharedWriter>,
+    store: Arc<Store>,
     /// How long a node that is behind is waited for.
     patience: Duration,
     /// One search at a time: an answer may be large.
@@ -111,9 +111,9 @@ impl Mirror {
     /// No node said what the wallet holds, or no node can. What was found and cannot be watched is no error:
     /// [`Adopted::left_out`] names it.
     pub async fn adopt(&self, wallet: &Pubkey) -> Result<Adopted, AdoptError> {
-        let Search { slot, watched, fresh, left_out } = self.inner.discovery.adopt(wallet).await?;
-        let position = |(cell, holding): (Arc<Cell>, Holding)| {
-            self.position_at(self.reader_of(cell), wallet, &holding.mint, holding.program)
+        let Search { slot, watched, fresh, left_out } = self.inner.wallet_search.adopt(wallet).await?;
+        let position = |(entry, holding): (Arc<Entry>, Holding)| {
+            self.position_at(self.reader_of(entry), wallet, &holding.mint, holding.program)
         };
         Ok(Adopted { positions: watched.into_iter().map(position).collect(), slot, fresh, left_out })
     }
@@ -124,22 +124,22 @@ impl Mirror {
     ///
     /// An account that you unwatch is found again while it holds tokens.
     pub fn keep_adopting(&self, wallet: &Pubkey, every: Duration) {
-        let discovery = &self.inner.discovery;
+        let wallet_search = &self.inner.wallet_search;
         let every = every.max(SHORTEST_INTERVAL);
-        let task = self.spawn("discovery", |stop| discovery.clone().run(*wallet, every, seed(), stop));
-        discovery.keep(*wallet, task);
+        let task = self.spawn("discovery", |stop| wallet_search.clone().run(*wallet, every, seed(), stop));
+        wallet_search.keep(*wallet, task);
     }
 }
 
-impl Discovery {
+impl WalletSearch {
     pub(crate) fn new(
         rpcs: Vec<Arc<RpcSource>>,
-        shared: Arc<Shared>,
-        book: Arc<Book>,
+        shared: Arc<SharedWriter>,
+        store: Arc<Store>,
         patience: Duration,
     ) -> Self {
         let (turn, kept) = (tokio::sync::Mutex::default(), Mutex::default());
-        Self { rpcs, shared, book, patience, turn, kept }
+        Self { rpcs, shared, store, patience, turn, kept }
     }
 
     /// Finds what the wallet holds, and watches it.
@@ -152,7 +152,7 @@ impl Discovery {
             // Readers and links come first.
             tokio::task::yield_now().await;
         }
-        self.book.stats.adopted.add(search.fresh as u64);
+        self.store.stats.adopted.add(search.fresh as u64);
         Ok(search)
     }
 
@@ -213,14 +213,14 @@ impl Discovery {
         failure: impl Fn(&E) -> &RpcFailure,
         call: impl Fn() -> C,
     ) -> Result<T, E> {
-        let began = self.book.clock.now();
+        let began = self.store.clock.now();
         loop {
-            self.book.stats.rpc_calls.add(1);
+            self.store.stats.rpc_calls.add(1);
             let answer = call().await;
             let Err(error) = &answer else { return answer };
-            self.book.stats.rpc_failures.add(1);
+            self.store.stats.rpc_failures.add(1);
             let behind = matches!(failure(error), RpcFailure::Behind { .. });
-            if !behind || self.book.clock.now().since(began) >= self.patience {
+            if !behind || self.store.clock.now().since(began) >= self.patience {
                 return answer;
             }
             tokio::time::sleep(ASK_AGAIN).await;
@@ -229,24 +229,24 @@ impl Discovery {
 
     /// Watches a chunk, or, where not all of it can be, each that can. (Invariant 1)
     fn watch(&self, wallet: &Pubkey, chunk: &[Holding], search: &mut Search) -> Result<(), AdoptError> {
-        let mut publisher = self.shared.lock();
+        let mut writer = self.shared.lock();
         let target = |holding: &Holding| {
             let Holding { address, program, mint, .. } = *holding;
             (address, Expected { program: Some(program), mint: Some(mint), owner: Some(*wallet) })
         };
-        let before = self.book.cells();
-        let mut found = |cells: Vec<Arc<Cell>>, holdings: &[Holding]| {
-            search.fresh += cells.iter().filter(|cell| !before.contains_key(&cell.address)).count();
-            search.watched.extend(cells.into_iter().zip(holdings.iter().copied()));
+        let before = self.store.entries();
+        let mut found = |entries: Vec<Arc<Entry>>, holdings: &[Holding]| {
+            search.fresh += entries.iter().filter(|entry| !before.contains_key(&entry.address)).count();
+            search.watched.extend(entries.into_iter().zip(holdings.iter().copied()));
         };
         let targets: Vec<_> = chunk.iter().map(target).collect();
-        if let Ok(cells) = publisher.open_positions(&targets, Tick::NEVER) {
-            found(cells, chunk);
+        if let Ok(entries) = writer.open_positions(&targets, Tick::NEVER) {
+            found(entries, chunk);
             return Ok(());
         }
         for (holding, target) in chunk.iter().zip(targets) {
-            match publisher.open_positions(&[target], Tick::NEVER) {
-                Ok(cells) => found(cells, &[*holding]),
+            match writer.open_positions(&[target], Tick::NEVER) {
+                Ok(entries) => found(entries, &[*holding]),
                 Err(WatchError::Stopped) => return Err(AdoptError::Stopped),
                 Err(why) => {
                     let Holding { address, program, mint, amount } = *holding;
@@ -284,11 +284,11 @@ impl Discovery {
         let mut backoff = Backoff::new(WAITS.0.min(every), WAITS.1.max(every));
         let mut left_out_before = Vec::new();
         loop {
-            let began = self.book.clock.now();
+            let began = self.store.clock.now();
             let wait = match self.adopt(wallet).await {
                 Ok(search) => {
                     backoff.reset();
-                    let took = self.book.clock.now().since(began);
+                    let took = self.store.clock.now().since(began);
                     self.log(wallet, &search, took, &mut left_out_before);
                     every
                 }

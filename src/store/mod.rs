@@ -35,22 +35,22 @@ use crate::{
         base::time::Tick,
         chain::mint::Mint,
     },
-    observability::counters::{Distribution, Stats, Tally},
+    observability::counters::{AccountCounters, Distribution, Stats},
 };
-pub(crate) use writer::{Outcome, Publisher, Shared, open};
+pub(crate) use writer::{Outcome, SharedWriter, Writer, open};
 
 /// One account, as readers see it.
 #[derive(Debug)]
-pub(crate) struct Cell {
+pub(crate) struct Entry {
     pub(crate) address: Pubkey,
     record: ArcSwapOption<Record>,
     overlay: ArcSwapOption<Shown>,
-    mint: MintCell,
+    mint: MintEntry,
     /// 0 while watched; else why it is not.
     ended: AtomicU8,
     /// Woken at each publication.
     pub(crate) changed: Notify,
-    pub(crate) tally: Tally,
+    pub(crate) counters: AccountCounters,
 }
 
 /// The two counts of an `Arc`.
@@ -59,16 +59,16 @@ const ARC: usize = 2 * size_of::<usize>();
 const UNWATCHED: u8 = 1;
 const STOPPED: u8 = 2;
 
-impl Cell {
+impl Entry {
     pub(crate) fn new(address: Pubkey) -> Self {
         Self {
             address,
             record: ArcSwapOption::empty(),
             overlay: ArcSwapOption::empty(),
-            mint: MintCell::default(),
+            mint: MintEntry::default(),
             ended: AtomicU8::new(0),
             changed: Notify::new(),
-            tally: Tally::default(),
+            counters: AccountCounters::default(),
         }
     }
 
@@ -88,14 +88,14 @@ impl Cell {
 
 /// What the mint of an account's tokens says of selling them, kept with the account so that a reader looks nothing up.
 #[derive(Debug, Default)]
-struct MintCell {
+struct MintEntry {
     /// One more than what it says; 0 where it has not been read.
     says: AtomicU64,
     /// When that was surely so.
     read: AtomicU64,
 }
 
-impl MintCell {
+impl MintEntry {
     /// What it says first, since when second: what is young enough is never joined with what was said before.
     fn store(&self, mint: Option<&Mint>) {
         let says = mint.map_or(0, |mint| u64::from(MintSays::of(mint).to_bits()) + 1);
@@ -113,8 +113,8 @@ impl MintCell {
 
 /// The readers' side.
 #[derive(Debug)]
-pub(crate) struct Book {
-    accounts: ArcSwap<HashMap<Pubkey, Arc<Cell>>>,
+pub(crate) struct Store {
+    accounts: ArcSwap<HashMap<Pubkey, Arc<Entry>>>,
     evidence: ArcSwap<Evidence>,
     /// Woken at each canary, and when a mint is read.
     pub(crate) proved: Notify,
@@ -126,12 +126,12 @@ pub(crate) struct Book {
     bytes_each: usize,
 }
 
-impl Book {
-    pub(crate) fn cell(&self, address: &Pubkey) -> Option<Arc<Cell>> {
+impl Store {
+    pub(crate) fn entry(&self, address: &Pubkey) -> Option<Arc<Entry>> {
         self.accounts.load().get(address).cloned()
     }
 
-    pub(crate) fn cells(&self) -> Arc<HashMap<Pubkey, Arc<Cell>>> {
+    pub(crate) fn entries(&self) -> Arc<HashMap<Pubkey, Arc<Entry>>> {
         self.accounts.load_full()
     }
 
@@ -151,27 +151,27 @@ impl Book {
     }
 
     /// Evidence first, record second, time last: see the module.
-    pub(crate) fn read(&self, cell: &Cell) -> Reading {
-        let (evidence, record) = look(|| self.evidence.load(), || cell.record.load().as_deref().copied());
-        let overlay = cell.overlay.load().as_deref().copied();
+    pub(crate) fn read(&self, entry: &Entry) -> Reading {
+        let (evidence, record) = look(|| self.evidence.load(), || entry.record.load().as_deref().copied());
+        let overlay = entry.overlay.load().as_deref().copied();
         let taken = self.clock.now();
-        let mut reading = Reading::join(cell.address, &evidence, record, overlay, taken, &self.policy);
-        reading.ended = cell.ended();
-        reading.mint = cell.mint.load(evidence.valid_from, taken, &self.policy);
+        let mut reading = Reading::join(entry.address, &evidence, record, overlay, taken, &self.policy);
+        reading.ended = entry.ended();
+        reading.mint = entry.mint.load(evidence.valid_from, taken, &self.policy);
         reading
     }
 
     /// What is held for an account, in bytes: by the engine, in the maps of the readers and of the writer, and published.
-    pub(crate) fn bytes_of(&self, cell: &Cell) -> usize {
-        let in_maps = 2 * size_of::<(Pubkey, Arc<Cell>)>();
-        let record = cell.record.load().as_ref().map_or(0, |_| ARC + size_of::<Record>());
-        let overlay = cell.overlay.load().as_ref().map_or(0, |_| ARC + size_of::<Shown>());
-        self.bytes_each + in_maps + ARC + size_of::<Cell>() + record + overlay
+    pub(crate) fn bytes_of(&self, entry: &Entry) -> usize {
+        let in_maps = 2 * size_of::<(Pubkey, Arc<Entry>)>();
+        let record = entry.record.load().as_ref().map_or(0, |_| ARC + size_of::<Record>());
+        let overlay = entry.overlay.load().as_ref().map_or(0, |_| ARC + size_of::<Shown>());
+        self.bytes_each + in_maps + ARC + size_of::<Entry>() + record + overlay
     }
 
     /// What is held for all accounts and their mints, and for counting, in bytes.
     pub(crate) fn bytes(&self) -> usize {
-        let accounts: usize = self.accounts.load().values().map(|cell| self.bytes_of(cell)).sum();
+        let accounts: usize = self.accounts.load().values().map(|entry| self.bytes_of(entry)).sum();
         // Once with the readers and once with the writer.
         let mints = 2 * self.mints.load().len() * size_of::<(Pubkey, Mint)>();
         accounts + mints + 2 * Distribution::BYTES
@@ -180,15 +180,17 @@ impl Book {
     /// The shortest that a dynamic TTL has come to.
     pub(crate) fn shortest_ttl(&self) -> Option<Duration> {
         let (bounds, now) = (self.policy.ttl?, self.clock.now());
-        let of = |cell: &Arc<Cell>| cell.record.load().as_ref().map(|record| record.pace.ttl(now, &bounds));
+        let of = |entry: &Arc<Entry>| {
+            entry.record.load().as_ref().map(|record| record.change_rate.ttl(now, &bounds))
+        };
         self.accounts.load().values().filter_map(of).min()
     }
 
     /// Hits and misses, of accounts watched now and before.
     pub(crate) fn served(&self) -> (u64, u64) {
-        let cells = self.accounts.load();
-        cells.values().fold((self.stats.hits.get(), self.stats.misses.get()), |(hits, misses), cell| {
-            (hits + cell.tally.hits.get(), misses + cell.tally.misses.get())
+        let entries = self.accounts.load();
+        entries.values().fold((self.stats.hits.get(), self.stats.misses.get()), |(hits, misses), entry| {
+            (hits + entry.counters.hits.get(), misses + entry.counters.misses.get())
         })
     }
 }

@@ -10,7 +10,7 @@ use crate::core::{
         observation::{Origin, Slot},
     },
     chain::state::AccountState,
-    engine::accounts::Note,
+    engine::accounts::EngineEvent,
 };
 
 /// An account's state changed, or was seen for the first time.
@@ -80,16 +80,18 @@ pub enum Update {
 
 impl Update {
     /// What a note means to listeners, if anything.
-    pub(crate) fn of(note: &Note) -> Option<Self> {
+    pub(crate) fn of(note: &EngineEvent) -> Option<Self> {
         match note {
-            Note::Changed { address, record } => Some(Self::Account(AccountUpdate::new(*address, record))),
-            Note::Overlaid { address, shown } => Some(Self::Processed(ProcessedUpdate {
+            EngineEvent::Changed { address, record } => {
+                Some(Self::Account(AccountUpdate::new(*address, record)))
+            }
+            EngineEvent::Overlaid { address, shown } => Some(Self::Processed(ProcessedUpdate {
                 address: *address,
                 state: shown.state,
                 slot: shown.slot,
             })),
-            Note::Reverted { address } => Some(Self::Reverted { address: *address }),
-            Note::Reset { epoch } => Some(Self::Reset { epoch: *epoch }),
+            EngineEvent::Reverted { address } => Some(Self::Reverted { address: *address }),
+            EngineEvent::Reset { epoch } => Some(Self::Reset { epoch: *epoch }),
             _ => None,
         }
     }

@@ -233,5 +233,5 @@ fn contradiction(history: &[(u64, Option<u64>)], claim: &Claim) -> Option<(u64, 
     let first = history.partition_point(|(slot, _)| *slot <= claim.from);
     let before = first.checked_sub(1).map_or((0, Some(0)), |last| history[last]);
     let during = history[first..].iter().copied().take_while(|(slot, _)| *slot <= claim.to);
-    std::iter::once(before).chain(during).find(|(_, held)| *held != claim.state.held())
+    std::iter::once(before).chain(during).find(|(_, held)| *held != claim.state.token_amount())
 }

@@ -172,7 +172,7 @@ impl<'a> World<'a> {
     pub(crate) async fn holds(&self, reader: &Reader, amount: u64) -> Outcome<Reading> {
         let initialized = |state: &AccountState| matches!(state, AccountState::Initialized(_));
         let what = format!("live and of {amount}");
-        self.sees(reader, &what, |state| initialized(state) && state.held() == Some(amount)).await
+        self.sees(reader, &what, |state| initialized(state) && state.token_amount() == Some(amount)).await
     }
 
     /// Waits until the account is live and its state's name is this one.
@@ -246,7 +246,7 @@ impl World<'_> {
             let reading = reader.wait_for(caught_up, self.soon()).await;
             let reading = reading.map_err(|error| format!("{error}; {:?}", reader.read()))?;
             let chain = self.chain_amount(&reader.address()).await?.unwrap_or(0);
-            let held = reading.last_known().and_then(AccountState::held);
+            let held = reading.last_known().and_then(AccountState::token_amount);
             check!(held == Some(chain), "the chain holds {chain}: {reading:?}");
         }
         Ok(())

@@ -61,7 +61,7 @@ impl Value {
     /// Whether the state is this value's name, and its amount this value's. `shown`: the watcher has seen tokens there
     /// before, so that nothing is called closed.
     pub(crate) fn is_told_by(self, state: &AccountState, shown: bool) -> bool {
-        let amount = state.held();
+        let amount = state.token_amount();
         match (self, state) {
             // Tokens may come and go within one turn, which nobody reads in between.
             (Self::Absent, AccountState::Closed) => true,

@@ -4,7 +4,7 @@ use crate::{
     chain::{account_of, tick},
     core::{
         account::observation::LinkId,
-        engine::{LinkEvent, Order, accounts::Note},
+        engine::{LinkCommand, LinkEvent, accounts::EngineEvent},
         link::websocket::{Subject, order_turn},
     },
     judge::{self, Check},
@@ -94,18 +94,18 @@ impl World {
 
     pub(crate) fn carry_out(&mut self) {
         for link in self.links() {
-            while let Some(order) = self.engine.next_order(LinkId(u16::from(link))) {
+            while let Some(order) = self.engine.next_command(LinkId(u16::from(link))) {
                 match order {
-                    Order::Connect => self.wires[usize::from(link)] = Wire::Connecting,
-                    Order::Disconnect { .. } => self.wires[usize::from(link)] = Wire::Down,
-                    Order::Subscribe(subject) => self.request(link, Request::Subscribe(subject)),
-                    Order::Unsubscribe(subject) => self.request(link, Request::Unsubscribe(subject)),
+                    LinkCommand::Connect => self.wires[usize::from(link)] = Wire::Connecting,
+                    LinkCommand::Disconnect { .. } => self.wires[usize::from(link)] = Wire::Down,
+                    LinkCommand::Subscribe(subject) => self.request(link, Request::Subscribe(subject)),
+                    LinkCommand::Unsubscribe(subject) => self.request(link, Request::Unsubscribe(subject)),
                 }
             }
         }
         self.engine.take_touched();
         self.engine.take_mints();
-        while let Some(note) = self.engine.next_note() {
+        while let Some(note) = self.engine.next_event() {
             self.note(&note);
         }
         while let Some((id, answer)) = self.engine.next_reply() {
@@ -128,13 +128,16 @@ impl World {
     }
 
     /// Honest nodes that miss nothing give no cause for alarm.
-    pub(crate) fn note(&mut self, note: &Note) {
-        if let Note::Disputed { address, .. } | Note::Missed { address, .. } = note
+    pub(crate) fn note(&mut self, note: &EngineEvent) {
+        if let EngineEvent::Disputed { address, .. } | EngineEvent::Missed { address, .. } = note
             && !self.watches[usize::from(account_of(address))].killed
         {
             self.broken.get_or_insert(Check::Calm);
         }
-        if matches!(note, Note::Quarantined { .. } | Note::Foreign { .. } | Note::Reset { .. }) {
+        if matches!(
+            note,
+            EngineEvent::Quarantined { .. } | EngineEvent::Foreign { .. } | EngineEvent::Reset { .. }
+        ) {
             self.broken.get_or_insert(Check::Calm);
         }
     }

@@ -5,7 +5,7 @@ use crate::{
     core::{
         base::failure::RpcFailure,
         chain::{mint::Mint, token::TokenProgram},
-        engine::Answer,
+        engine::CallAnswer,
         rpc::scheduler::Call,
     },
     world::World,
@@ -61,7 +61,7 @@ impl World {
         let accounts = call.accounts.iter().map(account_of);
         let presences = accounts.clone().filter_map(|account| self.chain.value(account, slot));
         let mint = Mint::plain(TokenProgram::Token, 6);
-        let answer = Answer {
+        let answer = CallAnswer {
             slot,
             sent: tick(sent),
             lag_ms: (self.now - self.chain.made(slot, self.now)) as i64,

@@ -7,7 +7,7 @@ use std::{
 
 use crate::{
     agenda::{Nanos, SECOND},
-    core::engine::accounts::Note,
+    core::engine::accounts::EngineEvent,
     plan::Trouble,
     run::{Counts, Event},
 };
@@ -111,20 +111,20 @@ impl Report {
         self.digest = hasher.finish();
     }
 
-    pub(crate) fn decided(&mut self, note: &Note) {
+    pub(crate) fn decided(&mut self, note: &EngineEvent) {
         let name = match note {
-            Note::Changed { .. } => "changed",
-            Note::Superseded => "superseded",
-            Note::Disputed { .. } => "disputed",
-            Note::Missed { .. } => "missed",
-            Note::Overlaid { .. } => "overlaid",
-            Note::Reverted { .. } => "reverted",
-            Note::Quarantined { .. } => "quarantined",
-            Note::Foreign { .. } => "foreign",
-            Note::Reset { .. } => "reset",
-            Note::SellEnded { .. } => "sell_ended",
-            Note::Swept { .. } => "swept",
-            Note::Enabled { .. } => "enabled",
+            EngineEvent::Changed { .. } => "changed",
+            EngineEvent::Superseded => "superseded",
+            EngineEvent::Disputed { .. } => "disputed",
+            EngineEvent::Missed { .. } => "missed",
+            EngineEvent::Overlaid { .. } => "overlaid",
+            EngineEvent::Reverted { .. } => "reverted",
+            EngineEvent::Quarantined { .. } => "quarantined",
+            EngineEvent::Foreign { .. } => "foreign",
+            EngineEvent::Reset { .. } => "reset",
+            EngineEvent::SellEnded { .. } => "sell_ended",
+            EngineEvent::Swept { .. } => "swept",
+            EngineEvent::Enabled { .. } => "enabled",
         };
         *self.decisions.entry(name).or_insert(0) += 1;
     }

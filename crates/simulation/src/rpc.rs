@@ -11,7 +11,7 @@ use crate::{
             mint::Mint,
             token::{Presence, TokenProgram},
         },
-        engine::Answer,
+        engine::CallAnswer,
         rpc::scheduler::Call,
     },
     key,
@@ -157,7 +157,7 @@ impl World {
                 }
             }
             let mint = Mint::plain(TokenProgram::Token, 6);
-            Answer {
+            CallAnswer {
                 slot: sight.slot,
                 sent: tick(flight.sent),
                 lag_ms: lag_ms(self.now, sight.clock),

@@ -5,7 +5,7 @@ use crate::{
     chain::lag_ms,
     core::{
         account::observation::LinkId,
-        engine::{LinkEvent, Order},
+        engine::{LinkCommand, LinkEvent},
         link::websocket::{Subject, order_turn},
     },
     links::SERVED,
@@ -18,10 +18,10 @@ use crate::{
 };
 
 impl World {
-    pub(crate) fn carry_out(&mut self, link: LinkId, order: Order) {
+    pub(crate) fn carry_out(&mut self, link: LinkId, order: LinkCommand) {
         let place = usize::from(link.0);
         match order {
-            Order::Connect => {
+            LinkCommand::Connect => {
                 self.skin.lives += 1;
                 let life = self.skin.lives;
                 self.skin.connecting[place] = Some(life);
@@ -31,7 +31,7 @@ impl World {
                 let wait = if hangs { 2 * CONNECT_TIMEOUT } else { self.rng.between(20, 300) * MS };
                 self.agenda.plan(self.now + wait, Event::Connect { link: link.0, life });
             }
-            Order::Disconnect { .. } => {
+            LinkCommand::Disconnect { .. } => {
                 self.skin.connecting[place] = None;
                 if let Some(wire) = self.skin.open[place].take() {
                     self.wires[wire].held = false;
@@ -39,12 +39,12 @@ impl World {
                     self.request(wire, Request::Close);
                 }
             }
-            Order::Subscribe(subject) => {
+            LinkCommand::Subscribe(subject) => {
                 if let Some(wire) = self.skin.open[place] {
                     self.request(wire, Request::Subscribe(subject));
                 }
             }
-            Order::Unsubscribe(subject) => {
+            LinkCommand::Unsubscribe(subject) => {
                 if let Some(wire) = self.skin.open[place]
                     && let Some(id) = self.wires[wire].stop(subject)
                 {

@@ -32,7 +32,7 @@ impl World {
     pub(crate) fn take_orders(&mut self, place: usize) {
         let link = LinkId(place as u16);
         self.published |= self.skin.publish(self.now);
-        while let Some(order) = self.skin.engine.next_order(link) {
+        while let Some(order) = self.skin.engine.next_command(link) {
             self.trace(|| format!("  {link:?} {order:?}"));
             self.carry_out(link, order);
         }
@@ -51,7 +51,7 @@ impl World {
         self.published |= self.skin.publish(self.now);
         for link in self.skin.links() {
             // Its driver is another task, which comes to them when it is given time.
-            if self.skin.engine.has_orders(link) {
+            if self.skin.engine.has_commands(link) {
                 let link = usize::from(link.0);
                 let soon = (self.now + self.rng.below(2 * MS)).max(self.starved_until);
                 self.agenda.plan(soon, Event::Orders { link });
@@ -64,7 +64,7 @@ impl World {
         while let Some(reply) = self.skin.engine.next_reply() {
             self.replies.push_back(reply);
         }
-        while let Some(note) = self.skin.engine.next_note() {
+        while let Some(note) = self.skin.engine.next_event() {
             self.trace(|| format!("  {note:?}"));
             self.report.decided(&note);
         }

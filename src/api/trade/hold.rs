@@ -13,7 +13,7 @@ use crate::{
         trade::signatures::{TradeId, TradeOutcome},
     },
     error::WaitError,
-    store::{Outcome, Shared},
+    store::{Outcome, SharedWriter},
 };
 
 /// Tokens of one account, set aside: no other hold gets them. Dropping it frees them.
@@ -21,7 +21,7 @@ use crate::{
 /// Call [`sending`](Hold::sending) with the sell's signature *before* the sell is sent.
 #[must_use = "dropping a hold frees its tokens"]
 pub struct Hold {
-    shared: Arc<Shared>,
+    shared: Arc<SharedWriter>,
     reader: Reader,
     id: TradeId,
     amount: u64,
@@ -30,7 +30,7 @@ pub struct Hold {
 }
 
 impl Hold {
-    pub(crate) fn new(shared: Arc<Shared>, reader: Reader, id: TradeId, amount: u64) -> Self {
+    pub(crate) fn new(shared: Arc<SharedWriter>, reader: Reader, id: TradeId, amount: u64) -> Self {
         Self { shared, reader, id, amount, sent: false }
     }
 
@@ -84,7 +84,7 @@ impl fmt::Debug for Hold {
 /// you know; else the mirror finds out by RPC, and [`outcome`](InFlight::outcome) says so.
 #[must_use = "say how the sell ended, or wait for its outcome"]
 pub struct InFlight {
-    shared: Arc<Shared>,
+    shared: Arc<SharedWriter>,
     reader: Reader,
     id: TradeId,
     amount: u64,

@@ -21,7 +21,7 @@ use crate::{
     },
     error::{BuyError, MintError, ReadError, WatchError},
     observability::token_stats::TokenStats,
-    store::Shared,
+    store::SharedWriter,
 };
 
 /// How soon RPC is asked again for a baseline that it failed to give.
@@ -45,13 +45,13 @@ pub struct Position {
     selling_age: Duration,
     probe_after: Duration,
     pub(crate) mirror: WeakMirror,
-    pub(crate) shared: Arc<Shared>,
+    pub(crate) shared: Arc<SharedWriter>,
     pub(crate) buy: Option<Arc<OpenBuy>>,
 }
 
 /// A buy that is expected, until nobody can ask for it any more.
 pub(crate) struct OpenBuy {
-    shared: Arc<Shared>,
+    shared: Arc<SharedWriter>,
     address: Pubkey,
     pub(crate) id: ClaimId,
     pub(crate) baseline: Baseline,
@@ -64,12 +64,12 @@ impl Drop for OpenBuy {
 }
 
 /// A mint that a caller waits for.
-struct Named<'a> {
-    shared: &'a Shared,
+struct AwaitedMint<'a> {
+    shared: &'a SharedWriter,
     mint: &'a Pubkey,
 }
 
-impl Drop for Named<'_> {
+impl Drop for AwaitedMint<'_> {
     fn drop(&mut self) {
         self.shared.lock().unname_mint(self.mint);
     }
@@ -117,11 +117,11 @@ impl Mirror {
         let known = self.baseline(&position.reader).await?;
         {
             // Nothing is published while this is held: no other buy settles in between.
-            let mut publisher = inner.shared.lock();
+            let mut writer = inner.shared.lock();
             let newest = position.reader.read();
             let reading = if newest.fresh(inner.selling_age).is_ok() { newest } else { known };
             buy.baseline = Baseline::of(&reading);
-            publisher.expect_buy(address, buy.id, buy.baseline);
+            writer.expect_buy(address, buy.id, buy.baseline);
         }
         position.buy = Some(Arc::new(buy));
         Ok(position)
@@ -143,7 +143,7 @@ impl Mirror {
         keep: Duration,
     ) -> Result<Position, BuyError> {
         let program = self.program_of(mint, program).await?;
-        self.open(wallet, mint, program, self.inner.book.clock.now().plus(keep))
+        self.open(wallet, mint, program, self.inner.store.clock.now().plus(keep))
     }
 
     /// The position of a watched account, however it came to be watched, once its mint, owner and program are known:
@@ -207,8 +207,8 @@ impl Mirror {
         keep_until: Tick,
     ) -> Result<Position, WatchError> {
         let expected = Expected { program: Some(program), mint: Some(*mint), owner: Some(*wallet) };
-        let cell = self.inner.shared.lock().open_position(address, expected, keep_until)?;
-        Ok(self.position_at(self.reader_of(cell), wallet, mint, program))
+        let entry = self.inner.shared.lock().open_position(address, expected, keep_until)?;
+        Ok(self.position_at(self.reader_of(entry), wallet, mint, program))
     }
 
     /// The program that owns a mint: the one given, or read.
@@ -222,7 +222,7 @@ impl Mirror {
         }
         let shared = &*self.inner.shared;
         shared.lock().name_mint(*mint);
-        let _named = Named { shared, mint };
+        let _named = AwaitedMint { shared, mint };
         let deadline = self.inner.read_deadline;
         if let Some(read) = self.mint_ready(mint, deadline).await {
             return Ok(read.program);
@@ -237,9 +237,9 @@ impl Mirror {
         let inner = &*self.inner;
         let live = reader.until(|reader| Some(reader.read()).filter(Reading::is_live));
         let mut live = pin!(live);
-        let until = inner.book.clock.now().plus(inner.read_deadline);
+        let until = inner.store.clock.now().plus(inner.read_deadline);
         loop {
-            let left = until.since(inner.book.clock.now());
+            let left = until.since(inner.store.clock.now());
             let query = Query::max_age(Duration::ZERO).deadline(left);
             let failed = tokio::select! {
                 biased;

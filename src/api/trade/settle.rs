@@ -1,4 +1,4 @@
-//! Waiting for a buy's tokens: by notification, by its landing, or by asking RPC.
+//! BuyClaim for a buy's tokens: by notification, by its landing, or by asking RPC.
 
 use std::{pin::pin, time::Duration};
 
@@ -17,13 +17,13 @@ use crate::{
             reading::{Floor, Query, Reading},
         },
         trade::{
-            buys::Verdict,
+            buys::BuyVerdict,
             positions::ClaimId,
             signatures::{TooManyTrades, TradeId, TradeOutcome},
         },
     },
     error::{Landing, NotSettled},
-    store::Shared,
+    store::SharedWriter,
 };
 
 /// The longest wait between two probes while no live link would tell.
@@ -111,23 +111,23 @@ pub enum SettledBy {
 type Found = Result<(Balance, SettledBy), NotSettled>;
 
 /// Keeps the account while somebody waits for a buy of it.
-struct Waiting<'a> {
-    shared: &'a Shared,
+struct BuyClaim<'a> {
+    shared: &'a SharedWriter,
     address: Pubkey,
     claim: ClaimId,
 }
 
-impl<'a> Waiting<'a> {
+impl<'a> BuyClaim<'a> {
     fn new(position: &'a Position, open: &OpenBuy, buy: &Buy) -> Self {
         let address = position.address();
-        let mut publisher = position.shared.lock();
+        let mut writer = position.shared.lock();
         let signed = buy.signature.is_some() || buy.landed.is_some();
-        publisher.await_buy(&address, open.id, buy.minimum, signed);
-        Self { shared: &position.shared, address, claim: publisher.claim(&address) }
+        writer.await_buy(&address, open.id, buy.minimum, signed);
+        Self { shared: &position.shared, address, claim: writer.claim(&address) }
     }
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for BuyClaim<'_> {
     fn drop(&mut self) {
         self.shared.lock().unclaim(&self.address, self.claim);
     }
@@ -135,13 +135,17 @@ impl Drop for Waiting<'_> {
 
 /// A signature that the mirror asks after while somebody waits for it.
 struct Tracked<'a> {
-    shared: &'a Shared,
+    shared: &'a SharedWriter,
     id: TradeId,
     outcome: watch::Receiver<Option<TradeOutcome>>,
 }
 
 impl<'a> Tracked<'a> {
-    fn new(shared: &'a Shared, signature: Signature, last_valid: Option<u64>) -> Result<Self, TooManyTrades> {
+    fn new(
+        shared: &'a SharedWriter,
+        signature: Signature,
+        last_valid: Option<u64>,
+    ) -> Result<Self, TooManyTrades> {
         let (id, outcome) = shared.lock().track(signature, last_valid)?;
         Ok(Self { shared, id, outcome })
     }
@@ -206,7 +210,7 @@ impl Position {
     pub async fn settled(&self, buy: Buy) -> Result<Settled, NotSettled> {
         let open = self.buy.as_deref().ok_or(NotSettled::NoBaseline)?;
         let began = self.reader().now();
-        let waiting = Waiting::new(self, open, &buy);
+        let waiting = BuyClaim::new(self, open, &buy);
         let found = self.await_tokens(open, &buy).await;
         drop(waiting);
         match found {
@@ -277,18 +281,18 @@ impl Position {
         let state = reading.last_known().copied();
         let balance = |served_from| Some(Balance { state: state?, reading, served_from });
         let lost = match judged? {
-            Verdict::Arrived { by: Origin::Subscription } => {
+            BuyVerdict::Arrived { by: Origin::Subscription } => {
                 return Some(Ok((balance(ServedFrom::Cache)?, SettledBy::Notification)));
             }
-            Verdict::Arrived { by: Origin::Rpc } => {
+            BuyVerdict::Arrived { by: Origin::Rpc } => {
                 return Some(Ok((balance(ServedFrom::Rpc)?, SettledBy::Probe)));
             }
-            Verdict::Landed => return Some(Ok((balance(ServedFrom::Cache)?, SettledBy::Signature))),
-            Verdict::Failed { slot } => NotSettled::Failed { signature: buy.signature?, slot },
-            Verdict::Expired => {
+            BuyVerdict::Landed => return Some(Ok((balance(ServedFrom::Cache)?, SettledBy::Signature))),
+            BuyVerdict::Failed { slot } => NotSettled::Failed { signature: buy.signature?, slot },
+            BuyVerdict::Expired => {
                 NotSettled::Expired { signature: buy.signature?, last_valid_block_height: buy.last_valid? }
             }
-            Verdict::Reset => NotSettled::Reset,
+            BuyVerdict::Reset => NotSettled::Reset,
         };
         Some(Err(lost))
     }

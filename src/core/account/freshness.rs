@@ -92,7 +92,7 @@ pub(crate) struct Standing {
 /// Judges a record. The reader's own clock decides, so a starved runtime cannot make anything younger.
 pub(crate) fn standing(record: &Record, evidence: &Evidence, now: Tick, policy: &Policy) -> Standing {
     let (as_of, proof) = record.proved(evidence, policy.verify_every);
-    let ttl = policy.ttl.map(|bounds| record.pace.ttl(now, &bounds));
+    let ttl = policy.ttl.map(|bounds| record.change_rate.ttl(now, &bounds));
     let mut standing = Standing { as_of, proof, live: false, ttl };
     for link in record.covers.iter().filter_map(|generation| evidence.of(generation)) {
         if link.proof.since(record.verified) <= policy.verify_every {
@@ -145,7 +145,7 @@ mod tests {
         account::{
             evidence::LinkEvidence,
             ledger::{Ledger, Rules},
-            observation::{EndpointId, Generation, LinkId, Observation, Source},
+            observation::{EndpointId, Generation, LinkId, Observation, ObservedVia},
         },
         chain::{state::Expected, token::Presence},
     };
@@ -165,7 +165,7 @@ mod tests {
     fn record(proof: u64) -> Record {
         let rules = Rules { absence_twice: false, verify_every: POLICY.verify_every };
         let mut ledger = Ledger::new(Expected::default(), rules, 0);
-        let source = Source::Rpc(EndpointId(0));
+        let source = ObservedVia::Rpc(EndpointId(0));
         let seen = Observation { presence: Presence::Absent, slot: 10, source, proof: at(proof) };
         ledger.apply(&seen, &Evidence::default());
         ledger.cover(EndpointId(0), LINK);
@@ -239,8 +239,8 @@ mod tests {
         let bounds = TtlBounds { least: SECOND, most: 20 * SECOND };
         let policy = Policy { ttl: Some(bounds), ..POLICY };
         let mut busy = record(100);
-        busy.pace.change(at(90));
-        busy.pace.change(at(100));
+        busy.change_rate.change(at(90));
+        busy.change_rate.change(at(100));
         let judge = |record: &Record, link: &Evidence, now: u64| {
             standing(record, link, at(now), &policy).freshness(at(now), TTL)
         };

@@ -16,8 +16,8 @@ use std::time::Duration;
 use crate::core::{
     account::{
         evidence::Evidence,
-        observation::{EndpointId, Generation, MAX_ENDPOINTS, Observation, Slot, Source},
-        ttl::Pace,
+        observation::{EndpointId, Generation, MAX_ENDPOINTS, Observation, ObservedVia, Slot},
+        ttl::ChangeRate,
     },
     base::time::Tick,
     chain::{
@@ -61,7 +61,7 @@ pub(crate) struct Record {
     pub(crate) state: AccountState,
     /// The context slot of the observation that `state` came from, or that last repeated it.
     pub(crate) slot: Slot,
-    pub(crate) source: Source,
+    pub(crate) source: ObservedVia,
     /// The newest slot as of which `state` is known, the covering links' own proofs not counted.
     pub(crate) as_of: Slot,
     /// When the state was surely so, the covering links' own proofs not counted.
@@ -74,7 +74,7 @@ pub(crate) struct Record {
     /// What is spoken for of its tokens.
     pub(crate) held: Held,
     /// How often `state` changes, where that matters.
-    pub(crate) pace: Pace,
+    pub(crate) change_rate: ChangeRate,
     /// Counts the changes of `state`.
     pub(crate) revision: u64,
     /// Counts the chain's new beginnings: slots compare only within one.
@@ -102,7 +102,7 @@ impl Record {
 
 /// What an observation did to a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Verdict {
+pub(crate) enum ApplyOutcome {
     /// The state changed, or was seen for the first time.
     Changed,
     /// The state is confirmed, at a later slot or by a later proof.
@@ -173,20 +173,20 @@ impl Ledger {
     }
 
     /// Takes in one observation; `evidence` is what the links prove as it stands.
-    pub(crate) fn apply(&mut self, seen: &Observation, evidence: &Evidence) -> Verdict {
+    pub(crate) fn apply(&mut self, seen: &Observation, evidence: &Evidence) -> ApplyOutcome {
         let state = self.identity.classify(&seen.presence);
         let Some(record) = self.record else {
             if self.defer_absence(seen) {
-                return Verdict::Deferred;
+                return ApplyOutcome::Deferred;
             }
             self.adopt(seen, state, None);
-            return Verdict::Changed;
+            return ApplyOutcome::Changed;
         };
         let known = record.as_of(evidence);
         let same = state == record.state;
         self.hear(&record, seen, same);
         if seen.slot < record.slot {
-            return Verdict::Superseded;
+            return ApplyOutcome::Superseded;
         }
         if same {
             self.absence_reported = None;
@@ -194,28 +194,28 @@ impl Ledger {
             // two, its node held just this state when it was asked.
             let known = if record.covers.speak(evidence) { seen.slot } else { known };
             self.adopt(seen, state, Some((record, known)));
-            return Verdict::Renewed;
+            return ApplyOutcome::Renewed;
         }
         let from_link = seen.source.generation().is_some();
         let later_arrival = seen.slot == record.slot && from_link && seen.source == record.source;
         if seen.slot <= known && !later_arrival {
             self.dispute(evidence);
-            return Verdict::Disputed;
+            return ApplyOutcome::Disputed;
         }
         if self.defer_absence(seen) {
             // The links were silent about what may be a close: they speak for the account no more.
             self.uncover_all(evidence);
-            return Verdict::Deferred;
+            return ApplyOutcome::Deferred;
         }
         self.await_others(&record, seen, evidence);
         self.adopt(seen, state, Some((record, known)));
-        Verdict::Changed
+        ApplyOutcome::Changed
     }
 
     /// Notes at what time the state changed, so that its pace is known.
     pub(crate) fn changed(&mut self, now: Tick) {
         if let Some(record) = &mut self.record {
-            record.pace.change(now);
+            record.change_rate.change(now);
         }
     }
 
@@ -237,7 +237,7 @@ impl Ledger {
         for (awaited, cover) in self.awaiting.iter_mut().zip(record.covers.0) {
             if let Some(generation) = cover
                 && evidence.of(generation).is_some()
-                && seen.source != Source::Subscription(generation)
+                && seen.source != ObservedVia::Subscription(generation)
             {
                 // The first since it spoke: of an account that changes all the time, too, its silence is heard.
                 awaited.get_or_insert(seen.slot);
@@ -398,7 +398,7 @@ impl Ledger {
                 disputed: false,
                 invalidated,
                 held: self.held,
-                pace: Pace::default(),
+                change_rate: ChangeRate::default(),
                 revision: self.revisions_before + 1,
                 epoch: self.epoch,
             });
@@ -418,7 +418,7 @@ impl Ledger {
             disputed: before.disputed && !(from_rpc && seen.slot > known),
             invalidated,
             held: self.held,
-            pace: before.pace,
+            change_rate: before.change_rate,
             revision: before.revision + u64::from(changed),
             epoch: self.epoch,
         });
@@ -448,11 +448,11 @@ mod tests {
     }
 
     fn told(slot: Slot, presence: Presence) -> Observation {
-        Observation { presence, slot, source: Source::Subscription(LINK), proof: Tick::NEVER }
+        Observation { presence, slot, source: ObservedVia::Subscription(LINK), proof: Tick::NEVER }
     }
 
     fn asked(slot: Slot, presence: Presence, sent: u64) -> Observation {
-        Observation { presence, slot, source: Source::Rpc(NODE), proof: at(sent) }
+        Observation { presence, slot, source: ObservedVia::Rpc(NODE), proof: at(sent) }
     }
 
     fn proved_by(generation: Generation, slot: Slot, tick: u64) -> Evidence {
@@ -489,18 +489,18 @@ mod tests {
     }
 
     fn held(ledger: &Ledger) -> Option<u64> {
-        ledger.record().and_then(|record| record.state.held())
+        ledger.record().and_then(|record| record.state.token_amount())
     }
 
     #[test]
     fn higher_slot_wins_whatever_the_source_and_lower_is_superseded() {
         let mut ledger = ledger();
-        assert_eq!(ledger.apply(&told(10, tokens(1)), &none()), Verdict::Changed);
-        assert_eq!(ledger.apply(&asked(9, tokens(9), 50), &none()), Verdict::Superseded);
+        assert_eq!(ledger.apply(&told(10, tokens(1)), &none()), ApplyOutcome::Changed);
+        assert_eq!(ledger.apply(&asked(9, tokens(9), 50), &none()), ApplyOutcome::Superseded);
         assert_eq!(held(&ledger), Some(1));
         assert_eq!(ledger.record().map(|r| r.proof), Some(Tick::NEVER), "an older answer proves nothing");
-        assert_eq!(ledger.apply(&asked(11, tokens(2), 60), &none()), Verdict::Changed);
-        assert_eq!(ledger.apply(&told(10, tokens(3)), &none()), Verdict::Superseded);
+        assert_eq!(ledger.apply(&asked(11, tokens(2), 60), &none()), ApplyOutcome::Changed);
+        assert_eq!(ledger.apply(&told(10, tokens(3)), &none()), ApplyOutcome::Superseded);
         assert_eq!(held(&ledger), Some(2));
         assert_eq!(ledger.record().map(|r| (r.slot, r.revision)), Some((11, 2)));
     }
@@ -509,22 +509,22 @@ mod tests {
     fn the_second_write_in_a_slot_arrives_later_on_the_same_connection_and_wins() {
         let mut ledger = ledger();
         ledger.apply(&told(10, tokens(1)), &none());
-        assert_eq!(ledger.apply(&told(10, tokens(2)), &none()), Verdict::Changed);
+        assert_eq!(ledger.apply(&told(10, tokens(2)), &none()), ApplyOutcome::Changed);
         assert_eq!(held(&ledger), Some(2));
     }
 
     #[test]
     fn other_content_at_the_same_slot_from_another_source_is_settled_at_a_later_one() {
         let mut ledger = covered(1);
-        assert_eq!(ledger.apply(&told(10, tokens(2)), &none()), Verdict::Disputed);
+        assert_eq!(ledger.apply(&told(10, tokens(2)), &none()), ApplyOutcome::Disputed);
         let record = *ledger.record().expect("a record");
         assert!(record.disputed && record.covers.is_empty());
         assert_eq!(held(&ledger), Some(1));
         assert_eq!(ledger.wanted_slot(), 11);
         assert!(!ledger.cover(NODE, LINK), "no canary speaks for a disputed record");
-        assert_eq!(ledger.apply(&asked(10, tokens(1), 70), &none()), Verdict::Renewed);
+        assert_eq!(ledger.apply(&asked(10, tokens(1), 70), &none()), ApplyOutcome::Renewed);
         assert!(ledger.record().is_some_and(|record| record.disputed), "the same slot settles nothing");
-        assert_eq!(ledger.apply(&asked(11, tokens(2), 80), &none()), Verdict::Changed);
+        assert_eq!(ledger.apply(&asked(11, tokens(2), 80), &none()), ApplyOutcome::Changed);
         assert!(ledger.record().is_some_and(|record| !record.disputed));
     }
 
@@ -533,12 +533,12 @@ mod tests {
         let link = proved(20, 100);
         let mut ledger = covered(1);
         assert_eq!(ledger.wanted_slot(), 10, "also an answer behind the canary tells whether it is right");
-        assert_eq!(ledger.apply(&asked(15, tokens(2), 90), &link), Verdict::Disputed);
+        assert_eq!(ledger.apply(&asked(15, tokens(2), 90), &link), ApplyOutcome::Disputed);
         assert_eq!(held(&ledger), Some(1), "nobody is told before it is settled");
         assert_eq!(ledger.wanted_slot(), 21, "what settles it must be past the canary");
 
         let mut ledger = covered(1);
-        assert_eq!(ledger.apply(&asked(21, tokens(2), 90), &link), Verdict::Changed);
+        assert_eq!(ledger.apply(&asked(21, tokens(2), 90), &link), ApplyOutcome::Changed);
         assert!(!missed(&ledger, &link), "the notification may be on its way");
         assert!(!missed(&ledger, &proved(20, 110)));
         assert!(missed(&ledger, &proved(21, 120)), "the canary passed, and nothing came");
@@ -551,7 +551,7 @@ mod tests {
         let link = proved(20, 100);
         let mut ledger = covered(1);
         ledger.apply(&asked(25, tokens(3), 90), &link);
-        assert_eq!(ledger.apply(&told(22, tokens(2)), &link), Verdict::Superseded);
+        assert_eq!(ledger.apply(&told(22, tokens(2)), &link), ApplyOutcome::Superseded);
         assert!(missed(&ledger, &proved(25, 120)));
     }
 
@@ -562,7 +562,7 @@ mod tests {
         ledger.apply(&asked(25, tokens(3), 90), &link);
         assert_eq!(
             ledger.apply(&told(22, tokens(3)), &link),
-            Verdict::Superseded,
+            ApplyOutcome::Superseded,
             "written at 22, read at 25"
         );
         assert!(!missed(&ledger, &proved(25, 120)));
@@ -579,7 +579,7 @@ mod tests {
     #[test]
     fn an_answer_overtaken_by_the_canary_still_proves_an_unchanged_state() {
         let mut ledger = covered(1);
-        assert_eq!(ledger.apply(&asked(15, tokens(1), 90), &proved(20, 80)), Verdict::Renewed);
+        assert_eq!(ledger.apply(&asked(15, tokens(1), 90), &proved(20, 80)), ApplyOutcome::Renewed);
         assert_eq!(ledger.record().map(|record| (record.proof, record.as_of)), Some((at(90), 15)));
     }
 
@@ -589,7 +589,7 @@ mod tests {
         let mut ledger = covered(1);
         // Written at slot 23, seen by RPC in the bank of 25 before the link comes to 23.
         ledger.apply(&asked(25, tokens(2), 90), &link);
-        assert_eq!(ledger.apply(&told(23, tokens(2)), &proved(22, 110)), Verdict::Superseded);
+        assert_eq!(ledger.apply(&told(23, tokens(2)), &proved(22, 110)), ApplyOutcome::Superseded);
         assert!(!missed(&ledger, &proved(25, 120)));
     }
 
@@ -603,13 +603,13 @@ mod tests {
         assert_eq!((record.as_of, record.proof, record.covers), (20, at(100), Covers::default()));
         assert_eq!(ledger.wanted_slot(), 20);
         // A node behind that slot repeats the state: heard of, but no younger.
-        assert_eq!(ledger.apply(&asked(15, tokens(1), 200), &none()), Verdict::Renewed);
+        assert_eq!(ledger.apply(&asked(15, tokens(1), 200), &none()), ApplyOutcome::Renewed);
         let record = *ledger.record().expect("a record");
         assert_eq!((record.as_of, record.proof, record.verified), (20, at(100), at(200)));
         ledger.apply(&asked(20, tokens(1), 300), &none());
         assert_eq!(ledger.record().map(|record| record.proof), Some(at(300)));
         // A node that shows a change where the link had seen none.
-        assert_eq!(ledger.apply(&asked(20, tokens(2), 400), &none()), Verdict::Disputed);
+        assert_eq!(ledger.apply(&asked(20, tokens(2), 400), &none()), ApplyOutcome::Disputed);
     }
 
     #[test]
@@ -626,8 +626,8 @@ mod tests {
         let mut ledger = covered(5);
         ledger.apply(&told(12, Presence::Absent), &none());
         assert_eq!(ledger.record().map(|record| record.state), Some(AccountState::Closed));
-        assert_eq!(ledger.apply(&told(11, tokens(5)), &none()), Verdict::Superseded);
-        assert_eq!(ledger.apply(&told(13, tokens(6)), &none()), Verdict::Changed);
+        assert_eq!(ledger.apply(&told(11, tokens(5)), &none()), ApplyOutcome::Superseded);
+        assert_eq!(ledger.apply(&told(13, tokens(6)), &none()), ApplyOutcome::Changed);
         assert_eq!(held(&ledger), Some(6));
     }
 
@@ -635,14 +635,14 @@ mod tests {
     fn absence_at_finalized_takes_two_answers_of_different_slots() {
         let rules = Rules { absence_twice: true, verify_every: VERIFY_EVERY };
         let mut ledger = Ledger::new(Expected::default(), rules, 0);
-        assert_eq!(ledger.apply(&asked(10, Presence::Absent, 1), &none()), Verdict::Deferred);
-        assert_eq!(ledger.apply(&asked(10, Presence::Absent, 2), &none()), Verdict::Deferred);
+        assert_eq!(ledger.apply(&asked(10, Presence::Absent, 1), &none()), ApplyOutcome::Deferred);
+        assert_eq!(ledger.apply(&asked(10, Presence::Absent, 2), &none()), ApplyOutcome::Deferred);
         assert!(ledger.record().is_none());
-        assert_eq!(ledger.apply(&asked(11, Presence::Absent, 3), &none()), Verdict::Changed);
+        assert_eq!(ledger.apply(&asked(11, Presence::Absent, 3), &none()), ApplyOutcome::Changed);
 
         ledger.apply(&asked(12, tokens(5), 4), &none());
         assert!(ledger.cover(NODE, LINK));
-        assert_eq!(ledger.apply(&asked(13, Presence::Absent, 5), &none()), Verdict::Deferred);
+        assert_eq!(ledger.apply(&asked(13, Presence::Absent, 5), &none()), ApplyOutcome::Deferred);
         assert_eq!(held(&ledger), Some(5));
         assert_eq!(
             ledger.record().map(|record| record.covers.is_empty()),
@@ -650,9 +650,13 @@ mod tests {
             "the link said nothing of it"
         );
         assert!(!ledger.cover(NODE, LINK), "no canary speaks for what may be closed");
-        assert_eq!(ledger.apply(&asked(14, tokens(5), 6), &none()), Verdict::Renewed);
-        assert_eq!(ledger.apply(&asked(15, Presence::Absent, 7), &none()), Verdict::Deferred, "counted anew");
-        assert_eq!(ledger.apply(&asked(16, Presence::Absent, 8), &none()), Verdict::Changed);
+        assert_eq!(ledger.apply(&asked(14, tokens(5), 6), &none()), ApplyOutcome::Renewed);
+        assert_eq!(
+            ledger.apply(&asked(15, Presence::Absent, 7), &none()),
+            ApplyOutcome::Deferred,
+            "counted anew"
+        );
+        assert_eq!(ledger.apply(&asked(16, Presence::Absent, 8), &none()), ApplyOutcome::Changed);
     }
 
     #[test]
@@ -669,11 +673,11 @@ mod tests {
         ] {
             let mut ledger = covered(5);
             ledger.uncover(NODE, &proved(20, 100));
-            assert_eq!(ledger.apply(&asked(30, now, 200), &none()), Verdict::Changed);
+            assert_eq!(ledger.apply(&asked(30, now, 200), &none()), ApplyOutcome::Changed);
             assert_eq!(ledger.record().map(|record| record.state.name()), Some(name));
             // What came before it, told late by another node: neither the close nor the account that was.
-            assert_eq!(ledger.apply(&told(25, Presence::Absent), &none()), Verdict::Superseded);
-            assert_eq!(ledger.apply(&asked(29, tokens(5), 300), &none()), Verdict::Superseded);
+            assert_eq!(ledger.apply(&told(25, Presence::Absent), &none()), ApplyOutcome::Superseded);
+            assert_eq!(ledger.apply(&asked(29, tokens(5), 300), &none()), ApplyOutcome::Superseded);
             assert_eq!(ledger.record().map(|record| record.state.name()), Some(name));
         }
     }
@@ -711,7 +715,7 @@ mod tests {
         let mut ledger = ledger();
         ledger.apply(&asked(10, tokens(1), 50), &none());
         let lagging = Observation { proof: Tick::NEVER, ..asked(11, tokens(2), 90) };
-        assert_eq!(ledger.apply(&lagging, &none()), Verdict::Changed);
+        assert_eq!(ledger.apply(&lagging, &none()), ApplyOutcome::Changed);
         assert_eq!(ledger.record().map(|record| record.proof), Some(at(50)));
     }
 
@@ -722,14 +726,14 @@ mod tests {
         let mut ledger = covered(1);
         assert!(ledger.cover(EndpointId(1), other));
         for slot in 21..30 {
-            let seen = Observation { source: Source::Subscription(other), ..told(slot, tokens(slot)) };
-            assert_eq!(ledger.apply(&seen, &link), Verdict::Changed);
+            let seen = Observation { source: ObservedVia::Subscription(other), ..told(slot, tokens(slot)) };
+            assert_eq!(ledger.apply(&seen, &link), ApplyOutcome::Changed);
         }
         assert!(!missed(&ledger, &proved(20, 110)));
         assert!(missed(&ledger, &proved(21, 120)), "its canary passed the first change, and it told none");
         // One that is merely slower is not dead: it tells the changes one by one.
         for slot in 21..29 {
-            assert_eq!(ledger.apply(&told(slot, tokens(slot)), &link), Verdict::Superseded);
+            assert_eq!(ledger.apply(&told(slot, tokens(slot)), &link), ApplyOutcome::Superseded);
             assert!(!missed(&ledger, &proved(slot, 130)), "{slot}");
         }
     }

@@ -27,12 +27,12 @@ pub(crate) struct Generation {
 
 /// Who says so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Source {
+pub(crate) enum ObservedVia {
     Subscription(Generation),
     Rpc(EndpointId),
 }
 
-impl Source {
+impl ObservedVia {
     /// The connection that says so, if one does.
     pub(crate) fn generation(self) -> Option<Generation> {
         match self {
@@ -62,11 +62,11 @@ impl Origin {
     }
 }
 
-impl From<Source> for Origin {
-    fn from(source: Source) -> Self {
+impl From<ObservedVia> for Origin {
+    fn from(source: ObservedVia) -> Self {
         match source {
-            Source::Subscription(_) => Self::Subscription,
-            Source::Rpc(_) => Self::Rpc,
+            ObservedVia::Subscription(_) => Self::Subscription,
+            ObservedVia::Rpc(_) => Self::Rpc,
         }
     }
 }
@@ -77,7 +77,7 @@ pub(crate) struct Observation {
     pub(crate) presence: Presence,
     /// The context slot: the bank that was looked at, not the slot of the write.
     pub(crate) slot: Slot,
-    pub(crate) source: Source,
+    pub(crate) source: ObservedVia,
     /// When this was surely true: for an RPC answer the moment its request was sent, for a notification
     /// the link's last proof. [`Tick::NEVER`] where the node lags too far for its word to prove anything.
     pub(crate) proof: Tick,

@@ -34,7 +34,7 @@ pub(crate) struct Confirmed {
 
 /// What a processed notification did to the view.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Seen {
+pub(crate) enum OverlayChange {
     /// The view shows another state.
     Changed,
     /// The node took back what it had shown: the view shows a state of an earlier slot.
@@ -74,23 +74,23 @@ impl Overlay {
         slot: Slot,
         state: AccountState,
         confirmed: &Confirmed,
-    ) -> Seen {
+    ) -> OverlayChange {
         let before = self.shown;
         if before.is_some_and(|shown| shown.generation != generation && slot <= shown.slot) {
-            return Seen::Superseded;
+            return OverlayChange::Superseded;
         }
         if slot <= confirmed.as_of {
             // Where something is shown ahead of that, its own connection takes it back. (Invariants 1 and 3)
-            return self.shown.take().map_or(Seen::Superseded, |shown| {
-                Seen::Dropped(Dropped { reverted: !same(&shown.state, &state) })
+            return self.shown.take().map_or(OverlayChange::Superseded, |shown| {
+                OverlayChange::Dropped(Dropped { reverted: !same(&shown.state, &state) })
             });
         }
         self.shown = Some(Shown { state, slot, generation });
         let visible = before.map(|shown| shown.state).or(confirmed.state);
         match before {
-            _ if visible.is_some_and(|visible| same(&visible, &state)) => Seen::Renewed,
-            Some(shown) if slot < shown.slot => Seen::Reverted,
-            _ => Seen::Changed,
+            _ if visible.is_some_and(|visible| same(&visible, &state)) => OverlayChange::Renewed,
+            Some(shown) if slot < shown.slot => OverlayChange::Reverted,
+            _ => OverlayChange::Changed,
         }
     }
 
@@ -148,7 +148,7 @@ mod tests {
     /// An overlay that shows 5 tokens at slot 12, seen by connection 1, over a record of 1 token as of slot 10.
     fn over() -> Overlay {
         let mut overlay = Overlay::default();
-        assert_eq!(overlay.see(life(1), 12, tokens(5), &confirmed(10, 1)), Seen::Changed);
+        assert_eq!(overlay.see(life(1), 12, tokens(5), &confirmed(10, 1)), OverlayChange::Changed);
         overlay
     }
 
@@ -160,26 +160,26 @@ mod tests {
     fn on_one_connection_the_later_arrival_wins_also_at_an_earlier_slot() {
         let mut overlay = over();
         let below = confirmed(10, 1);
-        assert_eq!(overlay.see(life(1), 13, tokens(5), &below), Seen::Renewed);
-        assert_eq!(overlay.see(life(1), 13, tokens(6), &below), Seen::Changed);
-        assert_eq!(overlay.see(life(1), 11, tokens(2), &below), Seen::Reverted);
+        assert_eq!(overlay.see(life(1), 13, tokens(5), &below), OverlayChange::Renewed);
+        assert_eq!(overlay.see(life(1), 13, tokens(6), &below), OverlayChange::Changed);
+        assert_eq!(overlay.see(life(1), 11, tokens(2), &below), OverlayChange::Reverted);
         assert_eq!(shows(&overlay), Some((tokens(2), 11)));
         // The other fork goes on from there.
-        assert_eq!(overlay.see(life(1), 12, tokens(3), &below), Seen::Changed);
+        assert_eq!(overlay.see(life(1), 12, tokens(3), &below), OverlayChange::Changed);
     }
 
     #[test]
     fn of_another_connection_only_a_later_slot_wins() {
         let mut overlay = over();
         let below = confirmed(10, 1);
-        assert_eq!(overlay.see(life(2), 12, tokens(6), &below), Seen::Superseded);
-        assert_eq!(overlay.see(life(2), 11, tokens(6), &below), Seen::Superseded);
+        assert_eq!(overlay.see(life(2), 12, tokens(6), &below), OverlayChange::Superseded);
+        assert_eq!(overlay.see(life(2), 11, tokens(6), &below), OverlayChange::Superseded);
         assert_eq!(shows(&overlay), Some((tokens(5), 12)));
-        assert_eq!(overlay.see(life(2), 13, tokens(6), &below), Seen::Changed);
+        assert_eq!(overlay.see(life(2), 13, tokens(6), &below), OverlayChange::Changed);
         // From here on, it is the other's word that counts.
-        assert_eq!(overlay.see(life(1), 13, tokens(5), &below), Seen::Superseded);
+        assert_eq!(overlay.see(life(1), 13, tokens(5), &below), OverlayChange::Superseded);
         assert_eq!(overlay.ended(life(1)), None);
-        assert_eq!(overlay.see(life(2), 11, tokens(4), &below), Seen::Reverted);
+        assert_eq!(overlay.see(life(2), 11, tokens(4), &below), OverlayChange::Reverted);
     }
 
     #[test]
@@ -199,20 +199,20 @@ mod tests {
     #[test]
     fn nothing_is_shown_of_a_slot_that_is_confirmed() {
         let mut overlay = Overlay::default();
-        assert_eq!(overlay.see(life(1), 10, tokens(5), &confirmed(10, 1)), Seen::Superseded);
+        assert_eq!(overlay.see(life(1), 10, tokens(5), &confirmed(10, 1)), OverlayChange::Superseded);
         assert_eq!(overlay.shown(), None);
         // A node that goes back as far as that takes back what it had shown.
         let back = over().see(life(1), 10, tokens(1), &confirmed(10, 1));
-        assert_eq!(back, Seen::Dropped(Dropped { reverted: true }));
+        assert_eq!(back, OverlayChange::Dropped(Dropped { reverted: true }));
         let mut overlay = over();
         assert_eq!(
             overlay.see(life(1), 9, tokens(5), &confirmed(10, 1)),
-            Seen::Dropped(Dropped { reverted: false })
+            OverlayChange::Dropped(Dropped { reverted: false })
         );
         assert_eq!(overlay.shown(), None);
         // Another node that is late takes nothing back.
         let mut overlay = over();
-        assert_eq!(overlay.see(life(2), 10, tokens(1), &confirmed(10, 1)), Seen::Superseded);
+        assert_eq!(overlay.see(life(2), 10, tokens(1), &confirmed(10, 1)), OverlayChange::Superseded);
         assert_eq!(shows(&overlay), Some((tokens(5), 12)));
     }
 
@@ -223,24 +223,24 @@ mod tests {
         assert_eq!(overlay.ended(life(1)), Some(Dropped { reverted: false }));
         assert_eq!(overlay.shown(), None);
         // The next life of the same connection starts below without being superseded.
-        assert_eq!(overlay.see(life(2), 11, tokens(2), &confirmed(10, 1)), Seen::Changed);
+        assert_eq!(overlay.see(life(2), 11, tokens(2), &confirmed(10, 1)), OverlayChange::Changed);
     }
 
     #[test]
     fn what_is_confirmed_already_is_no_change_when_it_is_seen() {
         let mut overlay = Overlay::default();
-        assert_eq!(overlay.see(life(1), 12, tokens(1), &confirmed(10, 1)), Seen::Renewed);
+        assert_eq!(overlay.see(life(1), 12, tokens(1), &confirmed(10, 1)), OverlayChange::Renewed);
         assert_eq!(shows(&overlay), Some((tokens(1), 12)));
         let first = Overlay::default().see(life(1), 12, tokens(1), &Confirmed::default());
-        assert_eq!(first, Seen::Changed);
+        assert_eq!(first, OverlayChange::Changed);
     }
 
     #[test]
     fn an_account_that_came_and_went_is_not_a_revert() {
         let mut overlay = Overlay::default();
         let nothing = |as_of| Confirmed { as_of, state: Some(AccountState::Absent) };
-        assert_eq!(overlay.see(life(1), 12, tokens(5), &nothing(10)), Seen::Changed);
-        assert_eq!(overlay.see(life(1), 13, AccountState::Closed, &nothing(10)), Seen::Changed);
+        assert_eq!(overlay.see(life(1), 12, tokens(5), &nothing(10)), OverlayChange::Changed);
+        assert_eq!(overlay.see(life(1), 13, AccountState::Closed, &nothing(10)), OverlayChange::Changed);
         assert_eq!(overlay.confirmed(&nothing(13)), Some(Dropped { reverted: false }));
     }
 }

@@ -145,7 +145,7 @@ impl Reading {
     /// ask [`fresh`](Reading::fresh) of the same reading.
     pub fn available(&self) -> Option<u64> {
         let record = self.record.as_ref()?;
-        Some(record.held.available(record.state.held()?))
+        Some(record.held.available(record.state.token_amount()?))
     }
 
     /// How old the newest proof was when this reading was taken; `None` where nothing proves the state.
@@ -197,7 +197,7 @@ impl Reading {
     /// The usual interval between changes, or the time since the last one where that is longer, where the mirror has a
     /// dynamic TTL; `None` before the second change.
     pub fn change_interval(&self) -> Option<Duration> {
-        self.record.and_then(|record| record.pace.interval(self.taken))
+        self.record.and_then(|record| record.change_rate.interval(self.taken))
     }
 
     /// Where the state came from.

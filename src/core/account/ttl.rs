@@ -13,14 +13,14 @@ pub(crate) struct TtlBounds {
 
 /// How often an account changes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub(crate) struct Pace {
+pub(crate) struct ChangeRate {
     /// When it changed last; [`Tick::NEVER`] where it did not since it is watched.
     changed: Tick,
     /// The usual interval between changes: each new one counts a quarter.
     every: Option<Duration>,
 }
 
-impl Pace {
+impl ChangeRate {
     /// The account has changed.
     pub(crate) fn change(&mut self, now: Tick) {
         if self.changed != Tick::NEVER {
@@ -58,14 +58,14 @@ mod tests {
     }
 
     /// Changes at these seconds.
-    fn changing(seconds: &[u64]) -> Pace {
-        let mut pace = Pace::default();
+    fn changing(seconds: &[u64]) -> ChangeRate {
+        let mut pace = ChangeRate::default();
         seconds.iter().for_each(|second| pace.change(at(*second)));
         pace
     }
 
-    fn ttl(pace: &Pace, now: u64) -> u64 {
-        pace.ttl(at(now), &BOUNDS).as_secs()
+    fn ttl(change_rate: &ChangeRate, now: u64) -> u64 {
+        change_rate.ttl(at(now), &BOUNDS).as_secs()
     }
 
     #[test]

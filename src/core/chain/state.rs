@@ -75,7 +75,7 @@ impl AccountState {
 
     /// The raw amount that the address holds, whatever the state: 0 where there is no account, `None`
     /// where the account holds no tokens to count. Match on the state before trading on it.
-    pub fn held(&self) -> Option<u64> {
+    pub fn token_amount(&self) -> Option<u64> {
         match self {
             Self::Absent | Self::Closed => Some(0),
             Self::NotToken(_) => None,
@@ -183,11 +183,11 @@ mod tests {
         frozen[108] = 2;
         let frozen = Presence::decode(&TokenProgram::Token.id(), 1, &frozen);
         assert_eq!(identity.classify(&frozen).name(), "frozen");
-        assert_eq!(identity.classify(&frozen).held(), Some(7));
+        assert_eq!(identity.classify(&frozen).token_amount(), Some(7));
 
         identity.learn(&token(1, 2));
         assert_eq!(identity.classify(&Presence::Absent).name(), "closed");
-        assert_eq!(identity.classify(&Presence::Absent).held(), Some(0));
+        assert_eq!(identity.classify(&Presence::Absent).token_amount(), Some(0));
     }
 
     #[test]

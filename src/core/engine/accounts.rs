@@ -14,14 +14,14 @@ use crate::core::{
     account::{
         evidence::{Evidence, LinkEvidence},
         freshness::{Policy, standing},
-        ledger::{Ledger, Record, Rules, Verdict},
-        observation::{EndpointId, Generation, Observation, Slot, Source},
-        overlay::{Confirmed, Dropped, Overlay, Seen, Shown},
+        ledger::{ApplyOutcome, Ledger, Record, Rules},
+        observation::{EndpointId, Generation, Observation, ObservedVia, Slot},
+        overlay::{Confirmed, Dropped, Overlay, OverlayChange, Shown},
     },
     base::time::Tick,
     chain::{state::Expected, token::Presence},
     link::websocket::WatchId,
-    rpc::refresh::Refresh,
+    rpc::refresh::Refresher,
     trade::{holds::Holds, signatures::TradeOutcome},
 };
 
@@ -48,13 +48,13 @@ pub enum WatchError {
 
 /// Something that was decided, for those who count, log and listen.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Note {
+pub(crate) enum EngineEvent {
     /// An account's state changed, or was seen for the first time.
     Changed { address: Pubkey, record: Record },
     /// Older than what was known.
     Superseded,
     /// Sources contradict each other over an account; who spoke last, and against whom.
-    Disputed { address: Pubkey, by: Source, against: Source },
+    Disputed { address: Pubkey, by: ObservedVia, against: ObservedVia },
     /// An endpoint's subscription passed in silence a change that another source showed.
     Missed { address: Pubkey, endpoint: EndpointId },
     /// The processed view of an account changed.
@@ -110,7 +110,7 @@ pub(crate) struct Accounts {
     changed: BTreeSet<Pubkey>,
     accused: BTreeSet<(Pubkey, Suspects)>,
     mints_wanted: BTreeSet<Pubkey>,
-    notes: VecDeque<Note>,
+    events: VecDeque<EngineEvent>,
     holds: Holds,
     /// Those whose sell a link has passed and told nothing of, with its slot.
     untold: BTreeMap<Pubkey, Slot>,
@@ -137,7 +137,7 @@ impl Accounts {
             changed: BTreeSet::new(),
             accused: BTreeSet::new(),
             mints_wanted: BTreeSet::new(),
-            notes: VecDeque::new(),
+            events: VecDeque::new(),
             holds: Holds::default(),
             untold: BTreeMap::new(),
             verified_until: Tick::NEVER,
@@ -160,7 +160,7 @@ impl Accounts {
     }
 
     /// The accounts that RPC should read now, of those that no live link proves.
-    pub(crate) fn to_refresh(&self, refresh: &mut Refresh, now: Tick, policy: &Policy) -> Vec<Pubkey> {
+    pub(crate) fn to_refresh(&self, refresh: &mut Refresher, now: Tick, policy: &Policy) -> Vec<Pubkey> {
         let live = |record: &Record| standing(record, &self.evidence, now, policy).live;
         refresh.due(now, &self.watched, |watched| !watched.ledger.record().is_some_and(live))
     }
@@ -211,12 +211,12 @@ impl Accounts {
         ledgers.flat_map(|ledger| [ledger.expected().mint, seen(ledger)]).flatten().collect()
     }
 
-    pub(crate) fn next_note(&mut self) -> Option<Note> {
-        self.notes.pop_front()
+    pub(crate) fn next_event(&mut self) -> Option<EngineEvent> {
+        self.events.pop_front()
     }
 
-    pub(crate) fn note(&mut self, note: Note) {
-        self.notes.push_back(note);
+    pub(crate) fn emit(&mut self, event: EngineEvent) {
+        self.events.push_back(event);
     }
 
     // The wanted set.
@@ -279,26 +279,26 @@ impl Accounts {
     // Observations.
 
     /// Takes in an observation of a watched account; one of any other address is nobody's business.
-    pub(crate) fn apply(&mut self, now: Tick, address: &Pubkey, seen: &Observation) -> Option<Verdict> {
+    pub(crate) fn apply(&mut self, now: Tick, address: &Pubkey, seen: &Observation) -> Option<ApplyOutcome> {
         let watched = self.watched.get_mut(address)?;
         let before = watched.ledger.record().copied();
         let verdict = watched.ledger.apply(seen, &self.evidence);
         // The first sight is no change.
-        if self.paced && before.is_some() && verdict == Verdict::Changed {
+        if self.paced && before.is_some() && verdict == ApplyOutcome::Changed {
             watched.ledger.changed(now);
         }
         let was_covered = before.is_some_and(|before| !before.covers.is_empty());
         match verdict {
-            Verdict::Superseded => self.notes.push_back(Note::Superseded),
-            Verdict::Disputed => {
+            ApplyOutcome::Superseded => self.events.push_back(EngineEvent::Superseded),
+            ApplyOutcome::Disputed => {
                 let against = before.map_or(seen.source, |before| before.source);
-                self.notes.push_back(Note::Disputed { address: *address, by: seen.source, against });
+                self.events.push_back(EngineEvent::Disputed { address: *address, by: seen.source, against });
                 self.accused.insert((*address, Suspects::All));
             }
-            Verdict::Deferred if was_covered => {
+            ApplyOutcome::Deferred if was_covered => {
                 self.accused.insert((*address, Suspects::All));
             }
-            Verdict::Changed | Verdict::Renewed | Verdict::Deferred => {}
+            ApplyOutcome::Changed | ApplyOutcome::Renewed | ApplyOutcome::Deferred => {}
         }
         if watched.ledger.is_awaiting() {
             self.awaiting.insert(*address);
@@ -312,7 +312,7 @@ impl Accounts {
         if let Some(record) = record
             && before.is_none_or(|before| before.revision != record.revision)
         {
-            self.notes.push_back(Note::Changed { address: *address, record });
+            self.events.push_back(EngineEvent::Changed { address: *address, record });
             self.changed.insert(*address);
             self.mints_wanted.extend(record.state.token().map(|token| token.mint));
         }
@@ -335,16 +335,16 @@ impl Accounts {
         let state = watched.ledger.classify(presence);
         let confirmed = confirmed(&watched.ledger, &self.evidence);
         let reverted = match watched.overlay.see(generation, slot, state, &confirmed) {
-            Seen::Changed | Seen::Renewed => false,
-            Seen::Reverted => true,
-            Seen::Dropped(Dropped { reverted }) => reverted,
-            Seen::Superseded => return,
+            OverlayChange::Changed | OverlayChange::Renewed => false,
+            OverlayChange::Reverted => true,
+            OverlayChange::Dropped(Dropped { reverted }) => reverted,
+            OverlayChange::Superseded => return,
         };
         if reverted {
-            self.notes.push_back(Note::Reverted { address: *address });
+            self.events.push_back(EngineEvent::Reverted { address: *address });
         }
         if let Some(shown) = watched.overlay.shown() {
-            self.notes.push_back(Note::Overlaid { address: *address, shown: *shown });
+            self.events.push_back(EngineEvent::Overlaid { address: *address, shown: *shown });
             self.overlaid.insert(*address);
         } else {
             self.overlaid.remove(address);
@@ -371,7 +371,7 @@ impl Accounts {
         self.overlaid.remove(address);
         self.touched.insert(*address);
         if reverted {
-            self.notes.push_back(Note::Reverted { address: *address });
+            self.events.push_back(EngineEvent::Reverted { address: *address });
         }
     }
 
@@ -460,22 +460,22 @@ impl Accounts {
         let missed: Vec<EndpointId> = watched.ledger.missed(evidence).collect();
         let source = watched.ledger.record().map(|record| record.source);
         for endpoint in missed {
-            self.notes.push_back(Note::Missed { address: *address, endpoint });
+            self.events.push_back(EngineEvent::Missed { address: *address, endpoint });
             match source {
                 // Two nodes say different things of one slot, and neither is above the other.
-                Some(source @ Source::Subscription(_)) => {
-                    let against = Source::Rpc(endpoint);
-                    self.notes.push_back(Note::Disputed { address: *address, by: source, against });
+                Some(source @ ObservedVia::Subscription(_)) => {
+                    let against = ObservedVia::Rpc(endpoint);
+                    self.events.push_back(EngineEvent::Disputed { address: *address, by: source, against });
                     watched.ledger.dispute(&self.evidence);
                     self.accused.insert((*address, Suspects::All));
                 }
                 _ => {
                     // The RPC of one node against the notifications of another: whichever is wrong, both are named.
-                    if let Some(by @ Source::Rpc(other)) = source
+                    if let Some(by @ ObservedVia::Rpc(other)) = source
                         && other != endpoint
                     {
-                        let against = Source::Rpc(endpoint);
-                        self.notes.push_back(Note::Disputed { address: *address, by, against });
+                        let against = ObservedVia::Rpc(endpoint);
+                        self.events.push_back(EngineEvent::Disputed { address: *address, by, against });
                     }
                     watched.ledger.uncover(endpoint, &self.evidence);
                     self.accused.insert((*address, Suspects::One(endpoint)));
@@ -506,7 +506,7 @@ impl Accounts {
         }
         self.awaiting.clear();
         self.overlaid.clear();
-        self.notes.push_back(Note::Reset { epoch });
+        self.events.push_back(EngineEvent::Reset { epoch });
     }
 }
 

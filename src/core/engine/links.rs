@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use solana_pubkey::Pubkey;
 
-use super::{Engine, Input, LinkPhase, Note, id_of};
+use super::{Engine, EngineEvent, Input, LinkPhase, id_of};
 use crate::core::{
     account::observation::{EndpointId, LinkId, Slot},
     base::time::Tick,
-    nodes::slot_guard::{Belief, Chain, Genesis},
+    nodes::slot_guard::{Chain, Genesis, SlotVerdict},
 };
 
 /// How a mirror uses its nodes.
@@ -33,7 +33,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 const FOREIGN_PAUSE: Duration = Duration::from_secs(30);
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-struct Place {
+struct NodeState {
     enabled: bool,
     /// Until when nothing is taken from it.
     paused: Option<Tick>,
@@ -43,14 +43,14 @@ struct Place {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Supervision {
-    places: Vec<Place>,
+pub(super) struct Failover {
+    nodes: Vec<NodeState>,
     next_look: Option<Tick>,
 }
 
-impl Supervision {
+impl Failover {
     pub(super) fn new(endpoints: usize) -> Self {
-        Self { places: vec![Place::default(); endpoints], next_look: None }
+        Self { nodes: vec![NodeState::default(); endpoints], next_look: None }
     }
 
     pub(super) fn next_deadline(&self) -> Option<Tick> {
@@ -59,22 +59,22 @@ impl Supervision {
 
     /// The endpoints in use.
     pub(super) fn enabled(&self) -> Vec<EndpointId> {
-        let places = (0u8..).zip(&self.places);
+        let places = (0u8..).zip(&self.nodes);
         places.filter(|(_, place)| place.enabled).map(|(id, _)| EndpointId(id)).collect()
     }
 
     /// Those that nothing is taken from for now.
     pub(super) fn paused(&self) -> Vec<EndpointId> {
-        let places = (0u8..).zip(&self.places);
+        let places = (0u8..).zip(&self.nodes);
         places.filter(|(_, place)| place.paused.is_some()).map(|(id, _)| EndpointId(id)).collect()
     }
 
     fn is_paused(&self, endpoint: usize) -> bool {
-        self.places[endpoint].paused.is_some()
+        self.nodes[endpoint].paused.is_some()
     }
 
     fn note_live(&mut self, endpoint: usize, live: bool, now: Tick) {
-        let place = &mut self.places[endpoint];
+        let place = &mut self.nodes[endpoint];
         if place.live != live {
             place.live = live;
             place.since = now;
@@ -83,14 +83,14 @@ impl Supervision {
 
     /// Which endpoints are wanted now.
     fn wanted(&self, mode: Mode, dark_after: Duration, steady_after: Duration, now: Tick) -> Vec<bool> {
-        let mut wanted = vec![false; self.places.len()];
-        for (endpoint, place) in self.places.iter().enumerate().filter(|(_, place)| place.paused.is_none()) {
+        let mut wanted = vec![false; self.nodes.len()];
+        for (endpoint, place) in self.nodes.iter().enumerate().filter(|(_, place)| place.paused.is_none()) {
             wanted[endpoint] = true;
             if mode == Mode::Race {
                 continue;
             }
             let spell = now.since(place.since);
-            let next_enabled = self.places.iter().skip(endpoint + 1).any(|place| place.enabled);
+            let next_enabled = self.nodes.iter().skip(endpoint + 1).any(|place| place.enabled);
             // What stands behind it is kept until it is steady, and called when it has been dark for long enough.
             let enough = if place.live {
                 !next_enabled || spell >= steady_after
@@ -107,27 +107,27 @@ impl Supervision {
 
 impl Engine {
     /// Looks at how the endpoints do, and uses those that should be.
-    pub(super) fn supervise(&mut self, now: Tick) {
-        for endpoint in 0..self.supervision.places.len() {
-            if self.supervision.places[endpoint].paused.is_some_and(|until| until <= now) {
-                self.supervision.places[endpoint].paused = None;
+    pub(super) fn review_nodes(&mut self, now: Tick) {
+        for endpoint in 0..self.failover.nodes.len() {
+            if self.failover.nodes[endpoint].paused.is_some_and(|until| until <= now) {
+                self.failover.nodes[endpoint].paused = None;
             }
             let live = self.is_live(endpoint);
-            self.supervision.note_live(endpoint, live, now);
+            self.failover.note_live(endpoint, live, now);
         }
         let settings = &self.settings;
         let (dark_after, steady_after) = (settings.policy.canary_deadline, settings.failback_after);
-        let wanted = self.supervision.wanted(settings.mode, dark_after, steady_after, now);
+        let wanted = self.failover.wanted(settings.mode, dark_after, steady_after, now);
         for (endpoint, wanted) in wanted.into_iter().enumerate() {
-            if wanted != self.supervision.places[endpoint].enabled {
+            if wanted != self.failover.nodes[endpoint].enabled {
                 self.enable(now, endpoint, wanted);
             }
-            let usable = !self.supervision.is_paused(endpoint);
-            self.desk.set_usable(now, endpoint_id(endpoint), usable);
+            let usable = !self.failover.is_paused(endpoint);
+            self.scheduler.set_usable(now, endpoint_id(endpoint), usable);
         }
-        let one_is_paused = self.supervision.places.iter().any(|place| place.paused.is_some());
-        let several = self.supervision.places.len() > 1 && self.settings.mode == Mode::Failover;
-        self.supervision.next_look = (one_is_paused || several).then(|| now.plus(LOOK_EVERY));
+        let one_is_paused = self.failover.nodes.iter().any(|place| place.paused.is_some());
+        let several = self.failover.nodes.len() > 1 && self.settings.mode == Mode::Failover;
+        self.failover.next_look = (one_is_paused || several).then(|| now.plus(LOOK_EVERY));
     }
 
     /// Whether every connection in use of an endpoint is live.
@@ -157,13 +157,13 @@ impl Engine {
     }
 
     fn enable(&mut self, now: Tick, endpoint: usize, enabled: bool) {
-        self.supervision.places[endpoint].enabled = enabled;
-        self.supervision.places[endpoint].since = now;
-        self.gate.set_enabled(endpoint_id(endpoint), enabled);
-        self.accounts.note(Note::Enabled { endpoint: endpoint_id(endpoint), enabled });
+        self.failover.nodes[endpoint].enabled = enabled;
+        self.failover.nodes[endpoint].since = now;
+        self.slot_guard.set_enabled(endpoint_id(endpoint), enabled);
+        self.accounts.emit(EngineEvent::Enabled { endpoint: endpoint_id(endpoint), enabled });
         let addresses: Vec<Pubkey> = self.accounts.watches().map(|(address, _)| address).collect();
         if enabled {
-            self.tell_both(now, self.first_link(endpoint), &Input::Start);
+            self.deliver_to_both(now, self.first_link(endpoint), &Input::Start);
             for address in addresses {
                 self.place(now, endpoint_id(endpoint), address);
             }
@@ -171,14 +171,14 @@ impl Engine {
             for address in addresses {
                 self.displace(now, endpoint_id(endpoint), &address);
             }
-            self.tell_both(now, self.first_link(endpoint), &Input::Park);
+            self.deliver_to_both(now, self.first_link(endpoint), &Input::Park);
         }
     }
 
     /// Tells a link and its twin the same.
-    fn tell_both(&mut self, now: Tick, link: LinkId, input: &Input) {
+    fn deliver_to_both(&mut self, now: Tick, link: LinkId, input: &Input) {
         for link in [Some(link), self.twin(link)].into_iter().flatten() {
-            self.tell(now, link, input.clone());
+            self.deliver(now, link, input.clone());
         }
     }
 
@@ -186,8 +186,8 @@ impl Engine {
     pub(super) fn place(&mut self, now: Tick, endpoint: EndpointId, address: Pubkey) {
         let Some(watch) = self.accounts.watch_of(&address) else { return };
         let Some(link) = self.placements[usize::from(endpoint.0)].place(address) else { return };
-        self.tell_both(now, link, &Input::Start);
-        self.tell_both(now, link, &Input::Watch { address, watch });
+        self.deliver_to_both(now, link, &Input::Start);
+        self.deliver_to_both(now, link, &Input::Watch { address, watch });
     }
 
     /// Takes an account's place on an endpoint from it; those that waited for room move in.
@@ -196,37 +196,37 @@ impl Engine {
         let link = placement.link_of(address);
         let moved_in = placement.release(address);
         if let Some(link) = link {
-            self.tell_both(now, link, &Input::Unwatch { address: *address });
+            self.deliver_to_both(now, link, &Input::Unwatch { address: *address });
             let empty = self.placements[usize::from(endpoint.0)].load(link) == 0;
             if empty && link != self.first_link(usize::from(endpoint.0)) {
-                self.tell_both(now, link, &Input::Park);
+                self.deliver_to_both(now, link, &Input::Park);
             }
         }
         if let Some((address, link)) = moved_in
             && let Some(watch) = self.accounts.watch_of(&address)
         {
-            self.tell_both(now, link, &Input::Watch { address, watch });
+            self.deliver_to_both(now, link, &Input::Watch { address, watch });
         }
     }
 
     /// Whether what an endpoint says of this slot may be believed.
     pub(super) fn is_plausible(&mut self, now: Tick, endpoint: EndpointId, slot: Slot) -> bool {
-        if self.gate.is_foreign(endpoint) {
+        if self.slot_guard.is_foreign(endpoint) {
             return false;
         }
         let lag = self.lag[usize::from(endpoint.0)];
-        let before = self.gate.quarantined(endpoint, now);
-        match self.gate.check(now, endpoint, slot, lag) {
-            Belief::Plausible => true,
-            Belief::Ahead { .. } => {
+        let before = self.slot_guard.quarantined(endpoint, now);
+        match self.slot_guard.check(now, endpoint, slot, lag) {
+            SlotVerdict::Plausible => true,
+            SlotVerdict::Ahead { .. } => {
                 if !before {
-                    self.accounts.note(Note::Quarantined { endpoint, slot });
+                    self.accounts.emit(EngineEvent::Quarantined { endpoint, slot });
                     self.lose_live(now, endpoint);
                 }
                 false
             }
-            Belief::Quarantined => false,
-            Belief::Reset => {
+            SlotVerdict::Quarantined => false,
+            SlotVerdict::Reset => {
                 self.reset(now);
                 false
             }
@@ -238,17 +238,17 @@ impl Engine {
         for place in 0..self.links.len() {
             let link = &self.links[place];
             if link.endpoint == endpoint && link.session.phase() == LinkPhase::Live {
-                self.tell(now, id_of(place), Input::Lost);
+                self.deliver(now, id_of(place), Input::Lost);
             }
         }
     }
 
     /// Whether an endpoint is on the mirror's chain.
     pub(super) fn is_ours(&mut self, now: Tick, endpoint: EndpointId, genesis: [u8; 32]) -> bool {
-        match self.gate.genesis(endpoint, Genesis(genesis)) {
+        match self.slot_guard.genesis(endpoint, Genesis(genesis)) {
             Chain::Same | Chain::First => true,
             Chain::Foreign => {
-                self.accounts.note(Note::Foreign { endpoint });
+                self.accounts.emit(EngineEvent::Foreign { endpoint });
                 self.pause(now, endpoint, now.plus(FOREIGN_PAUSE));
                 false
             }
@@ -260,18 +260,18 @@ impl Engine {
     }
 
     fn pause(&mut self, now: Tick, endpoint: EndpointId, until: Tick) {
-        self.supervision.places[usize::from(endpoint.0)].paused = Some(until);
-        self.supervise(now);
+        self.failover.nodes[usize::from(endpoint.0)].paused = Some(until);
+        self.review_nodes(now);
     }
 
     /// The chain began anew: every record does, and every connection.
     pub(super) fn reset(&mut self, now: Tick) {
-        self.desk.forget_slots();
-        self.trades.begin();
+        self.scheduler.forget_slots();
+        self.signatures.begin();
         for place in 0..self.links.len() {
-            self.tell(now, id_of(place), Input::Lost);
+            self.deliver(now, id_of(place), Input::Lost);
         }
-        self.accounts.reset(now, self.gate.epoch());
+        self.accounts.reset(now, self.slot_guard.epoch());
         self.mints.begin_anew(now);
     }
 }

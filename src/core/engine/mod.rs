@@ -1,4 +1,4 @@
-//! Everything that decides, in one: the accounts, a session for each connection, the RPC desk, and which endpoints
+//! Everything that decides, in one: the accounts, a session for each connection, the RPC scheduler, and which endpoints
 //! and connections are used.
 //!
 //! The skin tells it what happened and carries out what it wants: a link's [`Order`]s, RPC [`Call`]s, replies to
@@ -26,12 +26,12 @@ use crate::core::{
         evidence::Evidence,
         freshness::Policy,
         ledger::{Record, Rules},
-        observation::{EndpointId, LinkId, Observation, Slot, Source},
+        observation::{EndpointId, LinkId, Observation, ObservedVia, Slot},
         overlay::Shown,
     },
     base::{failure::RpcFailure, time::Tick},
     chain::{mint::Mint, state::Expected, token::Presence},
-    engine::accounts::{Accounts, Note, Suspects, WatchError},
+    engine::accounts::{Accounts, EngineEvent, Suspects, WatchError},
     link::{
         placement::Placement,
         websocket::{
@@ -39,20 +39,20 @@ use crate::core::{
             timers::Timer,
         },
     },
-    nodes::slot_guard::Gate,
+    nodes::slot_guard::SlotGuard,
     rpc::{
         mints::{Mints, ROOM},
-        refresh::{Refresh, RefreshSettings},
-        scheduler::{Ask, AskId, Call, Crowded, Desk, Reply},
+        refresh::{RefreshSettings, Refresher},
+        scheduler::{Ask, AskId, Call, Crowded, Reply, RpcScheduler},
     },
     trade::{
         positions::Positions,
-        signatures::{TradeId, TradeOutcome, Trades},
+        signatures::{Signatures, TradeId, TradeOutcome},
     },
 };
+use links::Failover;
 pub use links::Mode;
-use links::Supervision;
-use positions::Named;
+use positions::AwaitedMints;
 
 /// What is the same for the life of a mirror.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -95,7 +95,7 @@ impl EngineSettings {
 
 /// What a call came back with, from one bank.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Answer {
+pub(crate) struct CallAnswer {
     pub(crate) slot: Slot,
     /// When the request was sent: what the answer says was true no earlier.
     pub(crate) sent: Tick,
@@ -118,7 +118,7 @@ pub(crate) enum Role {
 
 /// What the driver of a connection should do.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Order {
+pub(crate) enum LinkCommand {
     Connect,
     Disconnect { overdue: Option<Timer> },
     Subscribe(Subject),
@@ -158,11 +158,11 @@ pub(crate) enum LinkEvent {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Link {
+struct LinkEntry {
     endpoint: EndpointId,
     role: Role,
     session: Session,
-    orders: VecDeque<Order>,
+    commands: VecDeque<LinkCommand>,
 }
 
 /// See the module.
@@ -170,19 +170,19 @@ struct Link {
 pub(crate) struct Engine {
     settings: EngineSettings,
     accounts: Accounts,
-    links: Vec<Link>,
+    links: Vec<LinkEntry>,
     placements: Vec<Placement>,
-    desk: Desk,
-    gate: Gate,
-    refresh: Refresh,
-    supervision: Supervision,
+    scheduler: RpcScheduler,
+    slot_guard: SlotGuard,
+    refresh: Refresher,
+    failover: Failover,
     positions: Positions,
-    named: Named,
+    awaited_mints: AwaitedMints,
     mints: Mints,
     /// By how much each endpoint's Clock lagged last.
     lag: Vec<Duration>,
     replies: VecDeque<(AskId, Result<Slot, RpcFailure>)>,
-    trades: Trades,
+    signatures: Signatures,
     last_trade: u64,
     outcomes: VecDeque<(TradeId, TradeOutcome)>,
     stopped: bool,
@@ -203,7 +203,7 @@ impl Engine {
                     let session = SessionSettings { profile: *profile, ..settings.session.clone() };
                     let session = Session::parked(session, id, seed.wrapping_add(u64::from(id.0)));
                     let endpoint = EndpointId(endpoint);
-                    links.push(Link { endpoint, role: *role, session, orders: VecDeque::new() });
+                    links.push(LinkEntry { endpoint, role: *role, session, commands: VecDeque::new() });
                 }
             }
             let ids = (first..first + settings.max_links).map(id_of);
@@ -218,27 +218,27 @@ impl Engine {
             ),
             links,
             placements,
-            desk: Desk::new(endpoints, settings.max_asks),
-            gate: Gate::new(endpoints),
-            refresh: Refresh::new(RefreshSettings {
+            scheduler: RpcScheduler::new(endpoints, settings.max_asks),
+            slot_guard: SlotGuard::new(endpoints),
+            refresh: Refresher::new(RefreshSettings {
                 every: settings.refresh_every,
                 longest_wait: settings.refresh_every * 10,
                 batches_a_second: batches_a_second(settings.refresh_every),
                 ..RefreshSettings::default()
             }),
-            supervision: Supervision::new(endpoints),
+            failover: Failover::new(endpoints),
             positions: Positions::new(settings.linger),
-            named: Named::default(),
+            awaited_mints: AwaitedMints::default(),
             mints: Mints::default(),
             lag: vec![Duration::ZERO; endpoints],
             replies: VecDeque::new(),
-            trades: Trades::default(),
+            signatures: Signatures::default(),
             last_trade: 0,
             outcomes: VecDeque::new(),
             stopped: false,
             settings,
         };
-        engine.supervise(now);
+        engine.review_nodes(now);
         engine
     }
 
@@ -258,7 +258,7 @@ impl Engine {
         self.refresh_soon(now);
         let fresh: Vec<Pubkey> =
             self.accounts.watch(targets)?.into_iter().map(|(address, _)| address).collect();
-        for endpoint in self.supervision.enabled() {
+        for endpoint in self.failover.enabled() {
             for address in &fresh {
                 self.place(now, endpoint, *address);
             }
@@ -276,7 +276,7 @@ impl Engine {
     fn forget(&mut self, now: Tick, address: &Pubkey) -> bool {
         self.positions.forget(address);
         let known = self.accounts.unwatch(now, address, self.settings.max_lag);
-        for endpoint in self.supervision.enabled() {
+        for endpoint in self.failover.enabled() {
             self.displace(now, endpoint, address);
         }
         known
@@ -291,14 +291,14 @@ impl Engine {
 
     /// Wants an account read by RPC; refused where as many are wanted as the limit allows.
     pub(crate) fn ask(&mut self, now: Tick, ask: Ask) -> Result<(), Crowded> {
-        self.desk.take(now, ask)?;
+        self.scheduler.take(now, ask)?;
         self.follow(now);
         Ok(())
     }
 
     /// Whoever asked has gone.
     pub(crate) fn cancel(&mut self, id: AskId) {
-        self.desk.cancel(id);
+        self.scheduler.cancel(id);
     }
 
     // Links.
@@ -314,20 +314,20 @@ impl Engine {
         match event {
             LinkEvent::Connected { genesis } => {
                 if genesis.is_none_or(|genesis| self.is_ours(now, endpoint, genesis)) {
-                    self.tell(now, id, Input::Connected);
+                    self.deliver(now, id, Input::Connected);
                 } else {
-                    self.tell(now, id, Input::Lost);
+                    self.deliver(now, id, Input::Lost);
                 }
             }
-            LinkEvent::Lost => self.tell(now, id, Input::Lost),
-            LinkEvent::CanaryReplaced => self.tell(now, id, Input::CanaryReplaced),
-            LinkEvent::Acknowledged(subject) => self.tell(now, id, Input::Acknowledged(subject)),
-            LinkEvent::Refused(subject) => self.tell(now, id, Input::Refused(subject)),
-            LinkEvent::Unsubscribed(subject) => self.tell(now, id, Input::Unsubscribed(subject)),
+            LinkEvent::Lost => self.deliver(now, id, Input::Lost),
+            LinkEvent::CanaryReplaced => self.deliver(now, id, Input::CanaryReplaced),
+            LinkEvent::Acknowledged(subject) => self.deliver(now, id, Input::Acknowledged(subject)),
+            LinkEvent::Refused(subject) => self.deliver(now, id, Input::Refused(subject)),
+            LinkEvent::Unsubscribed(subject) => self.deliver(now, id, Input::Unsubscribed(subject)),
             LinkEvent::Canary { slot, lag_ms } => self.canary(now, id, slot, lag_ms),
             LinkEvent::Barrier { length, slot } => {
                 if self.is_plausible(now, endpoint, slot) {
-                    self.tell(now, id, Input::Barrier { length, slot });
+                    self.deliver(now, id, Input::Barrier { length, slot });
                 }
             }
             LinkEvent::Account { subject, slot, presence } => self.account(now, id, subject, slot, presence),
@@ -341,7 +341,7 @@ impl Engine {
         if !self.is_plausible(now, endpoint, slot) {
             return;
         }
-        self.tell(now, id, Input::Canary { slot, lag_ms });
+        self.deliver(now, id, Input::Canary { slot, lag_ms });
     }
 
     fn note_lag(&mut self, endpoint: EndpointId, lag_ms: i64) {
@@ -354,39 +354,39 @@ impl Engine {
         let (endpoint, role, generation) = (link.endpoint, link.role, link.session.generation());
         let proof = link.session.proof();
         let Some(presence) = presence else {
-            return self.tell(now, id, Input::Accused { address });
+            return self.deliver(now, id, Input::Accused { address });
         };
         if !self.is_plausible(now, endpoint, slot) {
             return;
         }
         match role {
             Role::Mirror => {
-                let source = Source::Subscription(generation);
+                let source = ObservedVia::Subscription(generation);
                 self.accounts.apply(now, &address, &Observation { presence, slot, source, proof });
             }
             Role::Processed => self.accounts.apply_processed(&address, generation, slot, &presence),
         }
     }
 
-    pub(crate) fn next_order(&mut self, link: LinkId) -> Option<Order> {
-        self.links.get_mut(usize::from(link.0))?.orders.pop_front()
+    pub(crate) fn next_command(&mut self, link: LinkId) -> Option<LinkCommand> {
+        self.links.get_mut(usize::from(link.0))?.commands.pop_front()
     }
 
     /// Whether a link has orders waiting.
-    pub(crate) fn has_orders(&self, link: LinkId) -> bool {
-        self.links.get(usize::from(link.0)).is_some_and(|link| !link.orders.is_empty())
+    pub(crate) fn has_commands(&self, link: LinkId) -> bool {
+        self.links.get(usize::from(link.0)).is_some_and(|link| !link.commands.is_empty())
     }
 
     /// The deadline for which a link's connection is to be given up, if that is why.
     pub(crate) fn overdue(&self, link: LinkId) -> Option<Timer> {
-        self.links.get(usize::from(link.0))?.orders.iter().find_map(|order| match order {
-            Order::Disconnect { overdue } => *overdue,
+        self.links.get(usize::from(link.0))?.commands.iter().find_map(|order| match order {
+            LinkCommand::Disconnect { overdue } => *overdue,
             _ => None,
         })
     }
 
     /// Tells a session something, and carries out what it decides. (Invariant 1)
-    fn tell(&mut self, now: Tick, id: LinkId, input: Input) {
+    fn deliver(&mut self, now: Tick, id: LinkId, input: Input) {
         if let Some(link) = self.links.get_mut(usize::from(id.0)) {
             link.session.handle(now, input);
             self.carry_out(now, id);
@@ -400,14 +400,16 @@ impl Engine {
         {
             let (endpoint, role) = (link.endpoint, link.role);
             match (action, role) {
-                (Action::Connect, _) => link.orders.push_back(Order::Connect),
+                (Action::Connect, _) => link.commands.push_back(LinkCommand::Connect),
                 (Action::Disconnect { overdue }, _) => {
                     // What was to be said on that connection is void.
-                    link.orders.clear();
-                    link.orders.push_back(Order::Disconnect { overdue });
+                    link.commands.clear();
+                    link.commands.push_back(LinkCommand::Disconnect { overdue });
                 }
-                (Action::Subscribe(subject), _) => link.orders.push_back(Order::Subscribe(subject)),
-                (Action::Unsubscribe(subject), _) => link.orders.push_back(Order::Unsubscribe(subject)),
+                (Action::Subscribe(subject), _) => link.commands.push_back(LinkCommand::Subscribe(subject)),
+                (Action::Unsubscribe(subject), _) => {
+                    link.commands.push_back(LinkCommand::Unsubscribe(subject))
+                }
                 (Action::UncoverAll, Role::Mirror) => {
                     let generation = link.session.generation();
                     self.accounts.uncover_all(endpoint, generation);
@@ -477,7 +479,7 @@ impl Engine {
 
     /// Takes an ask of the engine's own; a recheck that there is no room for has failed, and is due again later.
     fn take_ask(&mut self, now: Tick, ask: Ask) {
-        if let Err(Crowded(ask)) = self.desk.take(now, ask)
+        if let Err(Crowded(ask)) = self.scheduler.take(now, ask)
             && let Reply::Recheck { link, generation, address, attempt } = ask.reply
             && let Some(link) = self.links.get_mut(usize::from(link.0))
         {
@@ -489,20 +491,20 @@ impl Engine {
 
     pub(crate) fn next_call(&mut self, now: Tick) -> Option<Call> {
         let accounts = &self.accounts;
-        self.desk.depart(now, |address| accounts.wanted_slot(address))
+        self.scheduler.next_call(now, |address| accounts.wanted_slot(address))
     }
 
     /// Takes in what a call came back with.
-    pub(crate) fn answered(&mut self, now: Tick, number: u64, outcome: Result<Answer, RpcFailure>) {
-        self.land(now, number, outcome);
-        if self.desk.mints_wanted() > 0 {
+    pub(crate) fn answered(&mut self, now: Tick, number: u64, outcome: Result<CallAnswer, RpcFailure>) {
+        self.complete(now, number, outcome);
+        if self.scheduler.mints_wanted() > 0 {
             self.forget_mints();
         }
         self.follow(now);
     }
 
-    fn land(&mut self, now: Tick, number: u64, outcome: Result<Answer, RpcFailure>) {
-        let Some(flight) = self.desk.land(number) else { return };
+    fn complete(&mut self, now: Tick, number: u64, outcome: Result<CallAnswer, RpcFailure>) {
+        let Some(flight) = self.scheduler.complete(number) else { return };
         let endpoint = flight.endpoint;
         let outcome = outcome.and_then(|answer| {
             let fits =
@@ -518,45 +520,46 @@ impl Engine {
             Ok(answer) => answer,
             Err(failure) => {
                 self.refresh.refused(now);
-                return self.desk.fail(now, flight, &failure);
+                return self.scheduler.fail(now, flight, &failure);
             }
         };
         self.refresh.answered();
-        self.desk.succeeded(endpoint, answer.slot);
-        self.tell_lag(now, endpoint, answer.lag_ms);
+        self.scheduler.succeeded(endpoint, answer.slot);
+        self.share_lag(now, endpoint, answer.lag_ms);
         let told = self.near_wall_time(answer.lag_ms);
         let proof = if told.is_ok() { answer.sent } else { Tick::NEVER };
         for ((address, waiters), presence) in flight.accounts.into_iter().zip(answer.accounts) {
             let told = presence.and_then(|presence| {
-                let seen = Observation { presence, slot: answer.slot, source: Source::Rpc(endpoint), proof };
+                let seen =
+                    Observation { presence, slot: answer.slot, source: ObservedVia::Rpc(endpoint), proof };
                 self.accounts.apply(now, &address, &seen);
                 told.clone()
             });
             match told {
-                Ok(()) => self.desk.tell(waiters, &Ok(answer.slot)),
-                Err(failure) => self.desk.fail_account(now, endpoint, waiters, &failure),
+                Ok(()) => self.scheduler.reply_all(waiters, &Ok(answer.slot)),
+                Err(failure) => self.scheduler.fail_account(now, endpoint, waiters, &failure),
             }
         }
         for ((address, wish), mint) in flight.mints.into_iter().zip(answer.mints) {
             match mint {
                 Some(mint) => {
-                    let named = || self.named.with(self.accounts.mints());
+                    let named = || self.awaited_mints.with(self.accounts.mints());
                     self.mints.read(now, address, mint, (answer.slot, proof), named);
                 }
                 // Not there yet at this commitment, or no mint at all.
                 None => {
-                    self.named.note_unseen(&address, answer.slot);
-                    self.desk.mint_unread(now, address, wish);
+                    self.awaited_mints.note_unseen(&address, answer.slot);
+                    self.scheduler.mint_unread(now, address, wish);
                 }
             }
         }
     }
 
     /// Every link of an endpoint learns from its RPC what delay of its Clock is usual.
-    fn tell_lag(&mut self, now: Tick, endpoint: EndpointId, lag_ms: i64) {
+    fn share_lag(&mut self, now: Tick, endpoint: EndpointId, lag_ms: i64) {
         for place in 0..self.links.len() {
             if self.links[place].endpoint == endpoint {
-                self.tell(now, id_of(place), Input::ChainLag { lag_ms });
+                self.deliver(now, id_of(place), Input::ChainLag { lag_ms });
             }
         }
     }
@@ -571,11 +574,11 @@ impl Engine {
     /// When [`Engine::expire`] wants to be called next.
     pub(crate) fn next_deadline(&self) -> Option<Tick> {
         let others = [
-            self.desk.next_deadline(),
+            self.scheduler.next_deadline(),
             self.refresh.next_deadline(),
-            self.supervision.next_deadline(),
+            self.failover.next_deadline(),
             self.positions.next_deadline(),
-            self.trades.next_deadline(),
+            self.signatures.next_deadline(),
             self.mints.next_deadline(),
         ];
         // Stopped, it does nothing: a loop that still runs must not be woken for it.
@@ -603,10 +606,10 @@ impl Engine {
         }
         self.refresh(now);
         for mint in self.mints.take_due(now, || self.accounts.mints()) {
-            self.desk.want_mint_again(now, mint);
+            self.scheduler.want_mint_again(now, mint);
         }
-        if self.supervision.next_deadline().is_some_and(|due| due <= now) {
-            self.supervise(now);
+        if self.failover.next_deadline().is_some_and(|due| due <= now) {
+            self.review_nodes(now);
         }
         self.sweep(now);
         self.follow(now);
@@ -617,7 +620,7 @@ impl Engine {
         self.accounts.void_proofs(now);
         self.mints.read_all(now);
         for place in 0..self.links.len() {
-            self.tell(now, id_of(place), Input::ClockJumped);
+            self.deliver(now, id_of(place), Input::ClockJumped);
         }
         self.follow(now);
     }
@@ -626,7 +629,7 @@ impl Engine {
     pub(crate) fn stop(&mut self, now: Tick) {
         self.stopped = true;
         for place in 0..self.links.len() {
-            self.tell(now, id_of(place), Input::Stop);
+            self.deliver(now, id_of(place), Input::Stop);
         }
     }
 
@@ -646,7 +649,7 @@ impl Engine {
     fn follow(&mut self, now: Tick) {
         loop {
             let accused = self.accounts.take_accused();
-            let reply = self.desk.next_reply();
+            let reply = self.scheduler.next_reply();
             if accused.is_empty() && reply.is_none() {
                 break;
             }
@@ -657,7 +660,7 @@ impl Engine {
                 Some((Reply::Caller(id), answer)) => self.replies.push_back((id, answer)),
                 Some((Reply::Recheck { link, generation, address, attempt }, answer)) => {
                     let slot = answer.ok();
-                    self.tell(now, link, Input::Rechecked { generation, address, attempt, slot });
+                    self.deliver(now, link, Input::Rechecked { generation, address, attempt, slot });
                 }
                 Some((Reply::Nobody, _)) | None => {}
             }
@@ -666,26 +669,26 @@ impl Engine {
         self.read_untold(now);
         for mint in self.accounts.take_mints() {
             if self.mints.name(now, mint) {
-                self.desk.want_mint(mint);
+                self.scheduler.want_mint(mint);
             }
         }
         // Also where no call comes back.
-        if self.desk.mints_wanted() > ROOM {
+        if self.scheduler.mints_wanted() > ROOM {
             self.forget_mints();
         }
     }
 
     /// What is wanted for the sake of accounts no longer watched is wanted by nobody.
     fn forget_mints(&mut self) {
-        let named = self.named.with(self.accounts.mints());
-        self.desk.keep_mints(&named);
+        let named = self.awaited_mints.with(self.accounts.mints());
+        self.scheduler.keep_mints(&named);
     }
 
     fn accuse(&mut self, now: Tick, address: Pubkey, suspects: Suspects) {
-        for endpoint in self.supervision.enabled() {
+        for endpoint in self.failover.enabled() {
             let suspected = suspects == Suspects::All || suspects == Suspects::One(endpoint);
             if suspected && let Some(link) = self.placements[usize::from(endpoint.0)].link_of(&address) {
-                self.tell(now, link, Input::Accused { address });
+                self.deliver(now, link, Input::Accused { address });
             }
         }
     }
@@ -717,8 +720,8 @@ impl Engine {
         self.mints.take_touched()
     }
 
-    pub(crate) fn next_note(&mut self) -> Option<Note> {
-        self.accounts.next_note()
+    pub(crate) fn next_event(&mut self) -> Option<EngineEvent> {
+        self.accounts.next_event()
     }
 
     pub(crate) fn links(&self) -> impl Iterator<Item = (LinkId, EndpointId, Role, LinkPhase)> + '_ {
@@ -738,7 +741,7 @@ impl Engine {
 
     /// The endpoints in use, and those that are left alone for now.
     pub(crate) fn endpoints(&self) -> (Vec<EndpointId>, Vec<EndpointId>) {
-        (self.supervision.enabled(), self.supervision.paused())
+        (self.failover.enabled(), self.failover.paused())
     }
 
     /// Where a link stands: its phase, how many accounts are acknowledged and live, and what its node can do.

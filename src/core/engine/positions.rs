@@ -12,9 +12,9 @@ use crate::core::{
     account::{freshness::standing, observation::Slot, reading::Reading},
     base::time::Tick,
     chain::state::Expected,
-    engine::accounts::{Note, WatchError},
+    engine::accounts::{EngineEvent, WatchError},
     trade::{
-        buys::{Baseline, Verdict},
+        buys::{Baseline, BuyVerdict},
         positions::{ClaimId, Release},
         signatures::TradeOutcome,
     },
@@ -25,9 +25,9 @@ const DOUBT: Duration = Duration::from_secs(1);
 
 /// The mints that callers wait for, how many each; and the slot of the last answer that showed none there.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub(super) struct Named(BTreeMap<Pubkey, (usize, Option<Slot>)>);
+pub(super) struct AwaitedMints(BTreeMap<Pubkey, (usize, Option<Slot>)>);
 
-impl Named {
+impl AwaitedMints {
     fn add(&mut self, mint: Pubkey) {
         self.0.entry(mint).or_default().0 += 1;
     }
@@ -97,7 +97,7 @@ impl Engine {
 
     /// Somebody waits for a buy: for so much over its baseline.
     pub(crate) fn await_buy(&mut self, address: &Pubkey, buy: ClaimId, minimum: u64, signed: bool) {
-        self.positions.buys.tell(address, buy, minimum, signed);
+        self.positions.buys.set_terms(address, buy, minimum, signed);
     }
 
     /// What became of a buy, if that is decided; `max_age` is how old an answer may be.
@@ -107,7 +107,7 @@ impl Engine {
         reading: &Reading,
         outcome: Option<TradeOutcome>,
         max_age: Duration,
-    ) -> Option<Verdict> {
+    ) -> Option<BuyVerdict> {
         self.positions.buys.judge(&reading.address(), buy, reading, outcome, max_age)
     }
 
@@ -133,7 +133,7 @@ impl Engine {
     }
 
     fn is_empty(&self, address: &Pubkey) -> bool {
-        self.accounts.record(address).is_some_and(|record| record.state.held() == Some(0))
+        self.accounts.record(address).is_some_and(|record| record.state.token_amount() == Some(0))
     }
 
     /// Watches no longer what was kept for nothing, if it surely holds nothing and nobody has a hold on it.
@@ -147,7 +147,7 @@ impl Engine {
                 self.positions.put_off(&address, Some(now.plus(DOUBT.min(linger))));
             } else {
                 self.forget(now, &address);
-                self.accounts.note(Note::Swept { address });
+                self.accounts.emit(EngineEvent::Swept { address });
             }
         }
     }
@@ -158,27 +158,27 @@ impl Engine {
         let policy = &self.settings.policy;
         let standing = standing(record, self.accounts.evidence(), now, policy);
         let known = standing.live || standing.age(now).is_some_and(|age| age <= policy.canary_deadline);
-        known && record.state.held() == Some(0)
+        known && record.state.token_amount() == Some(0)
     }
 
     // Mints.
 
     /// Wants to know a mint's program, for as long as it is named.
     pub(crate) fn name_mint(&mut self, now: Tick, mint: Pubkey) {
-        self.named.add(mint);
+        self.awaited_mints.add(mint);
         if self.mints.get(&mint).is_none() {
-            self.desk.want_mint(mint);
+            self.scheduler.want_mint(mint);
         }
         self.follow(now);
     }
 
     pub(crate) fn unname_mint(&mut self, mint: &Pubkey) {
-        self.named.remove(mint);
+        self.awaited_mints.remove(mint);
     }
 
     /// The slot of an answer that showed no mint there, while one is named.
     pub(crate) fn no_mint(&self, mint: &Pubkey) -> Option<Slot> {
-        self.named.unseen(mint)
+        self.awaited_mints.unseen(mint)
     }
 
     // What others look at.
@@ -197,6 +197,6 @@ impl Engine {
     /// How many claim an account and how many wait for mints, and how many transactions are followed.
     #[cfg(test)]
     pub(crate) fn kept_for(&self, address: &Pubkey) -> (usize, usize, usize) {
-        (self.positions.claims(address), self.named.0.len(), self.trades.count())
+        (self.positions.claims(address), self.awaited_mints.0.len(), self.signatures.count())
     }
 }

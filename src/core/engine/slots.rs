@@ -14,7 +14,7 @@ impl Engine {
         let (enabled, paused) = self.endpoints();
         let all = (0u8..).take(self.settings.endpoints.len()).map(EndpointId);
         let may = |id: &EndpointId| {
-            !paused.contains(id) && !self.gate.is_foreign(*id) && !self.gate.quarantined(*id, now)
+            !paused.contains(id) && !self.slot_guard.is_foreign(*id) && !self.slot_guard.quarantined(*id, now)
         };
         let mut asked: Vec<EndpointId> = all.filter(may).collect();
         asked.sort_by_key(|id| !enabled.contains(id));
@@ -26,7 +26,7 @@ impl Engine {
         // What a link proved on a chain that was set back since compares with nothing.
         let evidence = self.evidence();
         let valid = evidence.links.iter().filter(|link| link.proof > evidence.valid_from);
-        valid.map(|link| link.slot).max().unwrap_or(0).max(self.desk.newest())
+        valid.map(|link| link.slot).max().unwrap_or(0).max(self.scheduler.newest())
     }
 
     /// Takes in the slot of an answer, and how far the Clock is behind that came with it.

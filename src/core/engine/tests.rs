@@ -15,7 +15,7 @@ use crate::core::{
     account::{
         freshness::{Standing, standing},
         observation::Generation,
-        ttl::{Pace, TtlBounds},
+        ttl::{ChangeRate, TtlBounds},
     },
     base::backoff::Backoff,
     chain::token::{TokenProgram, tests::account_bytes},
@@ -110,8 +110,8 @@ struct World {
     calls: Vec<Call>,
     /// Every call made.
     made: Vec<(Tick, Call)>,
-    orders: Vec<(LinkId, Order)>,
-    notes: Vec<Note>,
+    commands: Vec<(LinkId, LinkCommand)>,
+    notes: Vec<EngineEvent>,
     replies: Vec<(AskId, Result<Slot, RpcFailure>)>,
 }
 
@@ -132,7 +132,7 @@ impl World {
             mints: BTreeMap::new(),
             calls: Vec::new(),
             made: Vec::new(),
-            orders: Vec::new(),
+            commands: Vec::new(),
             notes: Vec::new(),
             replies: Vec::new(),
         }
@@ -180,16 +180,17 @@ impl World {
         loop {
             let mut orders = Vec::new();
             for link in self.links() {
-                orders.extend(std::iter::from_fn(|| self.engine.next_order(link)).map(|order| (link, order)));
+                orders
+                    .extend(std::iter::from_fn(|| self.engine.next_command(link)).map(|order| (link, order)));
             }
             let calls: Vec<Call> = std::iter::from_fn(|| self.engine.next_call(self.now)).collect();
-            self.notes.extend(std::iter::from_fn(|| self.engine.next_note()));
+            self.notes.extend(std::iter::from_fn(|| self.engine.next_event()));
             self.replies.extend(std::iter::from_fn(|| self.engine.next_reply()));
             if orders.is_empty() && calls.is_empty() {
                 return;
             }
             for (link, order) in orders {
-                self.orders.push((link, order.clone()));
+                self.commands.push((link, order.clone()));
                 self.carry_out(link, order);
             }
             for call in calls {
@@ -203,42 +204,42 @@ impl World {
         }
     }
 
-    fn carry_out(&mut self, link: LinkId, order: Order) {
+    fn carry_out(&mut self, link: LinkId, order: LinkCommand) {
         let node = self.node_of(link).clone();
         match order {
-            Order::Connect if node.up => {
+            LinkCommand::Connect if node.up => {
                 self.open.insert(link, BTreeSet::new());
-                self.tell(link, LinkEvent::Connected { genesis: Some(node.genesis) });
+                self.deliver(link, LinkEvent::Connected { genesis: Some(node.genesis) });
             }
-            Order::Connect => self.tell(link, LinkEvent::Lost),
-            Order::Disconnect { .. } => {
+            LinkCommand::Connect => self.deliver(link, LinkEvent::Lost),
+            LinkCommand::Disconnect { .. } => {
                 self.open.remove(&link);
             }
-            Order::Subscribe(subject) if node.up => {
+            LinkCommand::Subscribe(subject) if node.up => {
                 let refused = |subject| matches!(subject, Subject::Account { address, .. } if self.refused.contains(&address));
                 if refused(subject) {
-                    return self.tell(link, LinkEvent::Refused(subject));
+                    return self.deliver(link, LinkEvent::Refused(subject));
                 }
                 if let Some(subjects) = self.open.get_mut(&link) {
                     assert!(subjects.insert(subject), "{subject:?} is subscribed twice on {link:?}");
                     if let Subject::Account { address, .. } = subject {
                         self.dead.remove(&(link, address));
                     }
-                    self.tell(link, LinkEvent::Acknowledged(subject));
+                    self.deliver(link, LinkEvent::Acknowledged(subject));
                 }
             }
-            Order::Unsubscribe(subject) if node.up => {
+            LinkCommand::Unsubscribe(subject) if node.up => {
                 if self.open.get_mut(&link).is_some_and(|subjects| subjects.remove(&subject)) {
-                    self.tell(link, LinkEvent::Unsubscribed(subject));
+                    self.deliver(link, LinkEvent::Unsubscribed(subject));
                 }
             }
-            Order::Subscribe(_) | Order::Unsubscribe(_) => {}
+            LinkCommand::Subscribe(_) | LinkCommand::Unsubscribe(_) => {}
         }
     }
 
-    fn tell(&mut self, link: LinkId, event: LinkEvent) {
+    fn deliver(&mut self, link: LinkId, event: LinkEvent) {
         self.engine.handle(self.now, link, event);
-        self.notes.extend(std::iter::from_fn(|| self.engine.next_note()));
+        self.notes.extend(std::iter::from_fn(|| self.engine.next_event()));
     }
 
     /// What the chain makes of a call, at the slot where the node stands.
@@ -256,8 +257,8 @@ impl World {
     }
 
     /// The answer with the states of `slot`, said to be of `told`.
-    fn told(&self, call: &Call, slot: Slot, told: Slot) -> Answer {
-        Answer {
+    fn told(&self, call: &Call, slot: Slot, told: Slot) -> CallAnswer {
+        CallAnswer {
             slot: told,
             sent: self.now,
             lag_ms: 500,
@@ -306,11 +307,11 @@ impl World {
             }
             for subject in &subjects {
                 if let Subject::Barrier { length } = *subject {
-                    self.tell(link, LinkEvent::Barrier { length, slot });
+                    self.deliver(link, LinkEvent::Barrier { length, slot });
                 }
             }
             if subjects.contains(&Subject::Canary) {
-                self.tell(link, LinkEvent::Canary { slot, lag_ms: 500 });
+                self.deliver(link, LinkEvent::Canary { slot, lag_ms: 500 });
             }
         }
         self.settle();
@@ -323,7 +324,7 @@ impl World {
         }
         let subject = self.subject(link, byte);
         if let Some(subject) = subject {
-            self.tell(link, LinkEvent::Account { subject, slot, presence: Some(presence) });
+            self.deliver(link, LinkEvent::Account { subject, slot, presence: Some(presence) });
         }
     }
 
@@ -353,7 +354,7 @@ impl World {
 
     fn cut(&mut self, link: LinkId) {
         self.open.remove(&link);
-        self.tell(link, LinkEvent::Lost);
+        self.deliver(link, LinkEvent::Lost);
         self.settle();
     }
 
@@ -398,7 +399,7 @@ impl World {
     }
 
     fn held(&self, byte: u8) -> Option<u64> {
-        self.engine.record(&key(byte)).and_then(|record| record.state.held())
+        self.engine.record(&key(byte)).and_then(|record| record.state.token_amount())
     }
 
     fn standing(&self, byte: u8) -> Option<Standing> {
@@ -427,8 +428,8 @@ impl World {
     }
 
     /// What was ordered on a link since so many orders ago.
-    fn ordered(&self, since: usize, link: LinkId) -> Vec<Order> {
-        self.orders[since..].iter().filter(|(id, _)| *id == link).map(|(_, order)| order.clone()).collect()
+    fn ordered(&self, since: usize, link: LinkId) -> Vec<LinkCommand> {
+        self.commands[since..].iter().filter(|(id, _)| *id == link).map(|(_, order)| order.clone()).collect()
     }
 
     /// How often an account was asked for since so many calls ago.

@@ -1,11 +1,11 @@
-//! Trades: tokens held, sells in flight, and what became of signatures.
+//! Signatures: tokens held, sells in flight, and what became of signatures.
 
 use std::time::Duration;
 
 use solana_pubkey::Pubkey;
 use solana_signature::Signature;
 
-use super::{Engine, Note};
+use super::{Engine, EngineEvent};
 use crate::core::{
     account::{
         observation::{EndpointId, Slot},
@@ -46,7 +46,7 @@ impl Engine {
         // A sale that is not seen yet is counted, so its slot need not be waited for.
         let state = reading.proved(max_age, now)?;
         // How much is free is told below.
-        let obstacles = judge(state, state.held().unwrap_or(0), self.mint_says(now, state)).err();
+        let obstacles = judge(state, state.token_amount().unwrap_or(0), self.mint_says(now, state)).err();
         let obstacles = obstacles.unwrap_or_default().without(Obstacle::Empty);
         if !obstacles.is_empty() {
             return Err(HoldError::Unsellable(obstacles));
@@ -89,15 +89,15 @@ impl Engine {
     pub(crate) fn sending(&mut self, now: Tick, id: TradeId, signature: Signature, last_valid: u64) {
         if self.accounts.change_holds(|holds| holds.send(id)).is_some() {
             // Sells have no limit here: their holds have.
-            let _ = self.trades.track(now, id, Side::Sell, signature, Some(last_valid));
+            let _ = self.signatures.track(now, id, Side::Sell, signature, Some(last_valid));
         }
     }
 
     /// A sell landed, by its sender's word: nobody is served the account from before that.
     pub(crate) fn sold(&mut self, now: Tick, id: TradeId, address: &Pubkey, slot: Slot) {
-        self.trades.untrack(id);
+        self.signatures.untrack(id);
         // A slot that the chain cannot have reached would stop every read of the account.
-        let slot = slot.min(self.gate.reach(now));
+        let slot = slot.min(self.slot_guard.reach(now));
         self.accounts.change_holds(|holds| {
             if holds.land(now, id, slot).is_none() {
                 // The mirror was first to know.
@@ -110,13 +110,13 @@ impl Engine {
     /// A sell failed on chain, by its sender's word.
     pub(crate) fn failed(&mut self, now: Tick, id: TradeId, address: &Pubkey, slot: Slot) {
         self.refused(id);
-        let slot = slot.min(self.gate.reach(now));
+        let slot = slot.min(self.slot_guard.reach(now));
         self.invalidate(now, address, slot);
     }
 
     /// A sell never left, by its sender's word.
     pub(crate) fn refused(&mut self, id: TradeId) {
-        self.trades.untrack(id);
+        self.signatures.untrack(id);
         self.accounts.change_holds(|holds| holds.free(id));
     }
 
@@ -128,12 +128,12 @@ impl Engine {
         last_valid: Option<u64>,
     ) -> Result<TradeId, TooManyTrades> {
         let id = self.new_trade();
-        self.trades.track(now, id, Side::Buy, signature, last_valid).map(|()| id)
+        self.signatures.track(now, id, Side::Buy, signature, last_valid).map(|()| id)
     }
 
     /// Nobody cares about a buy any more.
     pub(crate) fn untrack(&mut self, id: TradeId) {
-        self.trades.untrack(id);
+        self.signatures.untrack(id);
     }
 
     /// Whether tokens of the account are held, or a sale of them is not seen yet.
@@ -146,18 +146,18 @@ impl Engine {
         if self.stopped {
             return None;
         }
-        let desk = &mut self.desk;
-        self.trades.depart(now, |avoid| desk.open(now, avoid))
+        let scheduler = &mut self.scheduler;
+        self.signatures.next_inquiry(now, |avoid| scheduler.open(now, avoid))
     }
 
     /// Takes in what an inquiry came back with.
     pub(crate) fn inquired(&mut self, now: Tick, number: u64, outcome: Result<Inquired, RpcFailure>) {
-        let Some(endpoint) = self.trades.asked(number) else { return };
+        let Some(endpoint) = self.signatures.asked(number) else { return };
         let outcome = outcome.and_then(|answer| self.believe(now, endpoint, answer));
         if let Err(failure) = &outcome {
-            self.desk.refused(now, endpoint, failure);
+            self.scheduler.refused(now, endpoint, failure);
         }
-        for ended in self.trades.inquired(now, number, &outcome) {
+        for ended in self.signatures.inquired(now, number, &outcome) {
             self.conclude(now, ended);
         }
         self.follow(now);
@@ -192,7 +192,7 @@ impl Engine {
             if let TradeOutcome::Failed { slot } = outcome {
                 self.invalidate(now, &address, slot);
             }
-            self.accounts.note(Note::SellEnded { address, amount, signature, outcome });
+            self.accounts.emit(EngineEvent::SellEnded { address, amount, signature, outcome });
         }
         self.outcomes.push_back((id, outcome));
     }

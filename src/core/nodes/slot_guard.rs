@@ -1,7 +1,7 @@
 //! Whose slots are believed: a slot that is too high would make every later state look old for ever.
 //!
 //! The newest slot that is believed, and when the chain was there, is the *anchor*. What an endpoint says is its
-//! *word*; it counts from when it was true, which is its chain's Clock, so that a node that is merely late
+//! *claim*; it counts from when it was true, which is its chain's Clock, so that a node that is merely late
 //! contradicts nobody.
 //!
 //! 1. A slot that the chain can have reached since the anchor is plausible, whoever says so. No slot is that the
@@ -33,7 +33,7 @@ const SLACK: Slot = 512;
 const FALLBACK_BY: Slot = 1_000;
 /// How long the anchor stands against contradiction: a balancer's late node is gone by then.
 const FALLBACK_AFTER: Duration = Duration::from_secs(10);
-/// For how long a word counts.
+/// For how long a claim counts.
 const LATELY: Duration = Duration::from_secs(10);
 /// How long an endpoint that is alone must insist on slots too high to be believed.
 const INSISTS_AFTER: Duration = Duration::from_secs(60);
@@ -45,7 +45,7 @@ const LONGEST_LIFE: Duration = Duration::from_secs(100 * 365 * 86_400);
 
 /// What to make of a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Belief {
+pub(crate) enum SlotVerdict {
     Plausible,
     /// Further ahead than time allows. Its endpoint is quarantined.
     Ahead {
@@ -77,53 +77,53 @@ fn slots_in(time: Duration) -> Slot {
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-struct Source {
-    word: Option<Mark>,
+struct SlotClaims {
+    claim: Option<Mark>,
     heard: Tick,
     /// Since when it says, without a break, what is too high and what nobody contradicts.
     insists: Option<Tick>,
-    offences: u32,
+    violations: u32,
     until: Tick,
 }
 
-impl Source {
-    /// The word that counts now.
+impl SlotClaims {
+    /// The claim that counts now.
     fn lately(&self, now: Tick) -> Option<Mark> {
-        self.word.filter(|_| now.since(self.heard) <= LATELY)
+        self.claim.filter(|_| now.since(self.heard) <= LATELY)
     }
 
-    /// Takes a word in: the highest, unless it goes back far. Returns whether it continues the one before.
+    /// Takes a claim in: the highest, unless it goes back far. Returns whether it continues the one before.
     fn say(&mut self, now: Tick, mark: Mark) -> bool {
         let before = self.lately(now);
         self.heard = now;
-        if self.word.is_none_or(|word| mark.slot > word.slot || word.slot - mark.slot > FALLBACK_BY) {
-            self.word = Some(mark);
+        if self.claim.is_none_or(|claim| mark.slot > claim.slot || claim.slot - mark.slot > FALLBACK_BY) {
+            self.claim = Some(mark);
         }
-        before.is_some_and(|word| mark.slot <= word.reach(mark.at, SLACK))
+        before.is_some_and(|claim| mark.slot <= claim.reach(mark.at, SLACK))
     }
 
     fn pause(&self) -> Duration {
-        FIRST_PAUSE.saturating_mul(1 << self.offences.saturating_sub(1).min(20)).min(LONGEST_PAUSE)
+        FIRST_PAUSE.saturating_mul(1 << self.violations.saturating_sub(1).min(20)).min(LONGEST_PAUSE)
     }
 
-    fn offend(&mut self, now: Tick) {
+    fn violate(&mut self, now: Tick) {
         if now >= self.until {
-            self.offences = self.offences.saturating_add(1);
+            self.violations = self.violations.saturating_add(1);
             self.until = now.plus(self.pause());
         }
     }
 
     fn behave(&mut self, now: Tick) {
         if now.since(self.until) >= self.pause() {
-            self.offences = 0;
+            self.violations = 0;
         }
     }
 }
 
 /// Whose slots are believed, and on which chain.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Gate {
-    sources: Vec<Source>,
+pub(crate) struct SlotGuard {
+    endpoints: Vec<SlotClaims>,
     anchor: Option<Mark>,
     /// Since when half of the endpoints contradict the anchor.
     contradicted: Option<Tick>,
@@ -131,10 +131,10 @@ pub(crate) struct Gate {
     epoch: u32,
 }
 
-impl Gate {
+impl SlotGuard {
     pub(crate) fn new(endpoints: usize) -> Self {
         Self {
-            sources: vec![Source::default(); endpoints],
+            endpoints: vec![SlotClaims::default(); endpoints],
             anchor: None,
             contradicted: None,
             chains: Chains::new(endpoints),
@@ -144,42 +144,48 @@ impl Gate {
 
     /// What to make of `slot`, which `endpoint` says at `now`. `lag` is how far the chain's Clock that came with it
     /// (or last came from there) is behind wall time, zero where it is ahead.
-    pub(crate) fn check(&mut self, now: Tick, endpoint: EndpointId, slot: Slot, lag: Duration) -> Belief {
-        let Some(source) = self.sources.get_mut(usize::from(endpoint.0)) else {
-            return Belief::Quarantined;
+    pub(crate) fn check(
+        &mut self,
+        now: Tick,
+        endpoint: EndpointId,
+        slot: Slot,
+        lag: Duration,
+    ) -> SlotVerdict {
+        let Some(speaker) = self.endpoints.get_mut(usize::from(endpoint.0)) else {
+            return SlotVerdict::Quarantined;
         };
         let since_genesis = slots_in(LONGEST_LIFE);
         if slot > since_genesis {
-            source.offend(now);
-            return Belief::Ahead { by: slot - since_genesis };
+            speaker.violate(now);
+            return SlotVerdict::Ahead { by: slot - since_genesis };
         }
         let mark = Mark { slot, at: now.minus(lag) };
-        let continues = source.say(now, mark);
+        let continues = speaker.say(now, mark);
         let Some(anchor) = self.anchor else {
             self.anchor = Some(mark);
-            return Belief::Plausible;
+            return SlotVerdict::Plausible;
         };
-        let (reach_it, doubt_it) = self.votes(now, |word| slot <= word.reach(mark.at, SLACK));
+        let (reach_it, doubt_it) = self.votes(now, |claim| slot <= claim.reach(mark.at, SLACK));
         let vouched = reach_it > 1 && reach_it > doubt_it;
         let allowed = anchor.reach(mark.at, SLACK);
         if slot > allowed && !vouched {
             return self.ahead(now, endpoint, mark, continues && doubt_it == 0, slot - allowed);
         }
-        let source = &mut self.sources[usize::from(endpoint.0)];
+        let speaker = &mut self.endpoints[usize::from(endpoint.0)];
         if vouched {
-            source.until = source.until.min(now);
+            speaker.until = speaker.until.min(now);
         }
-        if now < source.until {
-            return Belief::Quarantined;
+        if now < speaker.until {
+            return SlotVerdict::Quarantined;
         }
-        source.behave(now);
+        speaker.behave(now);
         if self.has_fallen(now, &anchor) && mark_contradicts(&mark, &anchor) {
             return self.reset(mark, endpoint, now);
         }
         if slot > anchor.slot {
             self.anchor = Some(Mark { slot, at: anchor.at.max(mark.at) });
         }
-        Belief::Plausible
+        SlotVerdict::Plausible
     }
 
     /// The highest slot that the chain can have come to, by what is believed.
@@ -187,28 +193,28 @@ impl Gate {
         self.anchor.map_or(Slot::MAX, |anchor| anchor.reach(now, SLACK))
     }
 
-    /// Of the words that count now, how many agree, and how many do not.
+    /// Of the claims that count now, how many agree, and how many do not.
     fn votes(&self, now: Tick, agrees: impl Fn(&Mark) -> bool) -> (usize, usize) {
-        let words = self.sources.iter().filter_map(|source| source.lately(now));
-        let (agree, doubt): (Vec<_>, Vec<_>) = words.partition(agrees);
+        let claims = self.endpoints.iter().filter_map(|speaker| speaker.lately(now));
+        let (agree, doubt): (Vec<_>, Vec<_>) = claims.partition(agrees);
         (agree.len(), doubt.len())
     }
 
     /// A slot that is not believed, unless its endpoint is alone and has insisted for long. (Invariants 2 and 3)
-    fn ahead(&mut self, now: Tick, endpoint: EndpointId, mark: Mark, insists: bool, by: Slot) -> Belief {
-        let source = &mut self.sources[usize::from(endpoint.0)];
-        let since = source.insists.filter(|_| insists).unwrap_or(now);
-        source.insists = Some(since);
+    fn ahead(&mut self, now: Tick, endpoint: EndpointId, mark: Mark, insists: bool, by: Slot) -> SlotVerdict {
+        let speaker = &mut self.endpoints[usize::from(endpoint.0)];
+        let since = speaker.insists.filter(|_| insists).unwrap_or(now);
+        speaker.insists = Some(since);
         if now.since(since) >= INSISTS_AFTER {
             return self.reset(mark, endpoint, now);
         }
-        source.offend(now);
-        Belief::Ahead { by }
+        speaker.violate(now);
+        SlotVerdict::Ahead { by }
     }
 
-    /// Whether at least half of the words have been well below the anchor for long enough. (Invariant 3)
+    /// Whether at least half of the claims have been well below the anchor for long enough. (Invariant 3)
     fn has_fallen(&mut self, now: Tick, anchor: &Mark) -> bool {
-        let (below, with_it) = self.votes(now, |word| mark_contradicts(word, anchor));
+        let (below, with_it) = self.votes(now, |claim| mark_contradicts(claim, anchor));
         if below < with_it.max(1) {
             self.contradicted = None;
             return false;
@@ -216,16 +222,16 @@ impl Gate {
         now.since(*self.contradicted.get_or_insert(now)) >= FALLBACK_AFTER
     }
 
-    fn reset(&mut self, mark: Mark, endpoint: EndpointId, now: Tick) -> Belief {
+    fn reset(&mut self, mark: Mark, endpoint: EndpointId, now: Tick) -> SlotVerdict {
         self.epoch += 1;
         self.anchor = Some(mark);
         self.contradicted = None;
-        for source in &mut self.sources {
-            source.insists = None;
+        for speaker in &mut self.endpoints {
+            speaker.insists = None;
         }
-        let source = &mut self.sources[usize::from(endpoint.0)];
-        source.until = source.until.min(now);
-        Belief::Reset
+        let speaker = &mut self.endpoints[usize::from(endpoint.0)];
+        speaker.until = speaker.until.min(now);
+        SlotVerdict::Reset
     }
 
     /// Whether the endpoint is in quarantine.
@@ -235,8 +241,8 @@ impl Gate {
 
     /// Until when the endpoint is, or last was, in quarantine.
     pub(crate) fn until(&self, endpoint: EndpointId) -> Option<Tick> {
-        let source = self.sources.get(usize::from(endpoint.0))?;
-        Some(source.until).filter(|until| *until > Tick::NEVER)
+        let speaker = self.endpoints.get(usize::from(endpoint.0))?;
+        Some(speaker.until).filter(|until| *until > Tick::NEVER)
     }
 
     /// What to make of the genesis hash that an endpoint gives. On another chain than before, a new epoch begins.
@@ -246,12 +252,12 @@ impl Gate {
             self.epoch += 1;
             self.anchor = None;
             self.contradicted = None;
-            self.sources.fill(Source::default());
+            self.endpoints.fill(SlotClaims::default());
         }
         chain
     }
 
-    /// Whether the endpoint is on another chain than the mirror, by its last word. Its slots are not to be checked,
+    /// Whether the endpoint is on another chain than the mirror, by its last claim. Its slots are not to be checked,
     /// let alone believed.
     pub(crate) fn is_foreign(&self, endpoint: EndpointId) -> bool {
         self.chains.is_foreign(endpoint)
@@ -267,16 +273,16 @@ impl Gate {
         if enabled {
             return;
         }
-        if let Some(source) = self.sources.get_mut(usize::from(endpoint.0)) {
-            source.word = None;
-            source.insists = None;
+        if let Some(speaker) = self.endpoints.get_mut(usize::from(endpoint.0)) {
+            speaker.claim = None;
+            speaker.insists = None;
         }
     }
 }
 
-/// Whether a word is so far below the anchor that not both can be true.
-fn mark_contradicts(word: &Mark, anchor: &Mark) -> bool {
-    anchor.slot > word.reach(anchor.at, FALLBACK_BY)
+/// Whether a claim is so far below the anchor that not both can be true.
+fn mark_contradicts(claim: &Mark, anchor: &Mark) -> bool {
+    anchor.slot > claim.reach(anchor.at, FALLBACK_BY)
 }
 
 #[cfg(test)]

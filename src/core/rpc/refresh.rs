@@ -37,7 +37,7 @@ impl Default for RefreshSettings {
 
 /// When which batch is due.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Refresh {
+pub(crate) struct Refresher {
     settings: RefreshSettings,
     round: Audit,
     /// When the last batch left, and how long the next would wait if nobody refused.
@@ -48,7 +48,7 @@ pub(crate) struct Refresh {
     doubled: Tick,
 }
 
-impl Refresh {
+impl Refresher {
     pub(crate) fn new(settings: RefreshSettings) -> Self {
         let round = Audit::new(settings.every, settings.batch.max(1));
         Self { settings, round, last: None, next: None, doublings: 0, doubled: Tick::NEVER }
@@ -63,7 +63,7 @@ impl Refresh {
     }
 
     /// The next batch of those that `dark` says no link proves; empty where none is due yet, or where nobody is
-    /// left, which ends the wake-ups until the next [`Refresh::start`].
+    /// left, which ends the wake-ups until the next [`Refresher::start`].
     pub(crate) fn due<T>(
         &mut self,
         now: Tick,
@@ -138,7 +138,11 @@ mod tests {
     }
 
     /// Goes from deadline to deadline up to `end`: the batches, and when they left.
-    fn run(refresh: &mut Refresh, accounts: &BTreeMap<Pubkey, bool>, end: Tick) -> Vec<(Tick, Vec<Pubkey>)> {
+    fn run(
+        refresh: &mut Refresher,
+        accounts: &BTreeMap<Pubkey, bool>,
+        end: Tick,
+    ) -> Vec<(Tick, Vec<Pubkey>)> {
         let mut left = Vec::new();
         while let Some(now) = refresh.next_deadline().filter(|due| *due < end) {
             let batch = refresh.due(now, accounts, |dark| *dark);
@@ -152,7 +156,7 @@ mod tests {
 
     #[test]
     fn every_dark_account_comes_round_once_a_period_spread_over_it() {
-        let mut refresh = Refresh::new(RefreshSettings::default());
+        let mut refresh = Refresher::new(RefreshSettings::default());
         let mut accounts = accounts(400);
         for n in 100..202 {
             accounts.insert(key(n), false);
@@ -172,14 +176,14 @@ mod tests {
 
     #[test]
     fn many_accounts_make_no_more_calls_a_second_than_allowed() {
-        let mut refresh = Refresh::new(RefreshSettings::default());
+        let mut refresh = Refresher::new(RefreshSettings::default());
         refresh.start(at(0));
         assert_eq!(run(&mut refresh, &accounts(5_000), at(10_000)).len(), 20);
     }
 
     #[test]
     fn while_links_prove_everything_it_rests() {
-        let mut refresh = Refresh::new(RefreshSettings::default());
+        let mut refresh = Refresher::new(RefreshSettings::default());
         let mut accounts = accounts(3);
         assert_eq!(refresh.next_deadline(), None);
         assert_eq!(refresh.due(at(10), &accounts, |dark| *dark), []);
@@ -196,7 +200,7 @@ mod tests {
 
     #[test]
     fn a_link_that_flaps_makes_no_more_calls_than_one_that_is_down() {
-        let mut refresh = Refresh::new(RefreshSettings::default());
+        let mut refresh = Refresher::new(RefreshSettings::default());
         let (dark, lit) = (accounts(3), BTreeMap::from([(key(0), false)]));
         let mut calls = 0;
         for ms in (0..30_000).step_by(100) {
@@ -209,7 +213,7 @@ mod tests {
 
     #[test]
     fn a_refusal_doubles_the_wait_up_to_the_cap_and_an_answer_ends_that() {
-        let mut refresh = Refresh::new(RefreshSettings::default());
+        let mut refresh = Refresher::new(RefreshSettings::default());
         let accounts = accounts(3);
         let mut now = at(100);
         refresh.start(now);
@@ -227,7 +231,7 @@ mod tests {
 
     #[test]
     fn batches_refused_together_double_the_wait_once() {
-        let mut refresh = Refresh::new(RefreshSettings::default());
+        let mut refresh = Refresher::new(RefreshSettings::default());
         let accounts = accounts(198);
         refresh.start(at(0));
         refresh.due(at(0), &accounts, |dark| *dark);
@@ -243,7 +247,7 @@ mod tests {
 
     #[test]
     fn a_refusal_that_comes_while_it_rests_wakes_nobody_and_is_remembered() {
-        let mut refresh = Refresh::new(RefreshSettings::default());
+        let mut refresh = Refresher::new(RefreshSettings::default());
         refresh.start(at(1_000));
         assert_eq!(refresh.due(at(1_000), &accounts(3), |dark| *dark).len(), 3);
         assert_eq!(refresh.due(at(4_000), &accounts(0), |dark| *dark), []);

@@ -1,4 +1,4 @@
-//! Who wants what from RPC: single-flight per account, batched, bounded, over several endpoints.
+//! Who wants what from RPC: single-call per account, batched, bounded, over several endpoints.
 //!
 //! Pure bookkeeping; the calls themselves are elsewhere. An ask joins a call under way where its answer will do;
 //! else it waits for the next batch. A caller that goes away takes nothing with it.
@@ -26,11 +26,11 @@ use crate::core::{
     base::{failure::RpcFailure, time::Tick},
 };
 use nodes::{Nodes, blames_size};
-use request::Trial;
+use request::Attempts;
 pub(crate) use request::{Ask, AskId, BATCH, Crowded, MintWish, Reply, Waiter};
 
 /// Calls under way at once.
-const MAX_FLIGHTS: usize = 4;
+const MAX_PENDING: usize = 4;
 /// How long asks without a hurry wait for others to share their call.
 const GATHER: Duration = Duration::from_millis(3);
 /// How soon a node that is behind is asked again: a quarter of a slot.
@@ -57,7 +57,7 @@ pub(crate) struct Call {
 /// A call under way: what is asked, and who waits for it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[must_use = "who waits for it must be told"]
-pub(crate) struct Flight {
+pub(crate) struct PendingCall {
     pub(crate) number: u64,
     pub(crate) endpoint: EndpointId,
     pub(crate) sent: Tick,
@@ -66,7 +66,7 @@ pub(crate) struct Flight {
     pub(crate) mints: BTreeMap<Pubkey, MintWish>,
 }
 
-impl Flight {
+impl PendingCall {
     fn keys(&self) -> usize {
         self.accounts.len() + self.mints.len()
     }
@@ -74,26 +74,26 @@ impl Flight {
 
 /// Who wants what, what is under way, and what is to be told.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Desk {
+pub(crate) struct RpcScheduler {
     nodes: Nodes,
     limit: usize,
-    /// How many asks are waiting, held or in a flight.
+    /// How many asks are waiting, held or in a call.
     open: usize,
     waiting: BTreeMap<Pubkey, Vec<Waiter>>,
     /// Since when somebody waits, and whether in a hurry.
     gathering: Option<Tick>,
     urgent: bool,
     /// Asks for which the nodes were behind, and when they are due again.
-    held: Vec<(Tick, Waiter)>,
+    retry_later: Vec<(Tick, Waiter)>,
     mints: BTreeMap<Pubkey, MintWish>,
     mints_again: Option<Tick>,
-    flights: Vec<Flight>,
-    flown: u64,
+    pending: Vec<PendingCall>,
+    calls_made: u64,
     replies: VecDeque<(Reply, Result<Slot, RpcFailure>)>,
 }
 
-impl Desk {
-    /// A desk of `endpoints` that may all be asked, with `limit` asks open at most.
+impl RpcScheduler {
+    /// A scheduler of `endpoints` that may all be asked, with `limit` asks open at most.
     pub(crate) fn new(endpoints: usize, limit: usize) -> Self {
         Self {
             nodes: Nodes::new(endpoints),
@@ -102,11 +102,11 @@ impl Desk {
             waiting: BTreeMap::new(),
             gathering: None,
             urgent: false,
-            held: Vec::new(),
+            retry_later: Vec::new(),
             mints: BTreeMap::new(),
             mints_again: None,
-            flights: Vec::new(),
-            flown: 0,
+            pending: Vec::new(),
+            calls_made: 0,
             replies: VecDeque::new(),
         }
     }
@@ -124,16 +124,16 @@ impl Desk {
 
     fn admit(&mut self, now: Tick, waiter: Waiter) {
         if let Some((_, failure)) = self.nodes.closed() {
-            return self.tell_one(&waiter, Err(failure));
+            return self.reply(&waiter, Err(failure));
         }
-        let Waiter { ask, trial, .. } = &waiter;
+        let Waiter { ask, attempts, .. } = &waiter;
         let nodes = &self.nodes;
-        let joinable = self.flights.iter_mut().find_map(|flight| {
-            let will_do = flight.sent >= ask.not_before
-                && flight.min_slot >= ask.min_slot
-                && nodes.is_open(flight.endpoint)
-                && (ask.avoid != Some(flight.endpoint) || nodes.route(trial, ask.avoid) == ask.avoid);
-            flight.accounts.get_mut(&ask.address).filter(|_| will_do)
+        let joinable = self.pending.iter_mut().find_map(|call| {
+            let will_do = call.sent >= ask.not_before
+                && call.min_slot >= ask.min_slot
+                && nodes.is_open(call.endpoint)
+                && (ask.avoid != Some(call.endpoint) || nodes.route(attempts, ask.avoid) == ask.avoid);
+            call.accounts.get_mut(&ask.address).filter(|_| will_do)
         });
         match joinable {
             Some(waiters) => waiters.push(waiter),
@@ -155,11 +155,11 @@ impl Desk {
             kept += usize::from(stays);
             stays
         };
-        self.held.retain(|(_, waiter)| stays(waiter));
+        self.retry_later.retain(|(_, waiter)| stays(waiter));
         for waiters in self.waiting.values_mut() {
             waiters.retain(&mut stays);
         }
-        for waiters in self.flights.iter_mut().flat_map(|flight| flight.accounts.values_mut()) {
+        for waiters in self.pending.iter_mut().flat_map(|call| call.accounts.values_mut()) {
             waiters.retain(&mut stays);
         }
         self.open = kept;
@@ -175,7 +175,7 @@ impl Desk {
     /// Whom to ask something that is no account, if possible another than the one to avoid.
     pub(crate) fn open(&mut self, now: Tick, avoid: Option<EndpointId>) -> Option<EndpointId> {
         self.nodes.reopen(now);
-        self.nodes.route(&Trial::new(), avoid)
+        self.nodes.route(&Attempts::new(), avoid)
     }
 
     /// That failed.
@@ -222,78 +222,85 @@ impl Desk {
 
     /// Prepares the next call, if it is time for one. `known` is the slot from which an answer about an account is
     /// worth having.
-    pub(crate) fn depart(&mut self, now: Tick, known: impl Fn(&Pubkey) -> Slot) -> Option<Call> {
+    pub(crate) fn next_call(&mut self, now: Tick, known: impl Fn(&Pubkey) -> Slot) -> Option<Call> {
         self.resume(now);
         let gathered = self.urgent || self.gathering.is_some_and(|since| now.since(since) >= GATHER);
         let mints_due = !self.mints.is_empty() && self.mints_again.is_none_or(|due| due <= now);
-        if self.flights.len() >= MAX_FLIGHTS || !(gathered || mints_due) {
+        if self.pending.len() >= MAX_PENDING || !(gathered || mints_due) {
             return None;
         }
-        let (endpoint, boarding, mints) = self.nodes.ids().find_map(|endpoint| {
-            let boarding = if gathered { self.board(endpoint, &known) } else { Vec::new() };
-            let mints = self.board_mints(endpoint, &boarding, mints_due);
-            (!boarding.is_empty() || !mints.is_empty()).then_some((endpoint, boarding, mints))
+        let (endpoint, batch, mints) = self.nodes.ids().find_map(|endpoint| {
+            let batch = if gathered { self.pick_batch(endpoint, &known) } else { Vec::new() };
+            let mints = self.pick_mints(endpoint, &batch, mints_due);
+            (!batch.is_empty() || !mints.is_empty()).then_some((endpoint, batch, mints))
         })?;
-        let min_slot = boarding.iter().map(|seat| seat.need).max().unwrap_or(0);
+        let min_slot = batch.iter().map(|entry| entry.need).max().unwrap_or(0);
         let accounts: BTreeMap<_, _> =
-            boarding.iter().map(|seat| (seat.address, self.pick_up(endpoint, &seat.address))).collect();
+            batch.iter().map(|entry| (entry.address, self.take_waiters(endpoint, &entry.address))).collect();
         let mints: BTreeMap<_, _> =
             mints.into_iter().filter_map(|mint| self.mints.remove_entry(&mint)).collect();
         self.forget_empty();
-        self.flown += 1;
+        self.calls_made += 1;
         let call = Call {
-            number: self.flown,
+            number: self.calls_made,
             endpoint,
             accounts: accounts.keys().copied().collect(),
             mints: mints.keys().copied().collect(),
             min_slot,
         };
-        self.flights.push(Flight { number: self.flown, endpoint, sent: now, min_slot, accounts, mints });
+        self.pending.push(PendingCall {
+            number: self.calls_made,
+            endpoint,
+            sent: now,
+            min_slot,
+            accounts,
+            mints,
+        });
         Some(call)
     }
 
     /// Who flies to `endpoint` next.
-    fn board(&self, endpoint: EndpointId, known: &impl Fn(&Pubkey) -> Slot) -> Vec<Seat> {
-        let seats = self.waiting.iter().filter_map(|(address, waiters)| {
+    fn pick_batch(&self, endpoint: EndpointId, known: &impl Fn(&Pubkey) -> Slot) -> Vec<BatchEntry> {
+        let entries = self.waiting.iter().filter_map(|(address, waiters)| {
             let here = waiters.iter().filter(|waiter| self.goes_to(endpoint, waiter));
             let floor = here.clone().map(|waiter| waiter.ask.min_slot).max()?;
-            let batch = here.map(|waiter| waiter.trial.batch).min()?;
-            Some(Seat { address: *address, need: floor.max(known(address)), batch })
+            let batch = here.map(|waiter| waiter.attempts.batch).min()?;
+            Some(BatchEntry { address: *address, need: floor.max(known(address)), batch })
         });
         // What asks for more than the node has shown may make its whole call fail: it flies after the rest, and
         // only with what asks for the same.
         let newest = self.nodes.newest(endpoint);
-        let (early, mut boarding): (Vec<_>, Vec<_>) = seats.partition(|seat| seat.need > newest);
-        if boarding.is_empty()
-            && let Some(least) = early.iter().map(|seat| seat.need).min()
+        let (early, mut batch): (Vec<_>, Vec<_>) = entries.partition(|entry| entry.need > newest);
+        if batch.is_empty()
+            && let Some(least) = early.iter().map(|entry| entry.need).min()
         {
-            boarding = early.into_iter().filter(|seat| seat.need == least).collect();
+            batch = early.into_iter().filter(|entry| entry.need == least).collect();
         }
         // Together as many as the most careful of them allows; who must fly with fewer takes the next call.
         let mut room = self.nodes.batch(endpoint);
-        let mut seated: Vec<Seat> = Vec::new();
-        for seat in boarding {
-            if seat.batch.min(room) > seated.len() {
-                room = room.min(seat.batch);
-                seated.push(seat);
+        let mut picked: Vec<BatchEntry> = Vec::new();
+        for entry in batch {
+            if entry.batch.min(room) > picked.len() {
+                room = room.min(entry.batch);
+                picked.push(entry);
             }
         }
-        seated
+        picked
     }
 
-    /// The mints that fly with those seated: all where they are due, else those that only wait for company.
-    fn board_mints(&self, endpoint: EndpointId, seated: &[Seat], due: bool) -> Vec<Pubkey> {
-        if !self.nodes.is_open(endpoint) || !due && seated.is_empty() {
+    /// The mints that fly with those picked: all where they are due, else those that only wait for company.
+    fn pick_mints(&self, endpoint: EndpointId, picked: &[BatchEntry], due: bool) -> Vec<Pubkey> {
+        if !self.nodes.is_open(endpoint) || !due && picked.is_empty() {
             return Vec::new();
         }
-        let most = seated.iter().map(|seat| seat.batch).min().unwrap_or(BATCH);
+        let most = picked.iter().map(|entry| entry.batch).min().unwrap_or(BATCH);
         let mut room = most.min(self.nodes.batch(endpoint));
-        let mut keys = seated.len();
+        let mut keys = picked.len();
         let mut mints = Vec::new();
         for (mint, wish) in &self.mints {
-            let untried = !wish.trial.tried.contains(endpoint);
-            if untried && (due || wish.again) && wish.trial.batch.min(room) > keys {
-                room = room.min(wish.trial.batch);
+            let untried = !wish.attempts.tried.contains(endpoint);
+            if untried && (due || wish.again) && wish.attempts.batch.min(room) > keys {
+                room = room.min(wish.attempts.batch);
                 keys += 1;
                 mints.push(*mint);
             }
@@ -302,11 +309,11 @@ impl Desk {
     }
 
     fn goes_to(&self, endpoint: EndpointId, waiter: &Waiter) -> bool {
-        self.nodes.route(&waiter.trial, waiter.ask.avoid) == Some(endpoint)
+        self.nodes.route(&waiter.attempts, waiter.ask.avoid) == Some(endpoint)
     }
 
     /// Takes those who wait for an account at `endpoint`.
-    fn pick_up(&mut self, endpoint: EndpointId, address: &Pubkey) -> Vec<Waiter> {
+    fn take_waiters(&mut self, endpoint: EndpointId, address: &Pubkey) -> Vec<Waiter> {
         let waiters = self.waiting.remove(address).unwrap_or_default();
         let (here, elsewhere): (Vec<_>, Vec<_>) =
             waiters.into_iter().partition(|waiter| self.goes_to(endpoint, waiter));
@@ -324,9 +331,9 @@ impl Desk {
 
     /// Takes a call that is over out of those under way. Its accounts are to be told, and its mints reported
     /// unread, or all of it failed.
-    pub(crate) fn land(&mut self, number: u64) -> Option<Flight> {
-        let place = self.flights.iter().position(|flight| flight.number == number)?;
-        Some(self.flights.swap_remove(place))
+    pub(crate) fn complete(&mut self, number: u64) -> Option<PendingCall> {
+        let place = self.pending.iter().position(|call| call.number == number)?;
+        Some(self.pending.swap_remove(place))
     }
 
     /// Notes an answer at a slot that is believed.
@@ -340,13 +347,13 @@ impl Desk {
     }
 
     /// Tells those who wait for an account how it went.
-    pub(crate) fn tell(&mut self, waiters: Vec<Waiter>, answer: &Result<Slot, RpcFailure>) {
+    pub(crate) fn reply_all(&mut self, waiters: Vec<Waiter>, answer: &Result<Slot, RpcFailure>) {
         for waiter in waiters {
-            self.tell_one(&waiter, answer.clone());
+            self.reply(&waiter, answer.clone());
         }
     }
 
-    fn tell_one(&mut self, waiter: &Waiter, answer: Result<Slot, RpcFailure>) {
+    fn reply(&mut self, waiter: &Waiter, answer: Result<Slot, RpcFailure>) {
         self.open = self.open.saturating_sub(1);
         if waiter.ask.reply != Reply::Nobody {
             self.replies.push_back((waiter.ask.reply, answer));
@@ -354,24 +361,24 @@ impl Desk {
     }
 
     /// A call failed. (Invariants 1 and 2)
-    pub(crate) fn fail(&mut self, now: Tick, flight: Flight, failure: &RpcFailure) {
-        let keys = flight.keys();
+    pub(crate) fn fail(&mut self, now: Tick, call: PendingCall, failure: &RpcFailure) {
+        let keys = call.keys();
         let split = keys > 1 && blames_size(failure);
-        self.nodes.failed(flight.endpoint, now, failure);
+        self.nodes.failed(call.endpoint, now, failure);
         if split {
-            self.nodes.halve(flight.endpoint, keys);
+            self.nodes.halve(call.endpoint, keys);
         }
         let next = split.then_some((keys / 2).max(1));
-        for waiter in flight.accounts.into_values().flatten() {
-            self.again(now, flight.endpoint, waiter, failure, next);
+        for waiter in call.accounts.into_values().flatten() {
+            self.again(now, call.endpoint, waiter, failure, next);
         }
-        if !flight.mints.is_empty() {
+        if !call.mints.is_empty() {
             self.mints_again = Some(now.plus(MINT_PAUSE));
         }
-        for (mint, mut wish) in flight.mints {
-            wish.trial.tried.insert(flight.endpoint);
+        for (mint, mut wish) in call.mints {
+            wish.attempts.tried.insert(call.endpoint);
             if let Some(next) = next {
-                wish.trial.batch = wish.trial.batch.min(next);
+                wish.attempts.batch = wish.attempts.batch.min(next);
             } else if blames_size(failure) {
                 // It flew alone, so it is its own fault: as if an answer showed no mint.
                 wish.tries += 1;
@@ -408,15 +415,15 @@ impl Desk {
         next: Option<usize>,
     ) {
         waiter.note(failure);
-        waiter.trial.tried.insert(endpoint);
+        waiter.attempts.tried.insert(endpoint);
         let avoid = waiter.ask.avoid;
         if let Some(next) = next {
-            waiter.trial.batch = waiter.trial.batch.min(next);
-            if self.nodes.route(&waiter.trial, avoid).is_none() {
-                waiter.trial.tried = Default::default();
+            waiter.attempts.batch = waiter.attempts.batch.min(next);
+            if self.nodes.route(&waiter.attempts, avoid).is_none() {
+                waiter.attempts.tried = Default::default();
             }
         }
-        if self.nodes.route(&waiter.trial, avoid).is_some() {
+        if self.nodes.route(&waiter.attempts, avoid).is_some() {
             self.queue(now, true, waiter);
         } else {
             self.give_up(now, waiter);
@@ -428,20 +435,20 @@ impl Desk {
     fn give_up(&mut self, now: Tick, waiter: Waiter) {
         let due = now.plus(BEHIND_PAUSE);
         if waiter.is_behind() && due < waiter.ask.patience {
-            self.held.push((due, waiter));
+            self.retry_later.push((due, waiter));
             return;
         }
         let closed = || self.nodes.closed().map(|(_, failure)| failure);
         if let Some(failure) = waiter.failure.clone().or_else(closed) {
-            self.tell_one(&waiter, Err(failure));
+            self.reply(&waiter, Err(failure));
         }
     }
 
     /// Takes the held asks that are due, and opens the nodes whose refusal is over.
     fn resume(&mut self, now: Tick) {
         self.nodes.reopen(now);
-        let (due, held) = std::mem::take(&mut self.held).into_iter().partition(|(due, _)| *due <= now);
-        self.held = held;
+        let (due, held) = std::mem::take(&mut self.retry_later).into_iter().partition(|(due, _)| *due <= now);
+        self.retry_later = held;
         for (_, waiter) in due {
             self.admit(now, Waiter::new(waiter.ask));
         }
@@ -455,15 +462,15 @@ impl Desk {
         for waiters in self.waiting.values_mut() {
             lost.extend(waiters.extract_if(.., |waiter| {
                 let untried = waiter.failure.is_none() && refused;
-                !untried && nodes.route(&waiter.trial, waiter.ask.avoid).is_none()
+                !untried && nodes.route(&waiter.attempts, waiter.ask.avoid).is_none()
             }));
         }
         for waiter in lost {
             self.give_up(now, waiter);
         }
         for wish in self.mints.values_mut() {
-            if self.nodes.route(&wish.trial, None).is_none() {
-                wish.trial.tried = Default::default();
+            if self.nodes.route(&wish.attempts, None).is_none() {
+                wish.attempts.tried = Default::default();
             }
         }
         self.forget_empty();
@@ -474,15 +481,15 @@ impl Desk {
         self.nodes.forget_slots();
     }
 
-    /// Whom to tell what, in order.
+    /// Whom to reply_all what, in order.
     pub(crate) fn next_reply(&mut self) -> Option<(Reply, Result<Slot, RpcFailure>)> {
         self.replies.pop_front()
     }
 
-    /// When [`Desk::depart`] has something to do without anything landing before.
+    /// When [`RpcScheduler::next_call`] has something to do without anything landing before.
     pub(crate) fn next_deadline(&self) -> Option<Tick> {
-        let held = self.held.iter().map(|(due, _)| *due).min();
-        if self.flights.len() >= MAX_FLIGHTS {
+        let held = self.retry_later.iter().map(|(due, _)| *due).min();
+        if self.pending.len() >= MAX_PENDING {
             return held;
         }
         if let Some((until, _)) = self.nodes.closed() {
@@ -495,7 +502,7 @@ impl Desk {
 }
 
 /// A place in the next call.
-struct Seat {
+struct BatchEntry {
     address: Pubkey,
     need: Slot,
     /// The most keys that it may share a call with.

@@ -67,7 +67,7 @@ fn owned(state: &AccountState) -> u64 {
 
 /// What became of a buy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Verdict {
+pub(crate) enum BuyVerdict {
     /// The minimum is there, as a notification or an answer has shown.
     Arrived { by: Origin },
     /// It landed, and the account was seen at that slot or later.
@@ -119,7 +119,7 @@ impl Buys {
     }
 
     /// Somebody waits for a buy, and says what for.
-    pub(crate) fn tell(&mut self, address: &Pubkey, buy: ClaimId, minimum: u64, signed: bool) {
+    pub(crate) fn set_terms(&mut self, address: &Pubkey, buy: ClaimId, minimum: u64, signed: bool) {
         let buys = self.0.get_mut(address);
         if let Some(expectation) = buys.and_then(|buys| buys.get_mut(&buy)) {
             (expectation.minimum, expectation.signed) = (minimum, signed);
@@ -135,24 +135,24 @@ impl Buys {
         reading: &Reading,
         outcome: Option<TradeOutcome>,
         max_age: Duration,
-    ) -> Option<Verdict> {
+    ) -> Option<BuyVerdict> {
         let mine = self.0.get(address)?.get(&buy)?;
         if reading.epoch() != mine.baseline.epoch {
-            return Some(Verdict::Reset);
+            return Some(BuyVerdict::Reset);
         }
         if let Some(TradeOutcome::Failed { slot }) = outcome {
-            return Some(Verdict::Failed { slot });
+            return Some(BuyVerdict::Failed { slot });
         }
         let record = reading.record.filter(|record| !record.disputed && record.invalidated.is_none())?;
         let by = Origin::from(record.source);
         let shown = by == Origin::Subscription || reading.fresh(max_age).is_ok();
         if shown && self.is_settled_by(address, buy, owned(&record.state)) {
-            return Some(Verdict::Arrived { by });
+            return Some(BuyVerdict::Arrived { by });
         }
         match outcome? {
-            TradeOutcome::Landed { slot } if record.slot >= slot => Some(Verdict::Landed),
+            TradeOutcome::Landed { slot } if record.slot >= slot => Some(BuyVerdict::Landed),
             TradeOutcome::Expired { slot } if reading.as_of() >= Some(slot) => {
-                (mine.baseline.received(reading) == 0).then_some(Verdict::Expired)
+                (mine.baseline.received(reading) == 0).then_some(BuyVerdict::Expired)
             }
             _ => None,
         }
@@ -206,7 +206,7 @@ mod tests {
             evidence::Evidence,
             freshness::Policy,
             ledger::{Ledger, Rules},
-            observation::{EndpointId, Generation, Observation, Source},
+            observation::{EndpointId, Generation, Observation, ObservedVia},
         },
         base::time::Tick,
         chain::{
@@ -230,7 +230,7 @@ mod tests {
     }
 
     /// An account of `owner`'s at slot 50, told by RPC, proved at 100 s and read at 110 s.
-    fn seen(presence: Presence, source: Source, read: u64) -> Reading {
+    fn seen(presence: Presence, source: ObservedVia, read: u64) -> Reading {
         let expected = Expected { owner: Some(key(2)), ..Expected::default() };
         let mut ledger = Ledger::new(expected, RULES, 0);
         let proof = if source.generation().is_some() { Tick::NEVER } else { at(100) };
@@ -246,11 +246,11 @@ mod tests {
     }
 
     fn answered(amount: u64) -> Reading {
-        seen(tokens(2, amount, false), Source::Rpc(EndpointId(0)), 110)
+        seen(tokens(2, amount, false), ObservedVia::Rpc(EndpointId(0)), 110)
     }
 
     fn notified(amount: u64) -> Reading {
-        seen(tokens(2, amount, false), Source::Subscription(Generation::default()), 999)
+        seen(tokens(2, amount, false), ObservedVia::Subscription(Generation::default()), 999)
     }
 
     fn baseline(amount: u64) -> Baseline {
@@ -267,11 +267,11 @@ mod tests {
     fn one(signed: bool) -> (Buys, ClaimId) {
         let (mut buys, buy) = (Buys::default(), claims()());
         buys.expect(key(9), buy, baseline(1_000));
-        buys.tell(&key(9), buy, 100, signed);
+        buys.set_terms(&key(9), buy, 100, signed);
         (buys, buy)
     }
 
-    fn judge(buys: &Buys, buy: ClaimId, reading: &Reading) -> Option<Verdict> {
+    fn judge(buys: &Buys, buy: ClaimId, reading: &Reading) -> Option<BuyVerdict> {
         buys.judge(&key(9), buy, reading, None, AGE)
     }
 
@@ -282,7 +282,7 @@ mod tests {
             assert_eq!(judge(&buys, buy, &notified(dust)), None, "{dust}");
             assert_eq!(judge(&buys, buy, &answered(dust)), None, "{dust}");
         }
-        let arrived = |by| Some(Verdict::Arrived { by });
+        let arrived = |by| Some(BuyVerdict::Arrived { by });
         assert_eq!(judge(&buys, buy, &notified(1_100)), arrived(Origin::Subscription));
         assert_eq!(judge(&buys, buy, &answered(1_100)), arrived(Origin::Rpc));
         let outcome = Some(TradeOutcome::Expired { slot: 50 });
@@ -292,16 +292,16 @@ mod tests {
     #[test]
     fn tokens_of_another_owner_are_not_ours_and_frozen_ones_are() {
         let (buys, buy) = one(false);
-        let rpc = Source::Rpc(EndpointId(0));
+        let rpc = ObservedVia::Rpc(EndpointId(0));
         assert_eq!(judge(&buys, buy, &seen(tokens(3, 5_000, false), rpc, 110)), None);
         let frozen = seen(tokens(2, 5_000, true), rpc, 110);
-        assert_eq!(judge(&buys, buy, &frozen), Some(Verdict::Arrived { by: Origin::Rpc }));
+        assert_eq!(judge(&buys, buy, &frozen), Some(BuyVerdict::Arrived { by: Origin::Rpc }));
     }
 
     #[test]
     fn an_answer_settles_while_it_is_fresh_and_nothing_does_that_is_in_doubt() {
         let (buys, buy) = one(false);
-        let old = seen(tokens(2, 5_000, false), Source::Rpc(EndpointId(0)), 131);
+        let old = seen(tokens(2, 5_000, false), ObservedVia::Rpc(EndpointId(0)), 131);
         assert_eq!(judge(&buys, buy, &old), None, "31 s old");
         for doubt in [true, false] {
             let mut reading = notified(5_000);
@@ -324,9 +324,13 @@ mod tests {
         let landed = |slot| Some(TradeOutcome::Landed { slot });
         let judge = |amount, outcome| buys.judge(&key(9), buy, &answered(amount), outcome, AGE);
         assert_eq!(judge(1_001, landed(51)), None, "as of 50");
-        assert_eq!(judge(1_001, landed(50)), Some(Verdict::Landed));
-        assert_eq!(judge(1_000, landed(49)), Some(Verdict::Landed));
-        assert_eq!(judge(1_200, landed(51)), Some(Verdict::Arrived { by: Origin::Rpc }), "seen before that");
+        assert_eq!(judge(1_001, landed(50)), Some(BuyVerdict::Landed));
+        assert_eq!(judge(1_000, landed(49)), Some(BuyVerdict::Landed));
+        assert_eq!(
+            judge(1_200, landed(51)),
+            Some(BuyVerdict::Arrived { by: Origin::Rpc }),
+            "seen before that"
+        );
         let mut passed = answered(1_000);
         passed.standing.as_mut().expect("seen").as_of = 60;
         assert_eq!(buys.judge(&key(9), buy, &passed, landed(51), AGE), None, "a link passed it in silence");
@@ -336,16 +340,16 @@ mod tests {
     fn a_failure_is_final_and_an_expiry_needs_the_account_as_of_its_proof() {
         let (buys, buy) = one(true);
         let judge = |amount, outcome| buys.judge(&key(9), buy, &answered(amount), Some(outcome), AGE);
-        assert_eq!(judge(1_000, TradeOutcome::Failed { slot: 60 }), Some(Verdict::Failed { slot: 60 }));
+        assert_eq!(judge(1_000, TradeOutcome::Failed { slot: 60 }), Some(BuyVerdict::Failed { slot: 60 }));
         assert_eq!(judge(1_000, TradeOutcome::Expired { slot: 51 }), None, "the last bank may hold it");
-        assert_eq!(judge(1_000, TradeOutcome::Expired { slot: 50 }), Some(Verdict::Expired));
+        assert_eq!(judge(1_000, TradeOutcome::Expired { slot: 50 }), Some(BuyVerdict::Expired));
     }
 
     #[test]
     fn after_a_reset_of_the_chain_a_baseline_means_nothing() {
         let (buys, buy) = one(true);
         let reset = Reading { epoch: 1, ..notified(5_000) };
-        assert_eq!(judge(&buys, buy, &reset), Some(Verdict::Reset));
+        assert_eq!(judge(&buys, buy, &reset), Some(BuyVerdict::Reset));
     }
 
     #[test]
@@ -355,8 +359,8 @@ mod tests {
         let mut buys = Buys::default();
         buys.expect(key(9), first, baseline(0));
         buys.expect(key(9), second, baseline(0));
-        buys.tell(&key(9), second, 70, false);
-        buys.tell(&key(9), first, 100, false);
+        buys.set_terms(&key(9), second, 70, false);
+        buys.set_terms(&key(9), first, 100, false);
         let came = |buys: &Buys, buy, held| judge(buys, buy, &notified(held)).is_some();
         assert!(!came(&buys, second, 100) && !came(&buys, second, 169) && came(&buys, second, 170));
         assert!(came(&buys, first, 100));
@@ -374,8 +378,8 @@ mod tests {
         let mut buys = Buys::default();
         buys.expect(key(9), first, baseline(0));
         buys.expect(key(9), second, baseline(0));
-        buys.tell(&key(9), first, 100, false);
-        buys.tell(&key(9), second, 70, false);
+        buys.set_terms(&key(9), first, 100, false);
+        buys.set_terms(&key(9), second, 70, false);
         assert_eq!(judge(&buys, second, &notified(70)), None);
         buys.end(&key(9), first, false);
         assert!(judge(&buys, second, &notified(70)).is_some());
@@ -387,10 +391,10 @@ mod tests {
         let (first, second) = (claim(), claim());
         let mut buys = Buys::default();
         buys.expect(key(9), first, baseline(0));
-        buys.tell(&key(9), first, 100, false);
+        buys.set_terms(&key(9), first, 100, false);
         // Arrived, and nobody has looked yet.
         buys.expect(key(9), second, baseline(100));
-        buys.tell(&key(9), second, 70, false);
+        buys.set_terms(&key(9), second, 70, false);
         assert_eq!(judge(&buys, second, &notified(169)), None);
         assert!(judge(&buys, second, &notified(170)).is_some());
         buys.end(&key(9), first, true);
@@ -403,14 +407,14 @@ mod tests {
         let (first, second) = (claim(), claim());
         let mut buys = Buys::default();
         buys.expect(key(9), first, baseline(0));
-        buys.tell(&key(9), first, 100, true);
+        buys.set_terms(&key(9), first, 100, true);
         assert!(judge(&buys, first, &notified(100)).is_some(), "alone, an amount settles it");
         buys.expect(key(9), second, baseline(0));
-        buys.tell(&key(9), second, 100, true);
+        buys.set_terms(&key(9), second, 100, true);
         for buy in [first, second] {
             assert_eq!(judge(&buys, buy, &notified(900)), None);
             let landed = Some(TradeOutcome::Landed { slot: 50 });
-            assert_eq!(buys.judge(&key(9), buy, &notified(900), landed, AGE), Some(Verdict::Landed));
+            assert_eq!(buys.judge(&key(9), buy, &notified(900), landed, AGE), Some(BuyVerdict::Landed));
         }
         buys.end(&key(9), first, true);
         assert_eq!(judge(&buys, second, &notified(900)), None, "also once the other is settled");

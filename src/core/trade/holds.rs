@@ -99,7 +99,7 @@ impl Held {
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-struct Account {
+struct AccountHolds {
     reserved: BTreeMap<TradeId, u64>,
     in_flight: BTreeMap<TradeId, u64>,
     /// By the slot at which they landed.
@@ -115,7 +115,7 @@ struct Account {
     asked: Tick,
 }
 
-impl Account {
+impl AccountHolds {
     fn is_open(&self) -> bool {
         !self.reserved.is_empty() || !self.in_flight.is_empty()
     }
@@ -140,7 +140,7 @@ impl Account {
 /// See the module.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Holds {
-    accounts: BTreeMap<Pubkey, Account>,
+    accounts: BTreeMap<Pubkey, AccountHolds>,
     /// Whose tokens each hold has.
     open: BTreeMap<TradeId, Pubkey>,
     /// The accounts to look at when something is seen.
@@ -150,7 +150,7 @@ pub(crate) struct Holds {
 impl Holds {
     /// What is spoken for of an account's tokens.
     pub(crate) fn held(&self, address: &Pubkey) -> Held {
-        self.accounts.get(address).map(Account::held).unwrap_or_default()
+        self.accounts.get(address).map(AccountHolds::held).unwrap_or_default()
     }
 
     /// Whether anything is held of an account, or a sell of it not yet seen.
@@ -280,7 +280,7 @@ impl Holds {
     pub(crate) fn forget(&mut self, now: Tick, max_lag: Duration, watched: impl Fn(&Pubkey) -> bool) {
         // What is proved then was asked for after the sell ended, of a node that lags by less.
         let after = FORGOTTEN_AFTER.max(max_lag.saturating_mul(2));
-        let kept = |address: &Pubkey, account: &Account| {
+        let kept = |address: &Pubkey, account: &AccountHolds| {
             account.is_open() || watched(address) || now.since(account.ended) < after
         };
         self.accounts.retain(|address, account| kept(address, account));
@@ -289,11 +289,11 @@ impl Holds {
 
     fn tidy(&mut self, address: Pubkey) -> Pubkey {
         let account = self.accounts.get(&address);
-        if account.is_some_and(Account::waits) {
+        if account.is_some_and(AccountHolds::waits) {
             self.waiting.insert(address);
         } else {
             self.waiting.remove(&address);
-            if !account.is_some_and(Account::is_open) {
+            if !account.is_some_and(AccountHolds::is_open) {
                 self.accounts.remove(&address);
             }
         }

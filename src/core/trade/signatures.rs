@@ -1,4 +1,4 @@
-//! The transactions that somebody cares about: sells in flight, and buys to settle. When to ask a node what became
+//! The transactions that somebody cares about: sells in pending, and buys to settle. When to ask a node what became
 //! of them, and what its answer means.
 //!
 //! One inquiry is two questions to one node, in this order: how far its bank is, slot X and height H, and then the
@@ -115,7 +115,7 @@ struct Trade {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Flight {
+struct PendingInquiry {
     number: u64,
     endpoint: EndpointId,
     trades: Vec<TradeId>,
@@ -124,10 +124,10 @@ struct Flight {
 
 /// See the module.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub(crate) struct Trades {
+pub(crate) struct Signatures {
     tracked: BTreeMap<TradeId, Trade>,
-    flight: Option<Flight>,
-    flown: u64,
+    pending: Option<PendingInquiry>,
+    inquiries_made: u64,
     /// No inquiry begins before.
     ready: Tick,
     /// Inquiries that failed in a row, and where the last of them did.
@@ -135,7 +135,7 @@ pub(crate) struct Trades {
     avoid: Option<EndpointId>,
 }
 
-impl Trades {
+impl Signatures {
     #[cfg(test)]
     pub(crate) fn count(&self) -> usize {
         self.tracked.len()
@@ -166,7 +166,7 @@ impl Trades {
 
     /// The next inquiry, if it is time for one. `route` says whom to ask, if possible another than the one that
     /// failed last. (Invariant 3)
-    pub(crate) fn depart(
+    pub(crate) fn next_inquiry(
         &mut self,
         now: Tick,
         route: impl FnOnce(Option<EndpointId>) -> Option<EndpointId>,
@@ -184,15 +184,15 @@ impl Trades {
         let trades: Vec<TradeId> =
             due.into_iter().filter(|due| due.2 == history).map(|due| due.1).take(BATCH).collect();
         let signatures = trades.iter().filter_map(|id| Some(self.tracked.get(id)?.signature)).collect();
-        self.flown += 1;
-        let number = self.flown;
-        self.flight = Some(Flight { number, endpoint, trades, history });
+        self.inquiries_made += 1;
+        let number = self.inquiries_made;
+        self.pending = Some(PendingInquiry { number, endpoint, trades, history });
         Some(Inquiry { number, endpoint, signatures, history })
     }
 
     /// Whom the inquiry under way asks.
     pub(crate) fn asked(&self, number: u64) -> Option<EndpointId> {
-        self.flight.as_ref().filter(|flight| flight.number == number).map(|flight| flight.endpoint)
+        self.pending.as_ref().filter(|pending| pending.number == number).map(|pending| pending.endpoint)
     }
 
     /// Takes in what came of an inquiry; the transactions that have ended by it are tracked no more.
@@ -202,23 +202,25 @@ impl Trades {
         number: u64,
         outcome: &Result<Inquired, RpcFailure>,
     ) -> Vec<Ended> {
-        let Some(flight) = self.flight.take_if(|flight| flight.number == number) else { return Vec::new() };
+        let Some(pending) = self.pending.take_if(|pending| pending.number == number) else {
+            return Vec::new();
+        };
         let answer = match outcome {
-            Ok(answer) if answer.statuses.len() == flight.trades.len() => answer,
-            Ok(_) => return self.failed(now, flight.endpoint, Duration::ZERO),
+            Ok(answer) if answer.statuses.len() == pending.trades.len() => answer,
+            Ok(_) => return self.failed(now, pending.endpoint, Duration::ZERO),
             Err(RpcFailure::RateLimited { retry_after }) => {
-                return self.failed(now, flight.endpoint, retry_after.unwrap_or_default());
+                return self.failed(now, pending.endpoint, retry_after.unwrap_or_default());
             }
-            Err(_) => return self.failed(now, flight.endpoint, Duration::ZERO),
+            Err(_) => return self.failed(now, pending.endpoint, Duration::ZERO),
         };
         (self.failures, self.avoid) = (0, None);
         let mut ended = Vec::new();
-        for (id, status) in flight.trades.into_iter().zip(&answer.statuses) {
+        for (id, status) in pending.trades.into_iter().zip(&answer.statuses) {
             let Some(trade) = self.tracked.get_mut(&id) else { continue };
-            match trade.verdict(answer, *status, flight.history) {
-                Verdict::Pending => trade.due = now.plus(EVERY),
-                Verdict::Late => (trade.late, trade.due) = (true, now),
-                Verdict::Ended(outcome) => {
+            match trade.verdict(answer, *status, pending.history) {
+                StatusVerdict::Pending => trade.due = now.plus(EVERY),
+                StatusVerdict::Late => (trade.late, trade.due) = (true, now),
+                StatusVerdict::Ended(outcome) => {
                     ended.push(Ended { id, signature: trade.signature, outcome });
                     self.tracked.remove(&id);
                 }
@@ -238,17 +240,17 @@ impl Trades {
 
     /// Slots have a new order: an answer under way is of the old one.
     pub(crate) fn begin(&mut self) {
-        self.flight = None;
+        self.pending = None;
     }
 
-    /// When [`Trades::depart`] has something to do, without an answer before.
+    /// When [`Signatures::next_inquiry`] has something to do, without an answer before.
     pub(crate) fn next_deadline(&self) -> Option<Tick> {
         let due = self.tracked.values().map(|trade| trade.due).min()?;
-        self.flight.is_none().then(|| due.max(self.ready))
+        self.pending.is_none().then(|| due.max(self.ready))
     }
 }
 
-enum Verdict {
+enum StatusVerdict {
     Pending,
     /// It seems to have expired; the node's history is to be searched before that is said.
     Late,
@@ -256,21 +258,21 @@ enum Verdict {
 }
 
 impl Trade {
-    fn verdict(&self, answer: &Inquired, status: Option<Status>, searched: bool) -> Verdict {
+    fn verdict(&self, answer: &Inquired, status: Option<Status>, searched: bool) -> StatusVerdict {
         match status {
             Some(Status { slot, failed: false, settled: true }) => {
-                Verdict::Ended(TradeOutcome::Landed { slot })
+                StatusVerdict::Ended(TradeOutcome::Landed { slot })
             }
             Some(Status { slot, failed: true, settled: true }) => {
-                Verdict::Ended(TradeOutcome::Failed { slot })
+                StatusVerdict::Ended(TradeOutcome::Failed { slot })
             }
             // It may lie on a fork that is abandoned. (Invariant 1)
-            Some(_) => Verdict::Pending,
+            Some(_) => StatusVerdict::Pending,
             // (Invariant 2) Statuses of an earlier bank say nothing of what came since.
-            None if answer.statuses_slot < answer.slot => Verdict::Pending,
-            None if self.last_valid.is_none_or(|last| answer.height <= last) => Verdict::Pending,
-            None if !searched => Verdict::Late,
-            None => Verdict::Ended(TradeOutcome::Expired { slot: answer.slot }),
+            None if answer.statuses_slot < answer.slot => StatusVerdict::Pending,
+            None if self.last_valid.is_none_or(|last| answer.height <= last) => StatusVerdict::Pending,
+            None if !searched => StatusVerdict::Late,
+            None => StatusVerdict::Ended(TradeOutcome::Expired { slot: answer.slot }),
         }
     }
 }
@@ -292,19 +294,19 @@ mod tests {
         bytes.into()
     }
 
-    fn track(trades: &mut Trades, now: Tick, id: u64, last_valid: Option<u64>) {
+    fn track(trades: &mut Signatures, now: Tick, id: u64, last_valid: Option<u64>) {
         trades.track(now, TradeId(id), Side::Sell, signature(id), last_valid).expect("room");
     }
 
     /// One sell that is valid up to height 150, tracked at 0 ms.
-    fn one() -> Trades {
-        let mut trades = Trades::default();
+    fn one() -> Signatures {
+        let mut trades = Signatures::default();
         track(&mut trades, at(0), 1, Some(150));
         trades
     }
 
-    fn depart(trades: &mut Trades, now: Tick) -> Option<Inquiry> {
-        trades.depart(now, |avoid| Some(if avoid == Some(NODE) { OTHER } else { NODE }))
+    fn next_inquiry(trades: &mut Signatures, now: Tick) -> Option<Inquiry> {
+        trades.next_inquiry(now, |avoid| Some(if avoid == Some(NODE) { OTHER } else { NODE }))
     }
 
     /// What a bank of slot 1000 and of this height says, and the statuses of it.
@@ -317,9 +319,9 @@ mod tests {
     }
 
     /// Goes to the next deadline, and has that said there; when, and what ended.
-    fn hear(trades: &mut Trades, answer: &Result<Inquired, RpcFailure>) -> (Tick, Vec<TradeOutcome>) {
+    fn hear(trades: &mut Signatures, answer: &Result<Inquired, RpcFailure>) -> (Tick, Vec<TradeOutcome>) {
         let now = trades.next_deadline().expect("something is tracked");
-        let inquiry = depart(trades, now).expect("due");
+        let inquiry = next_inquiry(trades, now).expect("due");
         let ended = trades.inquired(now, inquiry.number, answer);
         (now, ended.into_iter().map(|ended| ended.outcome).collect())
     }
@@ -330,7 +332,7 @@ mod tests {
             [(false, TradeOutcome::Landed { slot: 990 }), (true, TradeOutcome::Failed { slot: 990 })]
         {
             let mut trades = one();
-            assert_eq!(depart(&mut trades, at(499)), None);
+            assert_eq!(next_inquiry(&mut trades, at(499)), None);
             assert_eq!(hear(&mut trades, &told(100, &[None])), (at(500), vec![]));
             let processed = status(failed, false);
             assert_eq!(
@@ -354,7 +356,7 @@ mod tests {
         assert_eq!(ended, [], "the history was not searched");
         let again = trades.next_deadline().expect("at once, as pace allows");
         assert_eq!(again, now.plus(PACE));
-        let inquiry = depart(&mut trades, again).expect("due");
+        let inquiry = next_inquiry(&mut trades, again).expect("due");
         assert!(inquiry.history);
         let ended = trades.inquired(again, inquiry.number, &told(151, &[None]));
         assert_eq!(ended.len(), 1);
@@ -372,7 +374,7 @@ mod tests {
 
     #[test]
     fn without_a_last_valid_height_nothing_expires() {
-        let mut trades = Trades::default();
+        let mut trades = Signatures::default();
         track(&mut trades, at(0), 1, None);
         for _ in 0..5 {
             assert_eq!(hear(&mut trades, &told(u64::MAX, &[None])).1, []);
@@ -381,24 +383,24 @@ mod tests {
 
     #[test]
     fn many_share_calls_of_a_bounded_size_at_a_bounded_pace() {
-        let mut trades = Trades::default();
+        let mut trades = Signatures::default();
         for id in 0..600 {
             track(&mut trades, at(0), id, None);
         }
-        let mut flown = Vec::new();
+        let mut inquiries_made = Vec::new();
         let mut now = at(500);
         while now < at(2_400) {
-            if let Some(inquiry) = depart(&mut trades, now) {
-                assert_eq!(depart(&mut trades, now.plus(PACE)), None, "one is under way");
+            if let Some(inquiry) = next_inquiry(&mut trades, now) {
+                assert_eq!(next_inquiry(&mut trades, now.plus(PACE)), None, "one is under way");
                 let statuses = vec![None; inquiry.signatures.len()];
                 trades.inquired(now, inquiry.number, &told(1, &statuses));
-                flown.push((now, inquiry.signatures));
+                inquiries_made.push((now, inquiry.signatures));
             }
             now = now.plus(Duration::from_millis(10));
         }
-        let shape: Vec<_> = flown.iter().map(|(now, signatures)| (*now, signatures.len())).collect();
+        let shape: Vec<_> = inquiries_made.iter().map(|(now, signatures)| (*now, signatures.len())).collect();
         assert_eq!(shape, [(at(500), 256), (at(1_000), 256), (at(1_500), 88)]);
-        let mut asked: Vec<_> = flown.into_iter().flat_map(|(_, signatures)| signatures).collect();
+        let mut asked: Vec<_> = inquiries_made.into_iter().flat_map(|(_, signatures)| signatures).collect();
         asked.sort();
         asked.dedup();
         assert_eq!(asked.len(), 600, "each once before any twice");
@@ -409,10 +411,10 @@ mod tests {
         let mut trades = one();
         track(&mut trades, at(0), 2, Some(5_000));
         let (now, _) = hear(&mut trades, &told(900, &[None, None]));
-        let search = depart(&mut trades, now.plus(PACE)).expect("due");
+        let search = next_inquiry(&mut trades, now.plus(PACE)).expect("due");
         assert_eq!((search.history, search.signatures), (true, vec![signature(1)]));
         trades.inquired(now.plus(PACE), search.number, &told(900, &[None]));
-        let usual = depart(&mut trades, now.plus(EVERY)).expect("due");
+        let usual = next_inquiry(&mut trades, now.plus(EVERY)).expect("due");
         assert_eq!((usual.history, usual.signatures), (false, vec![signature(2)]));
     }
 
@@ -424,14 +426,14 @@ mod tests {
             .into_iter()
             .zip([NODE, OTHER].into_iter().cycle())
         {
-            let inquiry = depart(&mut trades, now).expect("due");
+            let inquiry = next_inquiry(&mut trades, now).expect("due");
             assert_eq!(inquiry.endpoint, endpoint);
             let down = Err(RpcFailure::Unreachable { reason: "down".to_owned() });
             assert_eq!(trades.inquired(now, inquiry.number, &down), []);
             now = now.plus(Duration::from_millis(wait));
             assert_eq!(trades.next_deadline(), Some(now), "{wait} ms");
         }
-        let inquiry = depart(&mut trades, now).expect("due");
+        let inquiry = next_inquiry(&mut trades, now).expect("due");
         trades.inquired(now, inquiry.number, &told(1, &[None]));
         assert_eq!(trades.next_deadline(), Some(now.plus(EVERY)), "an answer brings the pace back");
         let (now, _) =
@@ -451,12 +453,12 @@ mod tests {
     #[test]
     fn what_is_untracked_or_answered_late_ends_nothing() {
         let mut trades = one();
-        let inquiry = depart(&mut trades, at(500)).expect("due");
+        let inquiry = next_inquiry(&mut trades, at(500)).expect("due");
         trades.untrack(TradeId(1));
         assert_eq!(trades.inquired(at(600), inquiry.number, &told(1, &[status(false, true)])), []);
 
         let mut trades = one();
-        let inquiry = depart(&mut trades, at(500)).expect("due");
+        let inquiry = next_inquiry(&mut trades, at(500)).expect("due");
         trades.begin();
         let late = trades.inquired(at(600), inquiry.number, &told(1, &[status(false, true)]));
         assert_eq!(late, [], "its slots are of an order that is over");
@@ -465,7 +467,7 @@ mod tests {
 
     #[test]
     fn buys_have_a_limit_and_sells_have_none() {
-        let mut trades = Trades::default();
+        let mut trades = Signatures::default();
         let mut track = |id, side| trades.track(at(0), TradeId(id), side, signature(id), None);
         for id in 0..MAX_BUYS as u64 {
             track(id, Side::Buy).expect("room");
@@ -479,7 +481,7 @@ mod tests {
     #[test]
     fn where_nobody_may_be_asked_it_is_tried_again_at_the_pace() {
         let mut trades = one();
-        assert_eq!(trades.depart(at(500), |_| None), None);
+        assert_eq!(trades.next_inquiry(at(500), |_| None), None);
         assert_eq!(trades.next_deadline(), Some(at(1_000)));
     }
 }

@@ -42,7 +42,7 @@ pub(crate) struct RpcSource {
 
 /// One bank's answer for all keys asked.
 #[derive(Debug)]
-pub(crate) struct Answer {
+pub(crate) struct BankAnswer {
     pub(crate) slot: Slot,
     /// When the request was sent: what the answer says was true no earlier.
     pub(crate) sent: Tick,
@@ -80,7 +80,7 @@ impl RpcSource {
     }
 
     /// Reads up to 99 accounts in one bank, at `min_slot` or later.
-    pub(crate) async fn read(&self, addresses: &[Pubkey], min_slot: Slot) -> Result<Answer, RpcFailure> {
+    pub(crate) async fn read(&self, addresses: &[Pubkey], min_slot: Slot) -> Result<BankAnswer, RpcFailure> {
         let keys: Vec<Pubkey> = addresses.iter().copied().chain([CLOCK]).collect();
         let config = RpcAccountInfoConfig {
             encoding: Some(UiAccountEncoding::Base64),
@@ -105,7 +105,7 @@ pub(crate) fn decode(
     min_slot: Slot,
     sent: Tick,
     arrived_ms: i64,
-) -> Result<Answer, RpcFailure> {
+) -> Result<BankAnswer, RpcFailure> {
     if answer.context.slot < min_slot {
         return Err(RpcFailure::Behind { min_slot });
     }
@@ -121,7 +121,7 @@ pub(crate) fn decode(
     let clock = accounts.pop().and_then(Result::ok).flatten();
     let time = clock.and_then(|clock| clock.unix_timestamp());
     let time = time.ok_or_else(|| RpcFailure::Malformed { reason: "no Clock sysvar".to_owned() })?;
-    Ok(Answer { slot: answer.context.slot, sent, lag_ms: lag_ms(arrived_ms, time), accounts })
+    Ok(BankAnswer { slot: answer.context.slot, sent, lag_ms: lag_ms(arrived_ms, time), accounts })
 }
 
 /// Why a call gave no answer, without what is secret about the endpoint.

@@ -31,7 +31,7 @@ const UNSUBSCRIBE_PATIENCE: Duration = Duration::from_secs(5);
 
 /// What happens on a subscription.
 #[derive(Debug)]
-pub(crate) enum Event {
+pub(crate) enum SubscriptionEvent {
     Acknowledged,
     Refused {
         reason: String,
@@ -41,7 +41,7 @@ pub(crate) enum Event {
     Unsubscribed,
 }
 
-impl Event {
+impl SubscriptionEvent {
     /// Whether it answers a request.
     pub(crate) fn is_answer(&self) -> bool {
         !matches!(self, Self::Notified(_))
@@ -85,7 +85,7 @@ pub(crate) fn subscription(
     subject: Subject,
     commitment: CommitmentLevel,
     stop: oneshot::Receiver<()>,
-) -> impl Stream<Item = Event> + Send {
+) -> impl Stream<Item = SubscriptionEvent> + Send {
     let (address, slice) = match subject {
         Subject::Canary => (CLOCK, None),
         Subject::Account { address, own_parameters: false, .. } => (address, None),
@@ -103,13 +103,13 @@ pub(crate) fn subscription(
         let (notifications, unsubscribe) = match client.account_subscribe(&address, Some(config)).await {
             Ok(subscribed) => subscribed,
             Err(PubsubClientError::SubscribeFailed { reason, .. }) => {
-                yield Event::Refused { reason };
+                yield SubscriptionEvent::Refused { reason };
                 return;
             }
             // The connection is gone: the stream just ends.
             Err(_) => return,
         };
-        yield Event::Acknowledged;
+        yield SubscriptionEvent::Acknowledged;
         let mut notifications = notifications.fuse();
         let stop = stop.fuse();
         pin_mut!(stop);
@@ -119,13 +119,13 @@ pub(crate) fn subscription(
                 _ = stop => {
                     // A server that never answers keeps nothing here; to give the wait up harms nothing.
                     if tokio::time::timeout(UNSUBSCRIBE_PATIENCE, unsubscribe()).await.is_ok() {
-                        yield Event::Unsubscribed;
+                        yield SubscriptionEvent::Unsubscribed;
                     }
                     return;
                 }
             };
             match next {
-                Some(notification) => yield Event::Notified(notification),
+                Some(notification) => yield SubscriptionEvent::Notified(notification),
                 None => return,
             }
         }

@@ -18,7 +18,7 @@ use tokio::sync::oneshot;
 
 use crate::{
     core::link::websocket::{Subject, order_turn},
-    sources::websocket::client::{self, Event},
+    sources::websocket::client::{self, SubscriptionEvent},
 };
 
 /// Events taken in one turn, at most: a server that sends faster than this is drained is dropped.
@@ -28,7 +28,7 @@ const MAX_TURN: usize = 65_536;
 #[derive(Debug)]
 pub(crate) enum Turn {
     /// In an order in which they can be applied.
-    Events(Vec<(Subject, Event)>),
+    Events(Vec<(Subject, SubscriptionEvent)>),
     /// A subscription ended that nobody had stopped: so the connection has.
     Ended,
     /// The canary ended alone, when a barrier was acknowledged: the server gave both one id, and the client keeps
@@ -40,7 +40,7 @@ pub(crate) enum Turn {
 
 struct Subscription {
     subject: Subject,
-    stream: Pin<Box<dyn Stream<Item = Event> + Send>>,
+    stream: Pin<Box<dyn Stream<Item = SubscriptionEvent> + Send>>,
     /// `None` once it is told to stop.
     stop: Option<oneshot::Sender<()>>,
     /// Its stream has ended, or will yield nothing more.
@@ -107,7 +107,7 @@ impl Streams {
     fn add(
         &mut self,
         subject: Subject,
-        stream: impl Stream<Item = Event> + Send + 'static,
+        stream: impl Stream<Item = SubscriptionEvent> + Send + 'static,
         stop: oneshot::Sender<()>,
     ) {
         let subscription = Subscription { subject, stream: Box::pin(stream), stop: Some(stop), over: false };
@@ -142,15 +142,16 @@ impl Streams {
             return Poll::Ready(Turn::Flooded);
         }
         self.others.retain(|subscription| !subscription.over);
-        let barrier_taken =
-            events.iter().any(|event| matches!(event, (Subject::Barrier { .. }, Event::Acknowledged)));
+        let barrier_taken = events
+            .iter()
+            .any(|event| matches!(event, (Subject::Barrier { .. }, SubscriptionEvent::Acknowledged)));
         if canary_ended {
             let by_barrier = barrier_taken || self.barrier_taken;
             self.canary_end = Some(if by_barrier { CanaryEnd::Suspected } else { CanaryEnd::Lost });
         }
         if !events.is_empty() {
             self.barrier_taken = barrier_taken;
-            order_turn(&mut events, Event::is_answer);
+            order_turn(&mut events, SubscriptionEvent::is_answer);
             Poll::Ready(Turn::Events(events))
         } else if self.ended {
             Poll::Ready(Turn::Ended)
@@ -179,12 +180,12 @@ impl Streams {
 
 impl Subscription {
     /// Takes all there is; `true` if the stream ended unasked.
-    fn drain(&mut self, cx: &mut Context<'_>, events: &mut Vec<(Subject, Event)>) -> bool {
+    fn drain(&mut self, cx: &mut Context<'_>, events: &mut Vec<(Subject, SubscriptionEvent)>) -> bool {
         while !self.over && events.len() <= MAX_TURN {
             match self.stream.as_mut().poll_next(cx) {
                 Poll::Pending => return false,
                 Poll::Ready(Some(event)) => {
-                    self.over = matches!(event, Event::Refused { .. });
+                    self.over = matches!(event, SubscriptionEvent::Refused { .. });
                     events.push((self.subject, event));
                 }
                 Poll::Ready(None) => {
@@ -211,8 +212,8 @@ mod tests {
         Subject::Account { address: Pubkey::new_from_array([byte; 32]), attempt: 0, own_parameters: false }
     }
 
-    fn notified(slot: u64) -> Event {
-        Event::Notified(Response {
+    fn notified(slot: u64) -> SubscriptionEvent {
+        SubscriptionEvent::Notified(Response {
             context: RpcResponseContext::new(slot),
             value: UiAccount {
                 lamports: 1,
@@ -226,7 +227,10 @@ mod tests {
     }
 
     /// A subscription as the client has it: a tokio channel, which counts against the cooperative budget.
-    fn subscribe(streams: &mut Streams, subject: Subject) -> (Sender<Event>, oneshot::Receiver<()>) {
+    fn subscribe(
+        streams: &mut Streams,
+        subject: Subject,
+    ) -> (Sender<SubscriptionEvent>, oneshot::Receiver<()>) {
         let (events, mut receiver) = mpsc::channel(4_096);
         let (stop, stopped) = oneshot::channel();
         streams.add(subject, futures::stream::poll_fn(move |cx| receiver.poll_recv(cx)).boxed(), stop);
@@ -238,7 +242,7 @@ mod tests {
         events
             .into_iter()
             .map(|(subject, event)| match event {
-                Event::Notified(response) => (subject, response.context.slot),
+                SubscriptionEvent::Notified(response) => (subject, response.context.slot),
                 other => panic!("{other:?}"),
             })
             .collect()
@@ -271,12 +275,12 @@ mod tests {
         let mut streams = Streams::default();
         let (canary, _stop) = subscribe(&mut streams, Subject::Canary);
         let (barrier, _stop) = subscribe(&mut streams, Subject::Barrier { length: 99 });
-        barrier.try_send(Event::Refused { reason: "no".to_owned() }).expect("room");
+        barrier.try_send(SubscriptionEvent::Refused { reason: "no".to_owned() }).expect("room");
         canary.try_send(notified(1)).expect("room");
         canary.try_send(notified(2)).expect("room");
         let Turn::Events(events) = streams.turn().await else { panic!("events") };
         assert!(
-            matches!(events.last(), Some((Subject::Barrier { .. }, Event::Refused { .. }))),
+            matches!(events.last(), Some((Subject::Barrier { .. }, SubscriptionEvent::Refused { .. }))),
             "{events:?}"
         );
         assert_eq!(events.len(), 3);
@@ -309,7 +313,7 @@ mod tests {
             let (other, _stop) = subscribe(&mut streams, account(1));
             let (taken, _stop) = subscribe(&mut streams, barrier);
             let mut canary = Some(canary);
-            taken.try_send(Event::Acknowledged).expect("room");
+            taken.try_send(SubscriptionEvent::Acknowledged).expect("room");
             for turn in 0..=turns {
                 if turn == turns {
                     canary.take();
@@ -329,7 +333,7 @@ mod tests {
         let (canary, _stop) = subscribe(&mut streams, Subject::Canary);
         let (other, _stop) = subscribe(&mut streams, account(1));
         let (taken, _stop) = subscribe(&mut streams, Subject::Barrier { length: 99 });
-        taken.try_send(Event::Acknowledged).expect("room");
+        taken.try_send(SubscriptionEvent::Acknowledged).expect("room");
         drop(canary);
         assert!(matches!(streams.turn().await, Turn::Events(_)));
         assert!(streams.turn().now_or_never().is_none(), "a second look is due");

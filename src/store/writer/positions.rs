@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use solana_pubkey::Pubkey;
 
-use super::Publisher;
+use super::Writer;
 use crate::{
     core::{
         account::{observation::Slot, reading::Reading},
@@ -12,22 +12,22 @@ use crate::{
         chain::state::Expected,
         engine::accounts::WatchError,
         trade::{
-            buys::{Baseline, Verdict},
+            buys::{Baseline, BuyVerdict},
             positions::ClaimId,
             signatures::TradeOutcome,
         },
     },
-    store::{Cell, UNWATCHED},
+    store::{Entry, UNWATCHED},
 };
 
-impl Publisher {
+impl Writer {
     /// Watches an account as a position, kept until that moment at least.
     pub(crate) fn open_position(
         &mut self,
         address: Pubkey,
         expected: Expected,
         keep_until: Tick,
-    ) -> Result<Arc<Cell>, WatchError> {
+    ) -> Result<Arc<Entry>, WatchError> {
         let watched = self.open_positions(&[(address, expected)], keep_until)?;
         watched.into_iter().next().ok_or(WatchError::Stopped)
     }
@@ -37,7 +37,7 @@ impl Publisher {
         &mut self,
         targets: &[(Pubkey, Expected)],
         keep_until: Tick,
-    ) -> Result<Vec<Arc<Cell>>, WatchError> {
+    ) -> Result<Vec<Arc<Entry>>, WatchError> {
         self.watch_by(targets, |engine, now| engine.open_positions(now, targets, keep_until))
     }
 
@@ -65,9 +65,9 @@ impl Publisher {
         reading: &Reading,
         outcome: Option<TradeOutcome>,
         max_age: Duration,
-    ) -> Option<Verdict> {
+    ) -> Option<BuyVerdict> {
         let verdict = self.engine.judge_buy(buy, reading, outcome, max_age)?;
-        if matches!(verdict, Verdict::Arrived { .. } | Verdict::Landed) {
+        if matches!(verdict, BuyVerdict::Arrived { .. } | BuyVerdict::Landed) {
             self.end_buy(&reading.address(), buy, true);
         }
         Some(verdict)
@@ -96,17 +96,18 @@ impl Publisher {
         self.engine.no_mint(mint)
     }
 
-    /// The cells of accounts that the engine watches no longer.
+    /// The entries of accounts that the engine watches no longer.
     pub(super) fn let_go(&mut self, swept: &[Pubkey]) {
-        let cells: Vec<Arc<Cell>> = swept.iter().filter_map(|address| self.cells.remove(address)).collect();
-        if cells.is_empty() {
+        let entries: Vec<Arc<Entry>> =
+            swept.iter().filter_map(|address| self.entries.remove(address)).collect();
+        if entries.is_empty() {
             return;
         }
-        self.book.accounts.store(Arc::new(self.cells.clone()));
-        for cell in cells {
-            self.book.stats.hits.add(cell.tally.hits.get());
-            self.book.stats.misses.add(cell.tally.misses.get());
-            cell.end(UNWATCHED);
+        self.store.accounts.store(Arc::new(self.entries.clone()));
+        for entry in entries {
+            self.store.stats.hits.add(entry.counters.hits.get());
+            self.store.stats.misses.add(entry.counters.misses.get());
+            entry.end(UNWATCHED);
         }
     }
 }

@@ -6,7 +6,7 @@ use solana_pubkey::Pubkey;
 use solana_signature::Signature;
 use tokio::sync::watch;
 
-use super::Publisher;
+use super::Writer;
 use crate::core::{
     account::observation::Slot,
     base::failure::RpcFailure,
@@ -19,7 +19,7 @@ use crate::core::{
 /// How a transaction ended, once that is known.
 pub(crate) type Outcome = watch::Receiver<Option<TradeOutcome>>;
 
-impl Publisher {
+impl Writer {
     /// Sets tokens aside: so many, or all that are available. `max_age` is how old the balance may be.
     pub(crate) fn hold(
         &mut self,
@@ -52,7 +52,7 @@ impl Publisher {
     pub(crate) fn failed(&mut self, id: TradeId, address: &Pubkey, slot: Slot) {
         self.outcomes.remove(&id);
         self.step(|engine, now| engine.failed(now, id, address, slot));
-        self.book.stats.invalidations.add(1);
+        self.store.stats.invalidations.add(1);
     }
 
     /// A sell never left, by the caller's word.
@@ -92,7 +92,7 @@ impl Publisher {
         self.step(|engine, now| engine.inquired(now, number, outcome));
     }
 
-    pub(super) fn tell_outcomes(&mut self) {
+    pub(super) fn send_outcomes(&mut self) {
         while let Some((id, outcome)) = self.engine.next_outcome() {
             if let Some(teller) = self.outcomes.remove(&id) {
                 // Whoever cared may be gone; the holds know it all the same.
@@ -115,22 +115,22 @@ mod tests {
         },
         core::trade::signatures::{Inquiry, Status},
         error::WaitError,
-        store::Shared,
+        store::SharedWriter,
     };
 
     const AGE: Duration = Duration::from_secs(30);
 
     /// An account with four tokens, live.
     struct Bot {
-        shared: Arc<Shared>,
+        shared: Arc<SharedWriter>,
         reader: Reader,
     }
 
     impl Bot {
         fn new() -> Self {
-            let (shared, book) = opened();
-            let cell = live(&shared);
-            Self { shared: Arc::new(shared), reader: Reader::new(cell, book) }
+            let (shared, store) = opened();
+            let entry = live(&shared);
+            Self { shared: Arc::new(shared), reader: Reader::new(entry, store) }
         }
 
         fn hold(&self, amount: u64) -> Result<Hold, HoldError> {

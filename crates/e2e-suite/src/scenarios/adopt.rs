@@ -59,7 +59,7 @@ impl Holder {
         equal!(addresses(adopted), self.found.keys().copied().collect::<Vec<_>>(), "what was found");
         for position in &adopted.positions {
             let reading = world.live(position.reader()).await?;
-            let held = reading.last_known().and_then(|state| state.held());
+            let held = reading.last_known().and_then(|state| state.token_amount());
             equal!(held, self.found.get(&position.address()).copied(), "{reading:?}");
             equal!(position.wallet(), self.owner(), "whose it is");
             let token = self.tokens.iter().find(|token| token.mint == position.mint());

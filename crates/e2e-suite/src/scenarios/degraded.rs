@@ -41,7 +41,8 @@ pub(crate) async fn while_the_link_is_down_readers_hit_memory(world: &World<'_>)
         amount += 1;
         let traded = Instant::now();
         loop {
-            let held = readers.iter().map(|reader| reader.fresh(age).map(|balance| balance.state.held()));
+            let held =
+                readers.iter().map(|reader| reader.fresh(age).map(|balance| balance.state.token_amount()));
             let held: Vec<_> = held.collect::<Result<_, _>>()?;
             if held == vec![Some(amount); 3] {
                 break;
@@ -83,7 +84,7 @@ pub(crate) async fn refused_refreshes_back_off(world: &World<'_>) -> Outcome {
     world.rpc_side.answer_http(None);
     for reader in &readers {
         let told = |reading: &balance_mirror::Reading| {
-            reading.fresh(every * 3).is_ok_and(|state| state.held() == Some(101))
+            reading.fresh(every * 3).is_ok_and(|state| state.token_amount() == Some(101))
         };
         reader.wait_for(told, world.soon()).await?;
     }
@@ -111,7 +112,7 @@ pub(crate) async fn a_rate_limit_quiets_the_refresh(world: &World<'_>) -> Outcom
     market.trade(world).await?;
     for reader in &readers {
         let told = |reading: &balance_mirror::Reading| {
-            reading.fresh(every * 3).is_ok_and(|state| state.held() == Some(101))
+            reading.fresh(every * 3).is_ok_and(|state| state.token_amount() == Some(101))
         };
         reader.wait_for(told, world.soon()).await?;
     }

@@ -28,8 +28,9 @@ pub(crate) async fn neither_a_tick_nor_an_earlier_question_ends_a_doubt(world: &
     check!(doubted(), "{:?}", reader.read());
     // Neither a tick nor a notification of it.
     let slot = market.trade(world).await?;
-    let told =
-        |reading: &balance_mirror::Reading| reading.last_known().and_then(|state| state.held()) == Some(101);
+    let told = |reading: &balance_mirror::Reading| {
+        reading.last_known().and_then(|state| state.token_amount()) == Some(101)
+    };
     reader.wait_for(told, world.soon()).await?;
     world.until_slot(slot + 3).await?;
     world.until("ticks", || mirror.health().slot > Some(slot + 2)).await?;
@@ -41,7 +42,7 @@ pub(crate) async fn neither_a_tick_nor_an_earlier_question_ends_a_doubt(world: &
     check!(doubted(), "{:?}", reader.read());
     equal!(mirror.health().rpc_calls, calls + 1, "nobody has asked since");
     let balance = mirror.balance(&address, USUAL).await?;
-    equal!((balance.state.held(), balance.served_from), (Some(101), ServedFrom::Rpc), "asked since");
+    equal!((balance.state.token_amount(), balance.served_from), (Some(101), ServedFrom::Rpc), "asked since");
     check!(balance.as_of() >= Some(slot), "{balance:?}");
     equal!(mirror.health().rpc_calls, calls + 2, "by one call");
     world.holds(reader, 101).await?;
@@ -61,7 +62,7 @@ pub(crate) async fn a_doubt_with_a_floor_ends_at_its_slot(world: &World<'_>) -> 
     let balance = mirror.balance(&address, query).await?;
     check!(balance.as_of() >= Some(floor), "as of {:?}, where {floor} was asked for", balance.as_of());
     check!(world.slot().await? >= floor, "the node was never there");
-    equal!(balance.state.held(), Some(100), "what it holds");
+    equal!(balance.state.token_amount(), Some(100), "what it holds");
     world.holds(&readers[0], 100).await?;
     // A slot that does not come is waited for as long as the read may take.
     let never = world.slot().await? + 100_000;
@@ -88,7 +89,7 @@ pub(crate) async fn readers_of_a_doubted_account_share_a_call(world: &World<'_>)
         check!(mirror.invalidate(&address, None), "it is watched");
         let reads = (0..50).map(|_| mirror.balance(&address, USUAL));
         for balance in futures::future::join_all(reads).await {
-            equal!(balance?.state.held(), Some(100), "what it holds");
+            equal!(balance?.state.token_amount(), Some(100), "what it holds");
         }
         equal!(mirror.health().rpc_calls, calls + 1, "calls of round {round}");
     }

@@ -40,7 +40,7 @@ pub(crate) async fn an_answer_asked_for_before_a_doubt_does_not_end_it(world: &W
         matches!(reading.fresh(USUAL), Err(stale) if stale.why == StaleReason::Invalidated),
         "ended by {reading:?}"
     );
-    equal!(mirror.balance(&address, USUAL).await?.state.held(), Some(100), "asked since");
+    equal!(mirror.balance(&address, USUAL).await?.state.token_amount(), Some(100), "asked since");
     check!(reader.fresh(USUAL).is_ok(), "{:?}", reader.read());
     net.faults().clear();
     world.agree(&readers).await?;

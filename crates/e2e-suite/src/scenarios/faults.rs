@@ -59,7 +59,11 @@ pub(crate) async fn one_refused_subscription_is_retried_alone(world: &World<'_>)
     world.until("a refusal", || mirror.health().refused >= 2).await?;
     check!(!refused.read().is_live(), "{:?}", refused.read());
     let balance = mirror.balance(&refused.address(), USUAL).await?;
-    equal!((balance.state.held(), balance.served_from), (Some(100), ServedFrom::Rpc), "served by RPC");
+    equal!(
+        (balance.state.token_amount(), balance.served_from),
+        (Some(100), ServedFrom::Rpc),
+        "served by RPC"
+    );
     pair.trade(world).await?;
     world.holds(&other, 101).await?;
     net.faults().clear();
@@ -107,7 +111,7 @@ pub(crate) async fn an_unanswered_subscribe_costs_the_connection_not_the_others(
     let mirror = world.mirror()?;
     let [unanswered, other] = pair.watch(&mirror)?;
     let served = mirror.balance(&unanswered.address(), USUAL).await?;
-    equal!(served.state.held(), Some(100), "served by RPC");
+    equal!(served.state.token_amount(), Some(100), "served by RPC");
     world.holds(&other, 100).await?;
     world.until("loss of the connection", || mirror.health().losses >= 1).await?;
     net.faults().clear();
@@ -159,7 +163,7 @@ pub(crate) async fn duplicates_and_reordering_move_nothing_backwards(world: &Wor
     net.faults().clear();
     world.agree(&readers).await?;
     check!(mirror.health().notifications > 100, "{:?}", mirror.health());
-    equal!(readers[0].read().last_known().and_then(|state| state.held()), Some(125), "in the end");
+    equal!(readers[0].read().last_known().and_then(|state| state.token_amount()), Some(125), "in the end");
     checker.finish_among_lies()?;
     Ok(())
 }
@@ -246,7 +250,7 @@ pub(crate) async fn a_handshake_told_to_wait_is_not_waited_for(world: &World<'_>
     let mirror = world.builder().connect_timeout(Duration::from_millis(700)).start()?;
     let readers = pair.watch(&mirror)?;
     let balance = mirror.balance(&pair.accounts[0], USUAL).await?;
-    equal!((balance.state.held(), balance.served_from), (Some(100), ServedFrom::Rpc), "meanwhile");
+    equal!((balance.state.token_amount(), balance.served_from), (Some(100), ServedFrom::Rpc), "meanwhile");
     world.ws_side.until_accepted(2).await;
     net.faults().clear();
     for reader in &readers {

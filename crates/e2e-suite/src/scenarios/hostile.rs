@@ -161,7 +161,7 @@ pub(crate) async fn bad_answers_of_rpc_are_survived(world: &World<'_>) -> Outcom
         let address = siege.market.accounts[0];
         let answer = siege.mirror.balance(&address, Duration::ZERO).await;
         if let Ok(balance) = answer {
-            equal!(balance.state.held(), Some(siege.amount), "under {bad:?}");
+            equal!(balance.state.token_amount(), Some(siege.amount), "under {bad:?}");
         }
         siege.trade(world).await?;
         siege.lifted(world).await.map_err(|error| format!("after {bad:?}: {error}"))?;
@@ -191,7 +191,7 @@ pub(crate) async fn a_new_chain_is_told_and_the_old_one_is_forgotten(world: &Wor
     net.new_chain(Accounts::Fresh);
     until_reset(world, &mut updates, 1).await?;
     // From here on: nothing of the old chain, whoever asks.
-    let wrong = |reading: &Reading| reading.fresh(USUAL).is_ok_and(|state| state.held() != Some(0));
+    let wrong = |reading: &Reading| reading.fresh(USUAL).is_ok_and(|state| state.token_amount() != Some(0));
     let began = Instant::now();
     let mut live = 0;
     while live < siege.readers.len() {

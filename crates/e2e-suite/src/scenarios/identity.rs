@@ -51,7 +51,7 @@ pub(crate) async fn frozen_and_thawed(world: &World<'_>) -> Outcome {
     world.holds(&reader, 10).await?;
     world.send(&[token.freeze(&reader.address())], &[]).await?;
     let frozen = world.is(&reader, "frozen").await?;
-    equal!(frozen.last_known().and_then(AccountState::held), Some(10), "its tokens are there");
+    equal!(frozen.last_known().and_then(AccountState::token_amount), Some(10), "its tokens are there");
     check!(frozen.last_known().and_then(AccountState::token).is_some_and(|token| token.frozen), "{frozen:?}");
     world.send(&[token.thaw(&reader.address())], &[]).await?;
     world.holds(&reader, 10).await?;
@@ -104,11 +104,19 @@ pub(crate) async fn what_is_not_the_account_expected_says_why(world: &World<'_>)
     let dust = mirror.watch(other.target(&wallet))?;
 
     let reading = world.is(&wrong_mint, "wrong_mint").await?;
-    equal!(reading.last_known().and_then(AccountState::held), Some(10), "what it holds, of another mint");
+    equal!(
+        reading.last_known().and_then(AccountState::token_amount),
+        Some(10),
+        "what it holds, of another mint"
+    );
     for reader in [&mint, &modern_mint] {
         let reading = world.is(reader, "not_token").await?;
         equal!(reading.last_known(), Some(&AccountState::NotToken(NotToken::Mint)), "a mint");
-        equal!(reading.last_known().and_then(AccountState::held), None, "a mint holds no tokens to count");
+        equal!(
+            reading.last_known().and_then(AccountState::token_amount),
+            None,
+            "a mint holds no tokens to count"
+        );
     }
     let reading = world.is(&program, "not_token").await?;
     let reason = NotToken::WrongTokenProgram(TokenProgram::Token2022);
@@ -146,7 +154,7 @@ pub(crate) async fn token_2022_with_extensions(world: &World<'_>) -> Outcome {
     let arrived = world.holds(&readers[1], 495_000).await?;
     let mint = token.mint;
     world.until("mint", || mirror.mint(&mint).is_some()).await?;
-    let held = arrived.last_known().and_then(AccountState::held).unwrap_or_default();
+    let held = arrived.last_known().and_then(AccountState::token_amount).unwrap_or_default();
     let shown = mirror.mint(&mint).and_then(|mint| mint.ui_amount(held));
     equal!(shown.as_deref(), Some("0.495"), "the UI amount");
     Ok(())
@@ -246,7 +254,7 @@ pub(crate) async fn wrapped_sol_counts_what_is_synced(world: &World<'_>) -> Outc
     let slot = world.send(&[transfer(&payer, &account, 1_000_000)], &[]).await?;
     let unsynced =
         reader.wait_for(|reading| reading.is_live() && reading.as_of() >= Some(slot), world.soon()).await?;
-    equal!(unsynced.last_known().and_then(AccountState::held), Some(5_000_000), "not synced yet");
+    equal!(unsynced.last_known().and_then(AccountState::token_amount), Some(5_000_000), "not synced yet");
     world.send(&[sync()], &[]).await?;
     world.holds(&reader, 6_000_000).await?;
     world.until("mint", || mirror.mint(&native).is_some()).await?;

@@ -140,9 +140,10 @@ impl Witness {
                 let reading = reader.read();
                 if let (Ok(state), Some(slot)) = (reading.fresh(USUAL), reading.slot()) {
                     served += 1;
-                    let before = *told.entry(slot).or_insert(state.held());
-                    if before != state.held() {
-                        contradictions.push(format!("of slot {slot}: {before:?} and {:?}", state.held()));
+                    let before = *told.entry(slot).or_insert(state.token_amount());
+                    if before != state.token_amount() {
+                        contradictions
+                            .push(format!("of slot {slot}: {before:?} and {:?}", state.token_amount()));
                     }
                 }
                 thread::sleep(Duration::from_micros(200));

@@ -95,7 +95,11 @@ pub(crate) async fn the_bots_own_rpc_client_is_used(world: &World<'_>) -> Outcom
     let reader = mirror.watch(token.target(&wallet))?;
     world.holds(&reader, 5).await?;
     let balance = mirror.balance(&reader.address(), Duration::ZERO).await?;
-    equal!((balance.state.held(), balance.served_from), (Some(5), ServedFrom::Rpc), "by the bot's client");
+    equal!(
+        (balance.state.token_amount(), balance.served_from),
+        (Some(5), ServedFrom::Rpc),
+        "by the bot's client"
+    );
     equal!(world.rpc_side.accepted(), 0, "connections of any other client");
     mirror.shutdown().await;
     drop(mirror);
@@ -236,7 +240,7 @@ pub(crate) async fn finalized_absence_is_confirmed_without_hurry(world: &World<'
         let before = mirror.health();
         let query = Query::max_age(mirror.selling_age()).deadline(world.soon());
         let balance = mirror.balance(&reader.address(), query).await?;
-        equal!((balance.state.held(), balance.served_from), (Some(0), ServedFrom::Rpc), "absent");
+        equal!((balance.state.token_amount(), balance.served_from), (Some(0), ServedFrom::Rpc), "absent");
         let calls = mirror.health().rpc_calls - before.rpc_calls;
         check!(calls >= 2, "absence was taken for granted after {calls} calls");
         check!(calls <= 8, "{calls} calls to see one absence twice");

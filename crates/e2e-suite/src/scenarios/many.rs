@@ -144,7 +144,7 @@ pub(crate) async fn no_more_reads_wait_than_allowed(world: &World<'_>) -> Outcom
     }
     world.rpc_side.clear();
     world.rpc_side.cut(Cut::Reset);
-    equal!(mirror.balance(&reader.address(), age).await?.state.held(), Some(0), "when there is room");
+    equal!(mirror.balance(&reader.address(), age).await?.state.token_amount(), Some(0), "when there is room");
     Ok(())
 }
 
@@ -172,7 +172,7 @@ pub(crate) async fn a_hundred_callers_share_a_call(world: &World<'_>) -> Outcome
     for caller in callers {
         match caller.await {
             Ok(balance) => {
-                equal!(balance?.state.held(), Some(64), "each caller");
+                equal!(balance?.state.token_amount(), Some(64), "each caller");
                 served += 1;
             }
             Err(gone) => check!(gone.is_cancelled(), "{gone}"),

@@ -94,7 +94,11 @@ pub(crate) async fn reads_go_to_the_next_node_where_the_first_fails(world: &Worl
     for reader in &readers {
         let (balance, took) = timed(mirror.balance(&reader.address(), Duration::ZERO)).await;
         let balance = balance?;
-        equal!((balance.state.held(), balance.served_from), (Some(100), ServedFrom::Rpc), "by the second");
+        equal!(
+            (balance.state.token_amount(), balance.served_from),
+            (Some(100), ServedFrom::Rpc),
+            "by the second"
+        );
         check!(
             took < Duration::from_millis(900),
             "the first's second of waiting is not waited for: {took:?}"

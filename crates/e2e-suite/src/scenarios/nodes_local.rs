@@ -97,7 +97,11 @@ pub(crate) async fn a_node_on_another_chain_is_refused(world: &World<'_>) -> Out
         let answer = mirror.balance(&market.accounts[0], Duration::ZERO).await;
         check!(answer.is_err(), "the stranger's word: {answer:?}");
     }
-    equal!(readers[0].read().last_known().and_then(|state| state.held()), Some(103), "the last known");
+    equal!(
+        readers[0].read().last_known().and_then(|state| state.token_amount()),
+        Some(103),
+        "the last known"
+    );
     checker.finish(world)?;
     Ok(())
 }

@@ -148,14 +148,22 @@ pub(crate) async fn a_silent_server_is_found_out_in_time(world: &World<'_>) -> O
     check!(began.elapsed() <= age.max(took) + world.slots(8) + slack, "fresh for {:?}", began.elapsed());
     shape!(reader.fresh(age), Err(stale) if stale.why == StaleReason::Expired, "its age is over");
     let old = reader.read();
-    equal!(old.last_known().and_then(AccountState::held), Some(100), "the last known");
+    equal!(old.last_known().and_then(AccountState::token_amount), Some(100), "the last known");
     equal!(old.freshness(USUAL), Freshness::Aging, "for who accepts it");
     for _ in 0..3 {
         let balance = market.mirror.balance(&address, Duration::ZERO).await?;
-        equal!((balance.state.held(), balance.served_from), (Some(101), ServedFrom::Rpc), "RPC serves");
+        equal!(
+            (balance.state.token_amount(), balance.served_from),
+            (Some(101), ServedFrom::Rpc),
+            "RPC serves"
+        );
     }
     let served = market.mirror.balance(&address, age).await?;
-    equal!((served.state.held(), served.served_from), (Some(101), ServedFrom::Cache), "put back into memory");
+    equal!(
+        (served.state.token_amount(), served.served_from),
+        (Some(101), ServedFrom::Cache),
+        "put back into memory"
+    );
     world.ws_side.clear();
     world.agree(&market.readers).await?;
     checker.finish(world)?;
@@ -202,7 +210,7 @@ pub(crate) async fn a_throttled_link_never_serves_older_as_fresh(world: &World<'
         market.trade(world).await?;
         let expected = world.chain_amount(&market.readers[0].address()).await?;
         let balance = market.mirror.balance(&market.readers[0].address(), age).await?;
-        check!(balance.reading.age() <= Some(age) && balance.state.held() <= expected, "{balance:?}");
+        check!(balance.reading.age() <= Some(age) && balance.state.token_amount() <= expected, "{balance:?}");
     }
     world.ws_side.clear();
     world.agree(&market.readers).await?;
@@ -222,13 +230,17 @@ pub(crate) async fn without_rpc_a_live_link_serves(world: &World<'_>) -> Outcome
                 .as_of(balance_mirror::Floor::confirmed(slot))
                 .deadline(world.soon());
             let balance = market.mirror.balance(&reader.address(), query).await?;
-            equal!(balance.state.held(), Some(100 + round), "as of {slot}");
+            equal!(balance.state.token_amount(), Some(100 + round), "as of {slot}");
         }
     }
     world.pass(world.short_age()).await;
     for reader in &market.readers {
         let served = market.mirror.balance(&reader.address(), market.mirror.selling_age()).await?;
-        equal!((served.state.held(), served.served_from), (Some(103), ServedFrom::Cache), "past its TTL");
+        equal!(
+            (served.state.token_amount(), served.served_from),
+            (Some(103), ServedFrom::Cache),
+            "past its TTL"
+        );
     }
     // What is watched now cannot be proved until RPC is back.
     let wallet = Keypair::new().pubkey();
@@ -241,7 +253,7 @@ pub(crate) async fn without_rpc_a_live_link_serves(world: &World<'_>) -> Outcome
         "a read that needs RPC"
     );
     // Not even by its notification, some canaries, and rechecks that fail.
-    let told = |reading: &Reading| reading.last_known().and_then(AccountState::held) == Some(9);
+    let told = |reading: &Reading| reading.last_known().and_then(AccountState::token_amount) == Some(9);
     late.wait_for(told, world.soon()).await?;
     world.until_slot(slot + 2).await?;
     let failed = market.mirror.health().rpc_failures;
@@ -284,10 +296,10 @@ pub(crate) async fn without_both_nothing_old_is_fresh(world: &World<'_>) -> Outc
     }
     check!(asked > 0, "nothing was asked");
     let old = market.readers[0].read();
-    equal!(old.last_known().and_then(AccountState::held), Some(100), "the last known");
+    equal!(old.last_known().and_then(AccountState::token_amount), Some(100), "the last known");
     check!(market.mirror.health().phase != LinkPhase::Live, "{:?}", market.mirror.health());
     world.rpc_side.refuse(false);
-    equal!(market.mirror.balance(&address, age).await?.state.held(), Some(101), "RPC is back");
+    equal!(market.mirror.balance(&address, age).await?.state.token_amount(), Some(101), "RPC is back");
     world.ws_side.refuse(false);
     world.agree(&market.readers).await?;
     checker.finish(world)?;

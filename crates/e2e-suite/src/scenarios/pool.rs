@@ -74,7 +74,7 @@ pub(crate) async fn accounts_without_room_are_refreshed(world: &World<'_>) -> Ou
         market.trade(world).await?;
         for reader in &waiting {
             let told = |reading: &balance_mirror::Reading| {
-                reading.fresh(age).is_ok_and(|state| state.held() == Some(100 + round))
+                reading.fresh(age).is_ok_and(|state| state.token_amount() == Some(100 + round))
             };
             reader.wait_for(told, world.soon()).await?;
             let balance = mirror.balance(&reader.address(), age).await?;

@@ -25,7 +25,7 @@ pub(crate) async fn a_node_that_takes_no_more_subscriptions_is_lived_with(world:
     market.trade(world).await?;
     for reader in &readers {
         let balance = mirror.balance(&reader.address(), Duration::ZERO).await?;
-        equal!(balance.state.held(), Some(101), "served");
+        equal!(balance.state.token_amount(), Some(101), "served");
         let fresh = |reading: &balance_mirror::Reading| reading.fresh(world.short_age()).is_ok();
         reader.wait_for(fresh, world.soon()).await?;
     }

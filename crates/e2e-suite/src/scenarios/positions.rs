@@ -38,7 +38,7 @@ pub(crate) async fn a_token_is_bought_held_sold_and_swept(world: &World<'_>) -> 
         token.buy(world, &wallet.pubkey(), 500).await?;
         let settled = position.settled(Buy::at_least(500).deadline(world.soon())).await?;
         equal!((settled.received, settled.how), (500, SettledBy::Notification), "what was bought");
-        equal!(position.cached()?.state.held(), Some(500), "and is there to be sold");
+        equal!(position.cached()?.state.token_amount(), Some(500), "and is there to be sold");
 
         let hold = position.hold(200)?;
         check!(position.hold(301).is_err(), "held twice");
@@ -88,7 +88,7 @@ pub(crate) async fn dust_is_not_taken_for_the_buy(world: &World<'_>) -> Outcome 
     let (settled, bought) = tokio::join!(waiting, bought);
     bought?;
     let settled = settled?;
-    equal!((settled.received, settled.balance.state.held()), (203, Some(1_203)), "what came");
+    equal!((settled.received, settled.balance.state.token_amount()), (203, Some(1_203)), "what came");
     let again = position.settled(buy).await?;
     check!(again.took < world.slots(1), "it came before: {again:?}");
     check!(mirror.reader(&position.address()).is_some(), "and it is there");

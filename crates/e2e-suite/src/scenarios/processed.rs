@@ -15,11 +15,11 @@ use crate::{
 const PATIENT: Duration = Duration::from_secs(20);
 
 fn shown(reading: &Reading) -> Option<u64> {
-    reading.processed().and_then(|(state, _)| state.held())
+    reading.processed().and_then(|(state, _)| state.token_amount())
 }
 
 fn confirmed(reading: &Reading) -> Option<u64> {
-    reading.fresh(USUAL).ok().and_then(AccountState::held)
+    reading.fresh(USUAL).ok().and_then(AccountState::token_amount)
 }
 
 /// One account of 100, live, on a chain that moves on demand.
@@ -92,7 +92,7 @@ pub(crate) async fn a_change_is_shown_before_it_is_confirmed(world: &World<'_>) 
     equal!(confirmed(&reading), Some(before), "what is served is what is confirmed");
     check!(reading.as_of() < Some(slot), "{reading:?}");
     let balance = stage.mirror.balance(&stage.reader.address(), Duration::ZERO).await;
-    check!(balance.is_ok_and(|balance| balance.state.held() == Some(before)), "a hint was served");
+    check!(balance.is_ok_and(|balance| balance.state.token_amount() == Some(before)), "a hint was served");
     stage
         .until_told(world, "a hint", |update| matches!(update, Update::Processed(seen) if seen.slot == slot))
         .await?;
@@ -103,7 +103,7 @@ pub(crate) async fn a_change_is_shown_before_it_is_confirmed(world: &World<'_>) 
     let mut reverted = false;
     stage
         .until_told(world, "its confirmation", |update| match update {
-            Update::Account(update) => update.state.held() == Some(before + 5),
+            Update::Account(update) => update.state.token_amount() == Some(before + 5),
             _ => false,
         })
         .await?;
@@ -125,13 +125,17 @@ pub(crate) async fn a_fork_that_is_told_takes_the_hint_back(world: &World<'_>) -
     stage
         .until_told(world, "the revert", |update| match update {
             Update::Reverted { .. } => true,
-            Update::Processed(seen) => seen.state.held() == Some(before),
+            Update::Processed(seen) => seen.state.token_amount() == Some(before),
             _ => false,
         })
         .await?;
     stage.net.resume_slots();
     world.holds(&stage.reader, before).await?;
-    equal!(stage.reader.read().last_known().and_then(AccountState::held), Some(before), "never served");
+    equal!(
+        stage.reader.read().last_known().and_then(AccountState::token_amount),
+        Some(before),
+        "never served"
+    );
     Ok(())
 }
 

@@ -54,8 +54,9 @@ async fn made_do_with(world: &World<'_>, builder: Builder) -> Outcome {
         let calls = mirror.health().rpc_calls;
         market.trade(world).await?;
         for reader in &readers {
-            let told =
-                |reading: &Reading| reading.last_known().and_then(|state| state.held()) == Some(100 + round);
+            let told = |reading: &Reading| {
+                reading.last_known().and_then(|state| state.token_amount()) == Some(100 + round)
+            };
             let reading = reader.wait_for(told, world.soon()).await?;
             equal!(reading.origin(), Some(Origin::Subscription), "who told it");
             check!(!reading.is_live(), "{reading:?}");
@@ -63,7 +64,11 @@ async fn made_do_with(world: &World<'_>, builder: Builder) -> Outcome {
         equal!(mirror.health().rpc_calls, calls, "RPC was not asked");
         for reader in &readers {
             let balance = mirror.balance(&reader.address(), Duration::ZERO).await?;
-            equal!((balance.state.held(), balance.served_from), (Some(100 + round), ServedFrom::Rpc), "RPC");
+            equal!(
+                (balance.state.token_amount(), balance.served_from),
+                (Some(100 + round), ServedFrom::Rpc),
+                "RPC"
+            );
             let balance = mirror.balance(&reader.address(), USUAL).await?;
             equal!(balance.served_from, ServedFrom::Cache, "within its age");
         }
@@ -184,8 +189,9 @@ pub(crate) async fn a_node_that_takes_few_keys_is_asked_in_smaller_calls(world: 
         let (calls, began) = (mirror.health().rpc_calls, Instant::now());
         market.trade(world).await?;
         for reader in &readers {
-            let told =
-                |reading: &Reading| reading.fresh(USUAL).is_ok_and(|state| state.held() == Some(100 + round));
+            let told = |reading: &Reading| {
+                reading.fresh(USUAL).is_ok_and(|state| state.token_amount() == Some(100 + round))
+            };
             reader.wait_for(told, world.soon()).await?;
         }
         let (made, took) = (mirror.health().rpc_calls - calls, began.elapsed());
@@ -216,7 +222,7 @@ pub(crate) async fn a_floor_refused_in_other_words_is_waited_for(world: &World<'
         for reader in &readers {
             let query = Query::max_age(USUAL).as_of(Floor::confirmed(slot)).deadline(world.soon());
             let balance = mirror.balance(&reader.address(), query).await?;
-            equal!(balance.state.held(), Some(100 + round), "as of {slot}");
+            equal!(balance.state.token_amount(), Some(100 + round), "as of {slot}");
             check!(balance.as_of() >= Some(slot), "{balance:?}");
         }
     }

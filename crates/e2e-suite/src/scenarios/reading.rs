@@ -27,7 +27,11 @@ pub(crate) async fn a_buy_becomes_a_live_balance(world: &World<'_>) -> Outcome {
     equal!(reading.origin(), Some(Origin::Subscription), "who told");
     check!(reading.slot() >= Some(slot), "{reading:?} is older than slot {slot}");
     let balance = mirror.balance(&token.ata(&wallet), mirror.selling_age()).await?;
-    equal!((balance.state.held(), balance.served_from), (Some(1_234_567), ServedFrom::Cache), "to sell");
+    equal!(
+        (balance.state.token_amount(), balance.served_from),
+        (Some(1_234_567), ServedFrom::Cache),
+        "to sell"
+    );
     let account = *balance.state.token().ok_or("no token account")?;
     equal!((account.mint, account.owner, account.program), (token.mint, wallet, token.program), "whose");
 
@@ -76,12 +80,12 @@ pub(crate) async fn an_absent_account_appears(world: &World<'_>) -> Outcome {
     let reader = mirror.watch(Target::account(token.ata(&wallet)))?;
     world.is(&reader, "absent").await?;
     let absent = reader.fresh(mirror.selling_age())?;
-    equal!(absent.state.held(), Some(0), "an absent account");
+    equal!(absent.state.token_amount(), Some(0), "an absent account");
     check!(absent.state.token().is_none(), "absent is not an empty account");
 
     world.send(&[token.create_ata(&wallet)], &[]).await?;
     let created = world.is(&reader, "initialized").await?;
-    equal!(created.last_known().and_then(AccountState::held), Some(0), "created, empty");
+    equal!(created.last_known().and_then(AccountState::token_amount), Some(0), "created, empty");
     token.mint(world, &wallet, 7).await?;
     world.holds(&reader, 7).await?;
     Ok(())
@@ -103,7 +107,7 @@ pub(crate) async fn unchanged_past_its_ttl_is_still_fresh(world: &World<'_>) -> 
     check!(reading.is_live(), "{reading:?}");
     equal!(reading.freshness(age), Freshness::Live, "past its TTL");
     let balance = mirror.balance(&reader.address(), mirror.selling_age()).await?;
-    equal!((balance.state.held(), balance.served_from), (Some(42), ServedFrom::Cache), "served");
+    equal!((balance.state.token_amount(), balance.served_from), (Some(42), ServedFrom::Cache), "served");
     let after = mirror.health();
     equal!(after.rpc_calls, before.rpc_calls, "RPC calls");
     equal!((after.hits, after.misses), (before.hits + 1, before.misses), "hits and misses");
@@ -123,13 +127,13 @@ pub(crate) async fn a_floor_is_met_at_slots_that_changed_it_or_not(world: &World
         let changed = token.mint(world, &wallet, 1).await?;
         let floor = Query::max_age(mirror.selling_age()).as_of(Floor::confirmed(changed));
         let own = mirror.balance(&reader.address(), floor).await?;
-        equal!(own.state.held(), Some(1 + round), "own write of slot {changed}");
+        equal!(own.state.token_amount(), Some(1 + round), "own write of slot {changed}");
         check!(own.as_of() >= Some(changed), "{own:?} is not as of {changed}");
 
         let elsewhere = token.buy(world, &other, 1).await?;
         let floor = Query::max_age(mirror.selling_age()).as_of(Floor::confirmed(elsewhere));
         let same = mirror.balance(&reader.address(), floor).await?;
-        equal!(same.state.held(), Some(1 + round), "as of slot {elsewhere}, which did not change it");
+        equal!(same.state.token_amount(), Some(1 + round), "as of slot {elsewhere}, which did not change it");
         check!(same.as_of() >= Some(elsewhere), "{same:?} is not as of {elsewhere}");
         check!(same.reading.slot() <= same.as_of(), "{same:?}");
     }
@@ -162,7 +166,7 @@ pub(crate) async fn a_floor_far_ahead_fails_in_time_and_holds_up_nobody(world: &
         timed(mirror.balance(&readers[6].address(), Duration::ZERO)).await
     };
     let (failures, (other, took)) = futures::join!(waiting, others);
-    equal!(other?.state.held(), Some(9), "the other read");
+    equal!(other?.state.token_amount(), Some(9), "the other read");
     check!(took < Duration::from_millis(400) + world.slots(2), "the other read took {took:?}");
     for (failure, took) in failures {
         shape!(
@@ -190,7 +194,7 @@ pub(crate) async fn an_age_that_no_link_meets_asks_rpc(world: &World<'_>) -> Out
     for _ in 0..10 {
         let before = mirror.health();
         let balance = mirror.balance(&reader.address(), Duration::ZERO).await?;
-        equal!((balance.state.held(), balance.served_from), (Some(5), ServedFrom::Rpc), "asked anew");
+        equal!((balance.state.token_amount(), balance.served_from), (Some(5), ServedFrom::Rpc), "asked anew");
         let after = mirror.health();
         check!(after.rpc_calls > before.rpc_calls, "no RPC call was made");
         check!(after.rpc_calls <= before.rpc_calls + 3, "{} RPC calls", after.rpc_calls - before.rpc_calls);
@@ -219,7 +223,7 @@ pub(crate) async fn updates_come_in_order_and_a_slow_consumer_is_told(world: &Wo
         }
     }
     equal!(seen[0].state, AccountState::Absent, "the first sight is included");
-    let held: Vec<_> = seen.iter().filter_map(|update| update.state.held()).collect();
+    let held: Vec<_> = seen.iter().filter_map(|update| update.state.token_amount()).collect();
     equal!(held, (0..=10).collect::<Vec<u64>>(), "each change, once, in order");
     let revisions: Vec<_> = seen.iter().map(|update| update.revision).collect();
     equal!(revisions, (1..=11).collect::<Vec<u64>>(), "revisions");
@@ -227,7 +231,7 @@ pub(crate) async fn updates_come_in_order_and_a_slow_consumer_is_told(world: &Wo
 
     shape!(slow.next().await, Some(Update::Missed(7)), "11 updates through a buffer of 4");
     for amount in 7..=10 {
-        shape!(slow.next().await, Some(Update::Account(update)) if update.state.held() == Some(amount), "the rest");
+        shape!(slow.next().await, Some(Update::Account(update)) if update.state.token_amount() == Some(amount), "the rest");
     }
     mirror.shutdown().await;
     shape!(slow.next().await, None, "after the shutdown");

@@ -61,7 +61,7 @@ pub(crate) async fn a_rate_limit_is_told_at_once_and_respected(world: &World<'_>
             }
         }
     };
-    equal!(world.within("end of the wait", served).await?.state.held(), Some(100), "afterwards");
+    equal!(world.within("end of the wait", served).await?.state.token_amount(), Some(100), "afterwards");
     check!(began.elapsed() >= Duration::from_secs(2), "asked again after {:?}", began.elapsed());
     Ok(())
 }
@@ -102,7 +102,7 @@ pub(crate) async fn answers_that_do_not_fit_are_errors(world: &World<'_>) -> Out
     shape!(error, Err(ReadError::Rpc { source: RpcFailure::Timeout { .. }, .. }), "no answer");
     check!(took < Duration::from_secs(2), "it took {took:?}");
     faults.clear();
-    equal!(read().await?.state.held(), Some(100), "afterwards");
+    equal!(read().await?.state.token_amount(), Some(100), "afterwards");
     Ok(())
 }
 
@@ -147,7 +147,7 @@ pub(crate) async fn rpc_behind_the_tip_is_waited_for(world: &World<'_>) -> Outco
             let slot = token.mint(world, &wallet, 1).await?;
             let query = Query::max_age(USUAL).as_of(Floor::confirmed(slot)).deadline(deadline);
             let balance = mirror.balance(&reader.address(), query).await?;
-            equal!(balance.state.held(), Some(100 + round), "as of {slot}");
+            equal!(balance.state.token_amount(), Some(100 + round), "as of {slot}");
         }
         checker.finish(world)?;
         // Without a link, RPC alone has to come to the slot.
@@ -157,7 +157,7 @@ pub(crate) async fn rpc_behind_the_tip_is_waited_for(world: &World<'_>) -> Outco
         let landed = net.send(&[token.mint_to(&reader.address(), 1)], &[])?;
         let query = Query::max_age(USUAL).as_of(Floor::confirmed(landed.slot)).deadline(deadline);
         let balance = mirror.balance(&reader.address(), query).await?;
-        equal!(balance.state.held(), Some(104), "as of {}", landed.slot);
+        equal!(balance.state.token_amount(), Some(104), "as of {}", landed.slot);
         check!(balance.as_of() >= Some(landed.slot), "{balance:?}");
         world.ws_side.refuse(false);
         net.faults().clear();
@@ -178,7 +178,7 @@ pub(crate) async fn a_node_cut_off_from_its_cluster_serves_nothing_older(world: 
     net.faults().freeze_rpc(true);
     let landed = net.send(&[token.mint_to(&reader.address(), 1)], &[])?;
     let seen = reader.wait_for(|reading| reading.as_of() >= Some(landed.slot + 2), world.soon()).await?;
-    equal!(seen.last_known().and_then(|state| state.held()), Some(101), "told by the link");
+    equal!(seen.last_known().and_then(|state| state.token_amount()), Some(101), "told by the link");
     world.ws_side.refuse(true);
     world.ws_side.cut(Cut::Reset);
     world.until("end of live", || !reader.read().is_live()).await?;
@@ -188,9 +188,13 @@ pub(crate) async fn a_node_cut_off_from_its_cluster_serves_nothing_older(world: 
         Err(ReadError::Deadline { .. } | ReadError::Rpc { source: RpcFailure::Behind { .. }, .. }),
         "RPC knows only what is older"
     );
-    equal!(reader.read().last_known().and_then(|state| state.held()), Some(101), "nothing went back");
+    equal!(reader.read().last_known().and_then(|state| state.token_amount()), Some(101), "nothing went back");
     net.faults().clear();
-    equal!(mirror.balance(&reader.address(), Duration::ZERO).await?.state.held(), Some(101), "afterwards");
+    equal!(
+        mirror.balance(&reader.address(), Duration::ZERO).await?.state.token_amount(),
+        Some(101),
+        "afterwards"
+    );
     Ok(())
 }
 
@@ -208,7 +212,7 @@ pub(crate) async fn a_slow_answer_still_answers(world: &World<'_>) -> Outcome {
     let before = mirror.health().rpc_calls;
     for _ in 0..5 {
         let (balance, took) = timed(mirror.balance(&reader.address(), Duration::ZERO)).await;
-        equal!(balance?.state.held(), Some(100), "after {took:?}");
+        equal!(balance?.state.token_amount(), Some(100), "after {took:?}");
     }
     let calls = mirror.health().rpc_calls - before;
     check!(calls <= 10, "{calls} calls for 5 reads");

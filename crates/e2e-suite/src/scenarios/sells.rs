@@ -44,7 +44,7 @@ pub(crate) async fn a_sell_in_flight_is_looked_after_until_its_end(world: &World
     shape!(outcome, SellOutcome::Failed { .. }, "it failed");
     equal!(available(), Some(70), "its tokens are free");
     shape!(reader.fresh(USUAL), Err(stale) if stale.why == StaleReason::Invalidated, "and in doubt");
-    equal!(mirror.balance(&address, USUAL).await?.state.held(), Some(70), "until RPC has said so");
+    equal!(mirror.balance(&address, USUAL).await?.state.token_amount(), Some(70), "until RPC has said so");
 
     // One that reaches nobody, whose handle is dropped.
     let sell = signed(world, &token, 70).await?;

@@ -45,7 +45,7 @@ pub(crate) async fn what_changes_often_is_trusted_for_less_time(world: &World<'_
         "too old for what changes so often"
     );
     shape!(trading.hold(1), Err(HoldError::Stale(_)), "nor is it sold");
-    equal!(kept.cached()?.state.held(), Some(100), "the quiet one");
+    equal!(kept.cached()?.state.token_amount(), Some(100), "the quiet one");
     equal!(kept.hold_all()?.amount(), 100, "is sold");
     Ok(())
 }
@@ -58,7 +58,7 @@ pub(crate) async fn what_a_trade_costs_is_counted(world: &World<'_>) -> Outcome 
     equal!((before.address, before.changes), (desk.account(), 2), "absent, and bought");
     check!(before.notifications > 0 && before.rpc_reads > 0 && before.memory_bytes > 0, "{before:?}");
     for _ in 0..10 {
-        equal!(position.cached()?.state.held(), Some(100), "what it holds");
+        equal!(position.cached()?.state.token_amount(), Some(100), "what it holds");
     }
     equal!(position.balance().await?.served_from, ServedFrom::Cache, "memory serves");
     let hot = position.stats();

@@ -30,7 +30,7 @@ pub(crate) async fn more_than_there_is_cannot_be_held(world: &World<'_>) -> Outc
     let first = position.hold(60)?;
     equal!((first.amount(), first.address()), (60, desk.account()), "held");
     equal!(available(&position), Some(40), "what is left");
-    equal!(position.cached()?.state.held(), Some(100), "what the chain holds is no other for it");
+    equal!(position.cached()?.state.token_amount(), Some(100), "what the chain holds is no other for it");
     shape!(
         position.hold(41),
         Err(HoldError::TooMuch { address, wanted: 41, available: 40 }) if *address == desk.account(),
@@ -93,7 +93,7 @@ pub(crate) async fn nothing_is_held_on_a_balance_that_is_too_old(world: &World<'
             }
         }
     };
-    equal!(world.within("balance", balance).await??.state.held(), Some(100), "RPC is back");
+    equal!(world.within("balance", balance).await??.state.token_amount(), Some(100), "RPC is back");
     // What was held before is held still.
     equal!(position.hold_all()?.amount(), 90, "what is left");
     drop(held);

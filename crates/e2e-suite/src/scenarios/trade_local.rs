@@ -37,7 +37,7 @@ pub(crate) async fn a_sell_that_its_link_keeps_silent_about_stays_sold(world: &W
         // Canaries pass the sell and prove nothing of it; RPC is asked.
         world.until("balance after the sell", || position.cached().is_ok()).await?;
         let balance = position.cached()?;
-        let shown = (balance.state.held(), balance.reading.origin());
+        let shown = (balance.state.token_amount(), balance.reading.origin());
         equal!(shown, (Some(70), Some(Origin::Rpc)), "asked for");
         check!(balance.reading.slot() >= Some(slot), "{balance:?}");
         equal!(position.hold_all()?.amount(), 70, "the rest");

@@ -38,7 +38,11 @@ async fn doubted_until_rpc_answers(position: &Position, mirror: &Mirror, floor: 
         "nothing is sold on a doubt"
     );
     let balance = position.balance().await?;
-    equal!((balance.state.held(), balance.served_from), (Some(BOUGHT), ServedFrom::Rpc), "what it holds");
+    equal!(
+        (balance.state.token_amount(), balance.served_from),
+        (Some(BOUGHT), ServedFrom::Rpc),
+        "what it holds"
+    );
     check!(balance.as_of() >= Some(floor), "as of the failed sell's slot {floor}: {balance:?}");
     equal!(mirror.health().invalidations, 1, "invalidations");
     let hold = position.hold_all()?;
@@ -87,7 +91,7 @@ pub(crate) async fn the_rest_is_sold_while_the_first_part_is_not_seen_to_be_gone
     flight.sold(Floor::confirmed(slot));
     ceiling.sold_at(slot);
     let observed = position.reader().read();
-    equal!(observed.last_known().and_then(|state| state.held()), Some(BOUGHT), "what was last seen");
+    equal!(observed.last_known().and_then(|state| state.token_amount()), Some(BOUGHT), "what was last seen");
     equal!(available(&position), Some(40), "sold, and not seen to be gone");
     check!(position.cached().is_err(), "a balance from before the sell: {observed:?}");
     let query = Query::max_age(mirror.selling_age()).deadline(Duration::from_millis(300));
@@ -137,9 +141,9 @@ pub(crate) async fn after_a_sell_no_older_balance_is_served(world: &World<'_>) -
         check!(position.reader().read().as_of() < Some(slot), "the link is not late");
         let balance = world.within("balance", position.balance()).await??;
         check!(balance.as_of() >= Some(slot), "as of the sell at {slot}: {balance:?}");
-        equal!(balance.state.held(), Some(left), "after the sell at {slot}");
+        equal!(balance.state.token_amount(), Some(left), "after the sell at {slot}");
         let balance = mirror.balance(&position.address(), mirror.general_age()).await?;
-        equal!(balance.state.held(), Some(left), "under any age");
+        equal!(balance.state.token_amount(), Some(left), "under any age");
         equal!(available(&position), Some(left), "to sell");
     }
     world.ws_side.clear();

@@ -245,7 +245,7 @@ impl Market {
                 let account = self.accounts[*n];
                 let bytes = truth.as_ref().map(|account| account.data.as_slice()).unwrap_or_default();
                 check!(
-                    agree(&state, bytes) && state.held() == Some(account.amount),
+                    agree(&state, bytes) && state.token_amount() == Some(account.amount),
                     "{account:?}: the mirror says {reading:?}, RPC {bytes:?}"
                 );
                 *names.entry(state.name()).or_default() += 1;

@@ -2,12 +2,12 @@
 
 use super::*;
 
-fn count(world: &World, is: impl Fn(&Note) -> bool) -> usize {
+fn count(world: &World, is: impl Fn(&EngineEvent) -> bool) -> usize {
     world.notes.iter().filter(|note| is(note)).count()
 }
 
 fn quarantines(world: &World) -> usize {
-    count(world, |note| matches!(note, Note::Quarantined { .. }))
+    count(world, |note| matches!(note, EngineEvent::Quarantined { .. }))
 }
 
 #[test]
@@ -37,7 +37,7 @@ fn of_a_node_in_quarantine_not_even_what_could_be_is_taken() {
     world.notify(FIRST, 1, u64::MAX, holding(9_999));
     assert_eq!((world.held(1), world.is_live(1), quarantines(&world)), (Some(100), false, 1));
     world.until("connected anew", |world| world.subject(FIRST, 1).is_some());
-    assert!(world.engine.gate.quarantined(EndpointId(0), world.now));
+    assert!(world.engine.slot_guard.quarantined(EndpointId(0), world.now));
     world.notify(FIRST, 1, world.slot + 1, holding(9_999));
     assert_eq!(world.held(1), Some(100));
     world.until("believed again", |world| world.is_live(1));
@@ -51,7 +51,7 @@ fn an_answer_of_a_slot_that_cannot_be_is_no_answer() {
     world.by_hand = true;
     world.ask(1, 0, 5);
     let call = world.calls.pop().expect("a call");
-    let lie = Answer { accounts: vec![Ok(holding(9_999))], ..world.told(&call, world.slot, u64::MAX) };
+    let lie = CallAnswer { accounts: vec![Ok(holding(9_999))], ..world.told(&call, world.slot, u64::MAX) };
     world.engine.answered(world.now, call.number, Ok(lie));
     world.settle();
     let told = world.replies.pop().expect("it is told");
@@ -66,7 +66,7 @@ fn an_answer_whose_clock_is_far_from_wall_time_is_told_as_such() {
         world.by_hand = true;
         world.ask(1, 0, 5);
         let call = world.calls.pop().expect("a call");
-        let answer = Answer { lag_ms, ..world.told(&call, world.slot, world.slot) };
+        let answer = CallAnswer { lag_ms, ..world.told(&call, world.slot, world.slot) };
         world.engine.answered(world.now, call.number, Ok(answer));
         world.settle();
         let (_, told) = world.replies.pop().expect("it is told");
@@ -81,7 +81,7 @@ fn of_a_node_on_another_chain_nothing_is_kept_until_it_is_back() {
     let mut world = World::race();
     world.fell(1);
     (world.nodes[1].genesis, world.nodes[1].up) = ([2; 32], true);
-    world.until("found out", |world| count(world, |note| matches!(note, Note::Foreign { .. })) == 1);
+    world.until("found out", |world| count(world, |note| matches!(note, EngineEvent::Foreign { .. })) == 1);
     assert_eq!(world.engine.endpoints().1, [EndpointId(1)], "left alone for a while");
     assert_eq!(world.enabled(), [0]);
     // Nor its RPC.
@@ -97,7 +97,11 @@ fn of_a_node_on_another_chain_nothing_is_kept_until_it_is_back() {
     }
     world.slots(100);
     assert!(world.is_live(1) && world.covers(1) == 1);
-    assert_eq!(count(&world, |note| matches!(note, Note::Reset { .. })), 0, "one word against a witness");
+    assert_eq!(
+        count(&world, |note| matches!(note, EngineEvent::Reset { .. })),
+        0,
+        "one word against a witness"
+    );
     world.nodes[1].genesis = [1; 32];
     world.until("back", |world| world.covers(1) == 2);
 }
@@ -112,10 +116,10 @@ fn a_chain_that_begins_anew_does_not_leave_every_later_state_superseded() {
     world.slot = 3;
     world.chain.insert(key(1), BTreeMap::from([(1, holding(55))]));
     (world.nodes[0].genesis, world.nodes[0].up) = ([2; 32], true);
-    world.until("a reset", |world| count(world, |note| matches!(note, Note::Reset { epoch: 1 })) == 1);
+    world.until("a reset", |world| count(world, |note| matches!(note, EngineEvent::Reset { epoch: 1 })) == 1);
     world.until("live again", |world| world.is_live(1));
     let record = world.record(1);
-    assert_eq!((record.state.held(), record.epoch), (Some(55), before.epoch + 1));
+    assert_eq!((record.state.token_amount(), record.epoch), (Some(55), before.epoch + 1));
     assert!(record.slot < before.slot && record.revision > before.revision, "{record:?}");
     world.write(&[(1, holding(56))]);
     assert_eq!(world.held(1), Some(56));
@@ -126,7 +130,7 @@ fn a_subscription_that_was_silent_of_a_change_is_accused_alone() {
     let mut world = World::race();
     world.watch(2);
     world.until("both live", |world| world.covers(2) == 2);
-    let orders = world.orders.len();
+    let orders = world.commands.len();
     world.dead.insert((FIRST, key(1)));
     world.pass(SLOT);
     world.slot += 1;
@@ -135,10 +139,14 @@ fn a_subscription_that_was_silent_of_a_change_is_accused_alone() {
     // RPC says the same before the other link's canary passes that slot: so it is not word against word.
     world.ask(1, 0, 1);
     world.slots(3);
-    let missed = |note: &Note| matches!(note, Note::Missed { endpoint: EndpointId(0), .. });
-    assert_eq!((count(&world, missed), count(&world, |note| matches!(note, Note::Missed { .. }))), (1, 1));
+    let missed = |note: &EngineEvent| matches!(note, EngineEvent::Missed { endpoint: EndpointId(0), .. });
+    assert_eq!(
+        (count(&world, missed), count(&world, |note| matches!(note, EngineEvent::Missed { .. }))),
+        (1, 1)
+    );
     world.until("covered by both again", |world| world.covers(1) == 2);
-    let about_accounts = |order: &&Order| matches!(order, Order::Unsubscribe(Subject::Account { .. }));
+    let about_accounts =
+        |order: &&LinkCommand| matches!(order, LinkCommand::Unsubscribe(Subject::Account { .. }));
     assert_eq!(world.ordered(orders, FIRST).iter().filter(about_accounts).count(), 1, "account 2 stays");
     assert_eq!(world.ordered(orders, SECOND_NODE).iter().filter(about_accounts).count(), 0);
 }
@@ -147,7 +155,7 @@ fn a_subscription_that_was_silent_of_a_change_is_accused_alone() {
 fn a_contradiction_is_served_to_nobody_and_every_subscription_in_it_is_replaced() {
     let mut world = World::race();
     world.write(&[(1, holding(7))]);
-    let orders = world.orders.len();
+    let orders = world.commands.len();
     world.by_hand = true;
     // Both told the same; then the first says something else of the very slot.
     world.notify(FIRST, 1, world.slot, holding(9));
@@ -155,7 +163,7 @@ fn a_contradiction_is_served_to_nobody_and_every_subscription_in_it_is_replaced(
     assert_eq!(world.standing(1).map(|standing| standing.proof), Some(Tick::NEVER));
     world.settle();
     for link in [FIRST, SECOND_NODE] {
-        let gone = |order: &Order| matches!(order, Order::Unsubscribe(Subject::Account { .. }));
+        let gone = |order: &LinkCommand| matches!(order, LinkCommand::Unsubscribe(Subject::Account { .. }));
         assert!(world.ordered(orders, link).iter().any(gone), "{link:?}");
     }
     // Only an answer of a later slot settles it.
@@ -175,7 +183,8 @@ fn what_a_processed_twin_shows_is_a_hint_is_gated_and_goes_with_its_connection()
     let mut world = World::new(settings).with_live_account();
     let twin = SECOND_NODE;
     let show = |world: &mut World, slot, amount| world.notify(twin, 1, slot, holding(amount));
-    let shown = |world: &World| world.engine.overlay(&key(1)).map(|shown| (shown.state.held(), shown.slot));
+    let shown =
+        |world: &World| world.engine.overlay(&key(1)).map(|shown| (shown.state.token_amount(), shown.slot));
 
     let slot = world.slot + 2;
     show(&mut world, slot, 500);
@@ -189,7 +198,7 @@ fn what_a_processed_twin_shows_is_a_hint_is_gated_and_goes_with_its_connection()
     show(&mut world, slot + 1, 600);
     world.slots(4);
     assert_eq!(shown(&world), None);
-    let reverted = |note: &Note| matches!(note, Note::Reverted { .. });
+    let reverted = |note: &EngineEvent| matches!(note, EngineEvent::Reverted { .. });
     assert_eq!(count(&world, reverted), 2, "one taken back, one that did not come to be");
     // A slot that cannot be would never be overtaken.
     show(&mut world, u64::MAX, 700);

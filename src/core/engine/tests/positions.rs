@@ -32,7 +32,7 @@ impl World {
 
     fn is_watched(&self, byte: u8) -> bool {
         let watched = self.engine.accounts.watch_of(&key(byte)).is_some();
-        let swept = self.notes.iter().any(|note| *note == Note::Swept { address: key(byte) });
+        let swept = self.notes.iter().any(|note| *note == EngineEvent::Swept { address: key(byte) });
         assert_ne!(watched, swept, "what goes is told, once");
         watched
     }

@@ -56,8 +56,8 @@ fn a_recheck_that_finds_no_room_is_made_later_and_its_account_comes_to_life() {
         world.answer(&call);
     }
     world.until("all live", |world| (1..=6).all(|byte| world.is_live(byte)));
-    let disconnects = |(_, order): &&(LinkId, Order)| matches!(order, Order::Disconnect { .. });
-    assert_eq!(world.orders.iter().filter(disconnects).count(), 0, "and nothing else comes of it");
+    let disconnects = |(_, order): &&(LinkId, LinkCommand)| matches!(order, LinkCommand::Disconnect { .. });
+    assert_eq!(world.commands.iter().filter(disconnects).count(), 0, "and nothing else comes of it");
 }
 
 #[test]
@@ -108,7 +108,7 @@ fn an_answer_too_short_or_too_long_for_its_question_moves_no_account() {
             keys.push(call.accounts.len());
             let told = if call.accounts.len() == 2 { told.clone() } else { Vec::new() };
             let answer = world.told(&call, world.slot, world.slot);
-            let answer = Answer { accounts: told.into_iter().map(Ok).collect(), ..answer };
+            let answer = CallAnswer { accounts: told.into_iter().map(Ok).collect(), ..answer };
             world.engine.answered(world.now, call.number, Ok(answer));
             world.settle();
         }

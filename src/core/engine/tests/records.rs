@@ -4,7 +4,7 @@ use super::*;
 
 fn changes(world: &World) -> Vec<Option<u64>> {
     let held = world.notes.iter().filter_map(|note| match note {
-        Note::Changed { record, .. } => Some(record.state.held()),
+        EngineEvent::Changed { record, .. } => Some(record.state.token_amount()),
         _ => None,
     });
     held.collect()
@@ -23,9 +23,11 @@ fn a_write_between_the_snapshot_and_the_subscriptions_effect_is_found_before_liv
     world.dead.clear();
     world.until("live", |world| world.is_live(1));
     assert_eq!(world.held(1), Some(150), "in neither, and not lost");
-    let before: Vec<_> = world.orders.iter().map(|(_, order)| order).collect();
-    let account = before.iter().position(|order| matches!(order, Order::Subscribe(Subject::Account { .. })));
-    let barrier = before.iter().position(|order| matches!(order, Order::Subscribe(Subject::Barrier { .. })));
+    let before: Vec<_> = world.commands.iter().map(|(_, order)| order).collect();
+    let account =
+        before.iter().position(|order| matches!(order, LinkCommand::Subscribe(Subject::Account { .. })));
+    let barrier =
+        before.iter().position(|order| matches!(order, LinkCommand::Subscribe(Subject::Barrier { .. })));
     assert!(account.is_some() && account < barrier, "{before:?}");
 }
 
@@ -38,7 +40,7 @@ fn nothing_is_asked_for_before_it_is_subscribed() {
     assert_eq!(world.asked(0, 1), 0, "the snapshot comes second");
     let mut world = World::new(settings(1));
     world.watch(1);
-    let subscribed = world.orders.len();
+    let subscribed = world.commands.len();
     world.slots(1);
     assert!(subscribed > 0 && world.asked(0, 1) == 1, "a baseline as soon as it is acknowledged");
 }
@@ -54,7 +56,7 @@ fn an_answer_of_a_node_that_is_behind_is_asked_of_nobody_and_believed_of_nobody(
     let call = world.calls.pop().expect("a call");
     assert!(call.min_slot >= known, "{} for what is known as of {known}", call.min_slot);
     // A node that ignores the floor: what it says is older, whatever it says.
-    let old = Answer { slot: known - 1, ..world.told(&call, 1, known - 1) };
+    let old = CallAnswer { slot: known - 1, ..world.told(&call, 1, known - 1) };
     assert_eq!(old.accounts, [Ok(holding(100))]);
     let proof = world.standing(1).map(|standing| standing.proof);
     world.engine.answered(world.now, call.number, Ok(old));
@@ -108,7 +110,7 @@ fn a_notification_and_an_answer_that_cross_are_both_taken_whichever_is_newer() {
     world.notify(FIRST, 1, slot, holding(8));
     world.slots(2);
     assert_eq!((world.held(1), world.record(1).revision), (Some(8), revision));
-    assert!(world.is_live(1) && !world.notes.iter().any(|note| matches!(note, Note::Missed { .. })));
+    assert!(world.is_live(1) && !world.notes.iter().any(|note| matches!(note, EngineEvent::Missed { .. })));
     assert_eq!(changes(&world), [Some(100), Some(7), Some(8)]);
 }
 
@@ -159,16 +161,16 @@ fn a_notification_for_what_is_unsubscribed_is_nobodys() {
         presence: Some(holding(9_999)),
     };
     world.unwatch(1);
-    world.tell(FIRST, late(&world));
+    world.deliver(FIRST, late(&world));
     assert!(world.engine.record(&key(1)).is_none());
     world.watch(1);
     world.until("live again", |world| world.is_live(1));
-    world.tell(FIRST, late(&world));
+    world.deliver(FIRST, late(&world));
     assert_eq!(world.held(1), Some(100), "watched anew, under another subject");
     // A connection that is gone, or not open yet.
     world.fell(0);
-    world.tell(FIRST, LinkEvent::Canary { slot: world.slot + 1, lag_ms: 500 });
-    world.tell(FIRST, LinkEvent::Canary { slot: world.slot + 2, lag_ms: 500 });
+    world.deliver(FIRST, LinkEvent::Canary { slot: world.slot + 1, lag_ms: 500 });
+    world.deliver(FIRST, LinkEvent::Canary { slot: world.slot + 2, lag_ms: 500 });
     assert!(!world.is_live(1), "the canaries of a dead connection prove nothing");
 }
 
@@ -177,7 +179,7 @@ fn a_subscription_that_dies_in_silence_is_found_by_the_audit_and_replaced_alone(
     let mut world = World::failover(1);
     world.watch(2);
     world.until("both live", |world| world.is_live(2));
-    let orders = world.orders.len();
+    let orders = world.commands.len();
     world.dead.insert((FIRST, key(1)));
     world.write(&[(1, holding(7)), (2, holding(1))]);
     assert_eq!((world.held(1), world.held(2)), (Some(100), Some(1)), "nobody was told");
@@ -187,9 +189,9 @@ fn a_subscription_that_dies_in_silence_is_found_by_the_audit_and_replaced_alone(
     world.until("live again", |world| world.is_live(1));
     world.write(&[(1, holding(8))]);
     assert_eq!((world.held(1), world.is_live(2)), (Some(8), true));
-    let disconnects = |order: &Order| matches!(order, Order::Disconnect { .. });
+    let disconnects = |order: &LinkCommand| matches!(order, LinkCommand::Disconnect { .. });
     assert!(!world.ordered(orders, FIRST).iter().any(disconnects), "beside a connection that lives");
-    let replaced = |order: &&Order| matches!(order, Order::Unsubscribe(Subject::Account { address, .. }) if *address == key(2));
+    let replaced = |order: &&LinkCommand| matches!(order, LinkCommand::Unsubscribe(Subject::Account { address, .. }) if *address == key(2));
     assert_eq!(world.ordered(orders, FIRST).iter().filter(replaced).count(), 0);
 }
 
@@ -284,7 +286,7 @@ fn a_mint_that_no_watched_account_names_is_asked_for_no_more() {
     let before = asked(&world);
     world.pass(30 * SECOND);
     assert_eq!(asked(&world), before);
-    assert_eq!(world.engine.desk.mints_wanted(), 0);
+    assert_eq!(world.engine.scheduler.mints_wanted(), 0);
 }
 
 /// A mint that its authority can pause.
@@ -341,17 +343,17 @@ fn with_a_dynamic_ttl_each_change_is_timed_and_the_first_sight_is_none() {
         let mut settings = settings(1);
         settings.policy.ttl = ttl;
         let mut world = World::new(settings).with_live_account();
-        let sight = world.record(1).pace;
+        let sight = world.record(1).change_rate;
         for amount in 1..=3 {
             // Nine slots of 400 ms without a change, and one with.
             world.slots(9);
             world.write(&[(1, holding(amount))]);
         }
-        (sight, world.record(1).pace, world.now)
+        (sight, world.record(1).change_rate, world.now)
     };
     let (sight, pace, now) = timed(Some(bounds));
-    assert_eq!(sight, Pace::default());
+    assert_eq!(sight, ChangeRate::default());
     assert_eq!(pace.interval(now), Some(4 * SECOND));
     assert_eq!(pace.ttl(now, &bounds), 2 * SECOND);
-    assert_eq!(timed(None).1, Pace::default(), "nobody asks for it");
+    assert_eq!(timed(None).1, ChangeRate::default(), "nobody asks for it");
 }

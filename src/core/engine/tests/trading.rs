@@ -327,7 +327,7 @@ fn a_chain_that_begins_anew_frees_nothing_that_may_still_land_and_no_sale_before
     world.slot = 20;
     world.by_hand = true;
     world.cut(FIRST);
-    world.until("begun anew", |world| world.engine.gate.epoch() == 1);
+    world.until("begun anew", |world| world.engine.slot_guard.epoch() == 1);
     let held = world.engine.accounts.holds().held(&key(1));
     assert_eq!(held, Held { in_flight: 70, debited: 20, ..Held::default() });
     world.by_hand = false;
@@ -417,5 +417,5 @@ fn a_buy_is_asked_after_until_its_end_and_no_longer_than_somebody_cares() {
     assert_eq!(world.outcomes(), [(buy, TradeOutcome::Landed { slot: world.slot })]);
     world.pass(5 * SECOND);
     assert_eq!(world.engine.next_inquiry(world.now), None);
-    assert!(!world.notes.iter().any(|note| matches!(note, Note::SellEnded { .. })));
+    assert!(!world.notes.iter().any(|note| matches!(note, EngineEvent::SellEnded { .. })));
 }

@@ -7,27 +7,27 @@ use crate::core::{account::observation::Slot, base::time::Tick, link::websocket:
 
 impl Session {
     pub(super) fn watch(&mut self, address: Pubkey, watch: WatchId) {
-        match self.roster.watch_of(&address) {
+        match self.subscriptions.watch_of(&address) {
             Some(known) if known == watch => {}
             Some(_) => {
                 // Watched anew: the record is a new one, so everything is done again.
                 self.release(address);
-                self.roster.want(address, watch, self.settings.backoff.clone());
+                self.subscriptions.want(address, watch, self.settings.backoff.clone());
             }
-            None => self.roster.want(address, watch, self.settings.backoff.clone()),
+            None => self.subscriptions.want(address, watch, self.settings.backoff.clone()),
         }
     }
 
     pub(super) fn release(&mut self, address: Pubkey) {
-        if let Some(subject) = self.roster.release(&address) {
+        if let Some(subject) = self.subscriptions.release(&address) {
             self.act(Action::Unsubscribe(subject));
         }
     }
 
     pub(super) fn accused(&mut self, now: Tick, address: Pubkey) {
         self.act(Action::Uncover { address });
-        let until = self.roster.retry_at(&address, now, &mut self.random);
-        if let Some(old) = self.roster.again(&address, until) {
+        let until = self.subscriptions.retry_at(&address, now, &mut self.random);
+        if let Some(old) = self.subscriptions.again(&address, until) {
             self.act(Action::Unsubscribe(old));
             self.timers.set_by(Timer::Retry, until);
         }
@@ -38,16 +38,16 @@ impl Session {
             return;
         }
         for (address, _) in &accounts {
-            self.roster.set(address, Stage::Rechecking { slot: min_slot });
+            self.subscriptions.set(address, Stage::Rechecking { slot: min_slot });
         }
         self.act(Action::Fetch(Fetch::Recheck { generation: self.generation, accounts, min_slot }));
     }
 
     pub(super) fn rechecked(&mut self, now: Tick, address: Pubkey, attempt: u32, answer: Option<Slot>) {
-        let Some(Stage::Rechecking { slot }) = self.roster.stage(&address, attempt) else { return };
+        let Some(Stage::Rechecking { slot }) = self.subscriptions.stage(&address, attempt) else { return };
         if answer.is_some_and(|answer| answer >= slot) {
-            self.roster.set(&address, Stage::Live { slot });
-            if let Some(watch) = self.roster.watch_of(&address) {
+            self.subscriptions.set(&address, Stage::Live { slot });
+            if let Some(watch) = self.subscriptions.watch_of(&address) {
                 self.act(Action::Cover { address, watch, generation: self.generation });
             }
         } else {
@@ -56,17 +56,18 @@ impl Session {
     }
 
     pub(super) fn recheck_later(&mut self, now: Tick, address: Pubkey) {
-        let Some(Stage::Rechecking { slot } | Stage::Live { slot }) = self.roster.current_stage(&address)
+        let Some(Stage::Rechecking { slot } | Stage::Live { slot }) =
+            self.subscriptions.current_stage(&address)
         else {
             return;
         };
-        let until = self.roster.retry_at(&address, now, &mut self.random);
-        self.roster.set(&address, Stage::RecheckDue { slot, until });
+        let until = self.subscriptions.retry_at(&address, now, &mut self.random);
+        self.subscriptions.set(&address, Stage::RecheckDue { slot, until });
         self.timers.set_by(Timer::Retry, until);
     }
 
     pub(super) fn retry(&mut self, now: Tick) {
-        let (rechecks, next) = self.roster.retry(now);
+        let (rechecks, next) = self.subscriptions.retry(now);
         for (slot, accounts) in rechecks {
             self.recheck(accounts, slot);
         }
@@ -76,10 +77,10 @@ impl Session {
     }
 
     pub(super) fn audit(&mut self, now: Tick) {
-        let due = self.roster.next_audit(&mut self.audit);
+        let due = self.subscriptions.next_audit(&mut self.audit);
         if !due.is_empty() {
             self.act(Action::Fetch(Fetch::Audit(due)));
         }
-        self.timers.set(Timer::Audit, now.plus(self.audit.interval(self.roster.len())));
+        self.timers.set(Timer::Audit, now.plus(self.audit.interval(self.subscriptions.len())));
     }
 }

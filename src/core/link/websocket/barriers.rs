@@ -17,7 +17,7 @@ struct Barrier {
     due: Option<Tick>,
     /// Where the server gives no answer, the canaries until one stands in.
     canaries_left: Option<u8>,
-    /// A canary stands in only if its node held its slot later than this: what waits behind the barrier was in the
+    /// A canary stands in only if its node node_time its slot later than this: what waits behind the barrier was in the
     /// node's queue by then. One that was under way before says nothing of it.
     queued: Tick,
 }
@@ -62,10 +62,10 @@ impl Barriers {
         }
     }
 
-    /// Counts a canary whose slot the node held at `held`; the barriers that it passes.
-    pub(super) fn tick(&mut self, held: Tick) -> Vec<u64> {
+    /// Counts a canary whose slot the node node_time at `node_time`; the barriers that it passes.
+    pub(super) fn tick(&mut self, node_time: Tick) -> Vec<u64> {
         let mut passed = Vec::new();
-        for (length, barrier) in self.0.iter_mut().filter(|(_, barrier)| barrier.queued <= held) {
+        for (length, barrier) in self.0.iter_mut().filter(|(_, barrier)| barrier.queued <= node_time) {
             if let Some(left) = &mut barrier.canaries_left {
                 *left = left.saturating_sub(1);
                 if *left == 0 {

@@ -6,7 +6,7 @@ use crate::core::{account::observation::Slot, base::time::Tick};
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Canaries {
-    /// From the last that proves to the newest, each with when the node held its slot.
+    /// From the last that proves to the newest, each with when the node node_time its slot.
     in_order: VecDeque<(Slot, Tick)>,
     ticked: bool,
     lagging: bool,
@@ -14,16 +14,16 @@ pub(super) struct Canaries {
 }
 
 impl Canaries {
-    /// Takes a canary, with when the node held its slot; `None` where it comes too late to prove anything,
+    /// Takes a canary, with when the node node_time its slot; `None` where it comes too late to prove anything,
     /// and so does all before it. `false` if its slot is not newer than the last.
-    pub(super) fn tick(&mut self, slot: Slot, held: Option<Tick>) -> bool {
+    pub(super) fn tick(&mut self, slot: Slot, node_time: Option<Tick>) -> bool {
         if self.in_order.back().is_some_and(|(newest, _)| slot <= *newest) {
             return false;
         }
         self.ticked = true;
-        self.lagging = held.is_none();
-        match held {
-            Some(held) => self.in_order.push_back((slot, held)),
+        self.lagging = node_time.is_none();
+        match node_time {
+            Some(node_time) => self.in_order.push_back((slot, node_time)),
             None => {
                 self.in_order.clear();
                 self.live_since = None;

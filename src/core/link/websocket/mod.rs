@@ -38,17 +38,17 @@ use crate::core::{
 use barriers::Barriers;
 use canaries::Canaries;
 pub(crate) use delivery_order::order_turn;
-use pacer::Pace;
+use pacer::SubscribePacer;
 pub(crate) use probe::Capabilities;
+use probe::CapabilityProbe;
 pub use probe::Profile;
-use probe::Trial;
 pub use protocol::LinkPhase;
 pub(crate) use protocol::{Action, Fetch, Input, SessionSettings, Subject};
 pub(crate) use subscriptions::WatchId;
-use subscriptions::{Attempt, Roster, Stage};
+use subscriptions::{Attempt, Stage, Subscriptions};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Link {
+enum ConnectionState {
     /// It may be started at any time, and connects then, but not before this.
     Parked {
         not_before: Tick,
@@ -77,13 +77,13 @@ struct Open {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Session {
     settings: SessionSettings,
-    link: Link,
+    link: ConnectionState,
     generation: Generation,
     evidence: LinkEvidence,
     gauge: LagGauge,
-    roster: Roster,
-    trial: Trial,
-    pace: Pace,
+    subscriptions: Subscriptions,
+    probe: CapabilityProbe,
+    pacer: SubscribePacer,
     audit: Audit,
     backoff: Backoff,
     timers: Timers,
@@ -92,8 +92,8 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// What is held for each account that is subscribed, in bytes.
-    pub(crate) const BYTES_EACH: usize = Roster::BYTES_EACH;
+    /// What is node_time for each account that is subscribed, in bytes.
+    pub(crate) const BYTES_EACH: usize = Subscriptions::BYTES_EACH;
 
     /// A session that connects at once.
     #[cfg(test)]
@@ -108,14 +108,14 @@ impl Session {
         Self {
             audit: Audit::new(settings.audit_every, settings.audit_batch),
             backoff: settings.backoff.clone(),
-            trial: Trial::new(settings.profile),
-            pace: Pace::new(settings.in_flight, settings.subscribe_rate),
+            probe: CapabilityProbe::new(settings.profile),
+            pacer: SubscribePacer::new(settings.in_flight, settings.subscribe_rate),
             settings,
-            link: Link::Parked { not_before: Tick::NEVER },
+            link: ConnectionState::Parked { not_before: Tick::NEVER },
             generation: Generation { link, life: 0 },
             evidence: LinkEvidence { generation: Generation { link, life: 0 }, ..LinkEvidence::default() },
             gauge: LagGauge::default(),
-            roster: Roster::default(),
+            subscriptions: Subscriptions::default(),
             timers: Timers::default(),
             random: seed,
             actions: VecDeque::new(),
@@ -143,25 +143,25 @@ impl Session {
 
     pub(crate) fn phase(&self) -> LinkPhase {
         match &self.link {
-            Link::Parked { .. } => LinkPhase::Parked,
-            Link::Waiting => LinkPhase::Waiting,
-            Link::Connecting => LinkPhase::Connecting,
-            Link::Stopped => LinkPhase::Stopped,
-            Link::Open(open) if open.unproven => LinkPhase::Unproven,
-            Link::Open(open) if open.canaries.lagging() => LinkPhase::Lagging,
-            Link::Open(open) if open.canaries.live_since().is_some() => LinkPhase::Live,
-            Link::Open(_) => LinkPhase::Probing,
+            ConnectionState::Parked { .. } => LinkPhase::Parked,
+            ConnectionState::Waiting => LinkPhase::Waiting,
+            ConnectionState::Connecting => LinkPhase::Connecting,
+            ConnectionState::Stopped => LinkPhase::Stopped,
+            ConnectionState::Open(open) if open.unproven => LinkPhase::Unproven,
+            ConnectionState::Open(open) if open.canaries.lagging() => LinkPhase::Lagging,
+            ConnectionState::Open(open) if open.canaries.live_since().is_some() => LinkPhase::Live,
+            ConnectionState::Open(_) => LinkPhase::Probing,
         }
     }
 
     /// What the provider was last seen to do.
     pub(crate) fn capabilities(&self) -> Capabilities {
-        self.trial.found
+        self.probe.found
     }
 
     /// How many accounts are acknowledged by the server, and live, which none is before the link is.
     pub(crate) fn counts(&self) -> (usize, usize) {
-        let (acknowledged, live) = self.roster.counts();
+        let (acknowledged, live) = self.subscriptions.counts();
         (acknowledged, if self.phase() == LinkPhase::Live { live } else { 0 })
     }
 
@@ -169,14 +169,14 @@ impl Session {
     pub(crate) fn account(&self, subject: Subject) -> Option<Pubkey> {
         match subject {
             Subject::Account { address, attempt, .. } => {
-                self.roster.is_current(&address, attempt).then_some(address)
+                self.subscriptions.is_current(&address, attempt).then_some(address)
             }
             Subject::Canary | Subject::Barrier { .. } | Subject::Keepalive { .. } => None,
         }
     }
 
     pub(crate) fn handle(&mut self, now: Tick, input: Input) {
-        if self.link == Link::Stopped {
+        if self.link == ConnectionState::Stopped {
             return;
         }
         match input {
@@ -184,13 +184,13 @@ impl Session {
             Input::Unwatch { address } => self.release(address),
             Input::Connected => self.connected(now),
             Input::Lost => {
-                if matches!(self.link, Link::Connecting | Link::Open(_)) {
+                if matches!(self.link, ConnectionState::Connecting | ConnectionState::Open(_)) {
                     self.lost(now, None);
                 }
             }
             Input::CanaryReplaced => {
-                if matches!(self.link, Link::Open(_)) {
-                    self.trial.found_to_ignore_slices();
+                if matches!(self.link, ConnectionState::Open(_)) {
+                    self.probe.found_to_ignore_slices();
                     self.lost(now, None);
                 }
             }
@@ -198,7 +198,7 @@ impl Session {
             Input::Refused(subject) => self.refused(now, subject),
             Input::Unsubscribed(subject) => {
                 if let Subject::Account { address, .. } = subject {
-                    self.roster.ended(&address);
+                    self.subscriptions.ended(&address);
                 }
             }
             Input::Canary { slot, lag_ms } => self.canary(now, slot, lag_ms),
@@ -209,7 +209,7 @@ impl Session {
             }
             Input::Barrier { length, slot } => {
                 if self.open().is_some() {
-                    self.trial.found.slices = Some(true);
+                    self.probe.found.slices = Some(true);
                 }
                 self.pass_barrier(length, slot);
             }
@@ -225,7 +225,7 @@ impl Session {
             Input::Park => self.park(now),
             Input::Stop => {
                 self.end_connection(now, None);
-                self.link = Link::Stopped;
+                self.link = ConnectionState::Stopped;
             }
         }
         self.pump(now);
@@ -239,7 +239,7 @@ impl Session {
                 Timer::Connect | Timer::Subscribe => self.lost(now, Some(timer)),
                 Timer::Canary => self.no_canary(now, Some(timer)),
                 Timer::Probe => {
-                    // It has held for long: no loss to be wary of.
+                    // It has node_time for long: no loss to be wary of.
                     self.backoff.reset();
                     self.lost(now, Some(timer));
                 }
@@ -267,7 +267,7 @@ impl Session {
 
     fn open(&mut self) -> Option<&mut Open> {
         match &mut self.link {
-            Link::Open(open) => Some(open),
+            ConnectionState::Open(open) => Some(open),
             _ => None,
         }
     }
@@ -276,11 +276,11 @@ impl Session {
 
     fn start(&mut self, now: Tick) {
         match self.link {
-            Link::Parked { not_before } if now < not_before => {
-                self.link = Link::Waiting;
+            ConnectionState::Parked { not_before } if now < not_before => {
+                self.link = ConnectionState::Waiting;
                 self.timers.set(Timer::Reconnect, not_before);
             }
-            Link::Parked { .. } => self.connect(now),
+            ConnectionState::Parked { .. } => self.connect(now),
             _ => {}
         }
     }
@@ -288,34 +288,34 @@ impl Session {
     /// The wait that a loss began goes on while parked: a park and a start in a row win no connect.
     fn park(&mut self, now: Tick) {
         let not_before = match self.link {
-            Link::Parked { .. } | Link::Stopped => return,
-            Link::Waiting => self.timers.due(Timer::Reconnect).unwrap_or(now),
-            Link::Connecting | Link::Open(_) => {
+            ConnectionState::Parked { .. } | ConnectionState::Stopped => return,
+            ConnectionState::Waiting => self.timers.due(Timer::Reconnect).unwrap_or(now),
+            ConnectionState::Connecting | ConnectionState::Open(_) => {
                 self.credit_health(now);
                 self.end_connection(now, None);
                 now.plus(self.backoff.next(&mut self.random))
             }
         };
         self.timers.stop_all();
-        self.link = Link::Parked { not_before };
+        self.link = ConnectionState::Parked { not_before };
     }
 
     fn connect(&mut self, now: Tick) {
-        self.link = Link::Connecting;
+        self.link = ConnectionState::Connecting;
         self.generation.life += 1;
         self.timers.set(Timer::Connect, now.plus(self.settings.connect_timeout));
         self.act(Action::Connect);
     }
 
     fn connected(&mut self, now: Tick) {
-        if self.link != Link::Connecting {
+        if self.link != ConnectionState::Connecting {
             return;
         }
-        self.link = Link::Open(Open::default());
+        self.link = ConnectionState::Open(Open::default());
         self.timers.stop(Timer::Connect);
         self.timers.set(Timer::Canary, now.plus(self.settings.canary_deadline));
         self.timers.set(Timer::Keepalive, now.plus(self.settings.keepalive));
-        self.timers.set(Timer::Audit, now.plus(self.audit.interval(self.roster.len())));
+        self.timers.set(Timer::Audit, now.plus(self.audit.interval(self.subscriptions.len())));
         self.subscribe(now, Subject::Canary);
         // Those that wait for a time of their own.
         self.retry(now);
@@ -324,7 +324,7 @@ impl Session {
     fn lost(&mut self, now: Tick, overdue: Option<Timer>) {
         self.credit_health(now);
         self.end_connection(now, overdue);
-        self.link = Link::Waiting;
+        self.link = ConnectionState::Waiting;
         let wait = self.backoff.next(&mut self.random);
         self.timers.set(Timer::Reconnect, now.plus(wait));
     }
@@ -340,7 +340,7 @@ impl Session {
     fn end_connection(&mut self, now: Tick, overdue: Option<Timer>) {
         self.timers.stop_all();
         let unanswered = (overdue == Some(Timer::Subscribe)).then_some(self.settings.subscribe_deadline);
-        self.roster.restart(now, unanswered, &mut self.random);
+        self.subscriptions.restart(now, unanswered, &mut self.random);
         self.act(Action::UncoverAll);
         self.evidence.ticking = false;
         self.act(Action::Prove(self.evidence));
@@ -350,7 +350,7 @@ impl Session {
     /// What lag is usual is unknown, and what is under way on the connection may be old.
     fn clock_jumped(&mut self, now: Tick) {
         self.gauge = LagGauge::default();
-        if matches!(self.link, Link::Open(_)) {
+        if matches!(self.link, ConnectionState::Open(_)) {
             self.lost(now, None);
         }
     }
@@ -358,14 +358,14 @@ impl Session {
     // Canary and barrier.
 
     fn canary(&mut self, now: Tick, slot: Slot, lag_ms: i64) {
-        let held = self.held(now, lag_ms);
+        let node_time = self.node_time(now, lag_ms);
         let (generation, settled_after) = (self.generation, self.settings.settled_after);
         let Some(open) = self.open() else { return };
-        if !open.canaries.tick(slot, held) {
+        if !open.canaries.tick(slot, node_time) {
             return;
         }
         open.unproven = false;
-        self.trial.ticked();
+        self.probe.ticked();
         self.timers.stop(Timer::Probe);
         let proved = self.open().and_then(|open| open.canaries.proved(now, settled_after));
         self.timers.set(Timer::Canary, now.plus(self.settings.canary_deadline));
@@ -376,8 +376,8 @@ impl Session {
             self.evidence.ticking = false;
             self.act(Action::Prove(self.evidence));
         }
-        if let Some(held) = held {
-            self.canary_for_barriers(slot, held);
+        if let Some(node_time) = node_time {
+            self.canary_for_barriers(slot, node_time);
         }
         // No gathering for longer than a canary: one subscribe that is never answered must not hold up the rest.
         self.raise_barrier_behind_acknowledged(now);
@@ -386,21 +386,21 @@ impl Session {
     /// Gives the connection up, unless as many as the provider is granted have answered and never ticked: then
     /// this one is made do with.
     fn no_canary(&mut self, now: Tick, overdue: Option<Timer>) {
-        let makes_do = self.trial.makes_do();
+        let makes_do = self.probe.makes_do();
         let Some(open) = self.open() else { return };
         if !open.answered || open.canaries.ticked() {
             return self.lost(now, overdue);
         }
         if !makes_do {
-            self.trial.was_mute();
+            self.probe.was_mute();
             return self.lost(now, overdue);
         }
         open.unproven = true;
-        self.trial.found.canary = Some(false);
+        self.probe.found.canary = Some(false);
         self.timers.stop(Timer::Canary);
-        self.timers.set(Timer::Probe, now.plus(self.trial.profile.unproven_for()));
+        self.timers.set(Timer::Probe, now.plus(self.probe.profile.unproven_for()));
         // Its answer is not waited for any more: keepalives tell from here on whether the server is deaf.
-        self.roster.forget(Subject::Canary);
+        self.subscriptions.forget(Subject::Canary);
     }
 
     /// Subscribes an account that never changes, which must be answered like any other subscribe. That is
@@ -408,7 +408,7 @@ impl Session {
     /// slice is needed for it, as a second look at the Clock would.
     fn keep_alive(&mut self, now: Tick) {
         // The last one is unanswered still: its deadline speaks.
-        if self.roster.awaits_keepalive() {
+        if self.subscriptions.awaits_keepalive() {
             return;
         }
         let Some(open) = self.open() else { return };
@@ -417,8 +417,8 @@ impl Session {
         self.subscribe(now, Subject::Keepalive { round });
     }
 
-    /// When the node held what its canary tells, unless the canary comes too late to prove anything.
-    fn held(&mut self, now: Tick, lag_ms: i64) -> Option<Tick> {
+    /// When the node node_time what its canary tells, unless the canary comes too late to prove anything.
+    fn node_time(&mut self, now: Tick, lag_ms: i64) -> Option<Tick> {
         if self.is_beyond_max_lag(lag_ms) {
             return None;
         }
@@ -436,7 +436,7 @@ impl Session {
     fn raise_barrier(&mut self, now: Tick, accounts: Vec<Attempt>) {
         let length = (1 << 20) + (next_random(&mut self.random) >> 32);
         for (address, _) in &accounts {
-            self.roster.set(address, Stage::Behind);
+            self.subscriptions.set(address, Stage::AwaitingBarrier);
         }
         let slices = self.slices();
         let Some(open) = self.open() else { return };
@@ -450,17 +450,17 @@ impl Session {
 
     /// Whether another slice makes another subscription, as far as is known.
     fn slices(&self) -> bool {
-        let refused = matches!(&self.link, Link::Open(open) if open.refuses_slices);
-        !refused && !self.trial.ignores_slices()
+        let refused = matches!(&self.link, ConnectionState::Open(open) if open.refuses_slices);
+        !refused && !self.probe.ignores_slices()
     }
 
     fn raise_barrier_behind_acknowledged(&mut self, now: Tick) {
         // Where no tick is to be expected, nobody is brought under canaries before there is one.
-        let makes_do = self.trial.makes_do();
+        let makes_do = self.probe.makes_do();
         if self.open().is_none_or(|open| makes_do && !open.canaries.ticked()) {
             return;
         }
-        let accounts = self.roster.take_acknowledged();
+        let accounts = self.subscriptions.take_acknowledged();
         if !accounts.is_empty() {
             self.raise_barrier(now, accounts);
         }
@@ -472,12 +472,12 @@ impl Session {
         if subscribed {
             self.act(Action::Unsubscribe(Subject::Barrier { length }));
         }
-        accounts.retain(|(address, attempt)| self.roster.is_current(address, *attempt));
+        accounts.retain(|(address, attempt)| self.subscriptions.is_current(address, *attempt));
         self.recheck(accounts, slot);
     }
 
-    fn canary_for_barriers(&mut self, slot: Slot, held: Tick) {
-        let passed = self.open().map(|open| open.barriers.tick(held)).unwrap_or_default();
+    fn canary_for_barriers(&mut self, slot: Slot, node_time: Tick) {
+        let passed = self.open().map(|open| open.barriers.tick(node_time)).unwrap_or_default();
         for length in passed {
             self.pass_barrier(length, slot);
         }
@@ -487,37 +487,37 @@ impl Session {
 
     /// Sends what there is room for: subscribes first, then a barrier behind them.
     fn pump(&mut self, now: Tick) {
-        if !matches!(self.link, Link::Open(_)) {
+        if !matches!(self.link, ConnectionState::Open(_)) {
             return;
         }
         let slices = self.slices();
-        let room = |session: &Self| session.roster.in_flight() < session.settings.in_flight;
-        while room(self) && self.pace.next() <= now {
-            let Some(subject) = self.roster.next_waiting(slices) else { break };
+        let room = |session: &Self| session.subscriptions.in_flight() < session.settings.in_flight;
+        while room(self) && self.pacer.next() <= now {
+            let Some(subject) = self.subscriptions.next_waiting(slices) else { break };
             self.subscribe(now, subject);
         }
-        let paced = room(self) && self.roster.anybody_waits();
+        let paced = room(self) && self.subscriptions.anybody_waits();
         if paced {
-            self.pace.rest();
+            self.pacer.rest();
         }
-        self.timers.set_or_stop(Timer::Pace, paced.then(|| self.pace.next()));
-        if !self.roster.gathers(self.settings.in_flight) {
+        self.timers.set_or_stop(Timer::Pace, paced.then(|| self.pacer.next()));
+        if !self.subscriptions.gathers(self.settings.in_flight) {
             self.raise_barrier_behind_acknowledged(now);
         }
-        let unanswered = self.roster.unanswered_until(self.settings.subscribe_deadline);
+        let unanswered = self.subscriptions.unanswered_until(self.settings.subscribe_deadline);
         self.timers.set_or_stop(Timer::Subscribe, unanswered);
         let barrier = self.open().and_then(|open| open.barriers.next_due());
         self.timers.set_or_stop(Timer::Barrier, barrier);
     }
 
     fn subscribe(&mut self, now: Tick, subject: Subject) {
-        self.pace.sent(now);
-        self.roster.sent(subject, now);
+        self.pacer.sent(now);
+        self.subscriptions.sent(subject, now);
         self.act(Action::Subscribe(subject));
     }
 
     fn acknowledged(&mut self, now: Tick, subject: Subject) {
-        if !self.roster.answered(subject, now) {
+        if !self.subscriptions.answered(subject, now) {
             return;
         }
         if let Some(open) = self.open() {
@@ -533,9 +533,9 @@ impl Session {
             }
             Subject::Keepalive { .. } => self.act(Action::Unsubscribe(subject)),
             Subject::Account { address, attempt, .. } => {
-                self.roster.remember(address);
-                if self.roster.is_current(&address, attempt) {
-                    self.roster.set(&address, Stage::Acknowledged);
+                self.subscriptions.remember(address);
+                if self.subscriptions.is_current(&address, attempt) {
+                    self.subscriptions.set(&address, Stage::Acknowledged);
                     self.act(Action::Fetch(Fetch::Baseline(address)));
                 } else {
                     self.act(Action::Unsubscribe(subject));
@@ -545,7 +545,7 @@ impl Session {
     }
 
     fn refused(&mut self, now: Tick, subject: Subject) {
-        if !self.roster.answered(subject, now) {
+        if !self.subscriptions.answered(subject, now) {
             return;
         }
         if let Some(open) = self.open() {
@@ -555,7 +555,7 @@ impl Session {
             // No canary, no proof: another connection, or another node behind the same name, may do better.
             Subject::Canary => self.no_canary(now, None),
             Subject::Barrier { length } => {
-                self.trial.found.slices = Some(false);
+                self.probe.found.slices = Some(false);
                 if let Some(open) = self.open() {
                     // Nor is the next batch taken, so it is not asked about.
                     open.refuses_slices = true;
@@ -565,12 +565,12 @@ impl Session {
             // An answer is all that was wanted.
             Subject::Keepalive { .. } => {}
             Subject::Account { address, attempt, .. } => {
-                if self.roster.is_current(&address, attempt) {
-                    let until = self.roster.retry_at(&address, now, &mut self.random);
-                    self.roster.set(&address, Stage::Refused { until });
+                if self.subscriptions.is_current(&address, attempt) {
+                    let until = self.subscriptions.retry_at(&address, now, &mut self.random);
+                    self.subscriptions.set(&address, Stage::Refused { until });
                     self.timers.set_by(Timer::Retry, until);
                 } else {
-                    self.roster.release_held(&address);
+                    self.subscriptions.release_awaiting(&address);
                 }
             }
         }

@@ -6,7 +6,7 @@ use crate::core::base::time::Tick;
 
 /// A token bucket, kept as the moment at which it would be full again.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Pace {
+pub(super) struct SubscribePacer {
     every: Duration,
     /// How far ahead of now that moment may be for one more to be sent.
     tolerance: Duration,
@@ -17,7 +17,7 @@ pub(super) struct Pace {
     not_before: Tick,
 }
 
-impl Pace {
+impl SubscribePacer {
     pub(super) fn new(burst: usize, per_second: u32) -> Self {
         let every = Duration::from_secs(1) / per_second.max(1);
         let burst = u32::try_from(burst).unwrap_or(u32::MAX).max(1);
@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     /// How many go out from `from_ms` to `to_ms`, each as soon as it may.
-    fn sent(pace: &mut Pace, from_ms: u64, to_ms: u64) -> u32 {
+    fn sent(pace: &mut SubscribePacer, from_ms: u64, to_ms: u64) -> u32 {
         let mut sent = 0;
         for now in (from_ms..to_ms).map(|ms| Tick::from_nanos(ms * 1_000_000)) {
             while pace.next() <= now {
@@ -65,7 +65,7 @@ mod tests {
 
     #[test]
     fn a_burst_then_the_rate_and_a_burst_again_after_a_rest() {
-        let mut pace = Pace::new(64, 200);
+        let mut pace = SubscribePacer::new(64, 200);
         assert_eq!(sent(&mut pace, 1_000, 1_001), 64);
         assert_eq!(sent(&mut pace, 1_001, 2_001), 200);
         assert_eq!(sent(&mut pace, 9_000, 9_001), 64, "no more than a burst however long the rest");
@@ -73,7 +73,7 @@ mod tests {
 
     #[test]
     fn those_left_behind_by_the_burst_go_in_batches() {
-        let mut pace = Pace::new(64, 200);
+        let mut pace = SubscribePacer::new(64, 200);
         let start = Tick::from_nanos(1_000_000_000);
         let mut batches = Vec::new();
         for now in (0..1_000).map(|ms| start.plus(Duration::from_millis(ms))) {
@@ -90,7 +90,7 @@ mod tests {
 
     #[test]
     fn what_goes_out_of_turn_is_made_up_for() {
-        let mut pace = Pace::new(4, 100);
+        let mut pace = SubscribePacer::new(4, 100);
         let now = Tick::from_nanos(1_000_000_000);
         for _ in 0..6 {
             pace.sent(now);

@@ -56,7 +56,7 @@ pub(crate) struct Capabilities {
 const TRUST: u32 = 4;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Trial {
+pub(super) struct CapabilityProbe {
     pub(super) profile: Profile,
     pub(super) found: Capabilities,
     /// Connections in a row that answered and never ticked.
@@ -67,7 +67,7 @@ pub(super) struct Trial {
     ignores_slices: bool,
 }
 
-impl Trial {
+impl CapabilityProbe {
     pub(super) fn new(profile: Profile) -> Self {
         Self { profile, found: Capabilities::default(), mute: 0, ticked_once: false, ignores_slices: false }
     }

@@ -34,7 +34,7 @@ pub(super) enum Stage {
     /// Subscribed; no barrier raised yet.
     Acknowledged,
     /// Subscribed; its barrier is under way.
-    Behind,
+    AwaitingBarrier,
     /// Past its barrier; the recheck as of `slot` is under way.
     Rechecking { slot: Slot },
     /// Past its barrier; the recheck failed and is due again.
@@ -43,7 +43,7 @@ pub(super) enum Stage {
     Live { slot: Slot },
     /// An earlier subscription of its address is not confirmed to be gone, and the server would not tell a new
     /// one from it.
-    Held,
+    AwaitingUnsubscribe,
     /// Its subscribe was refused; to be tried again.
     Refused { until: Tick },
 }
@@ -66,7 +66,7 @@ impl Want {
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub(super) struct Roster {
+pub(super) struct Subscriptions {
     wanted: BTreeMap<Pubkey, Want>,
     waiting: BTreeSet<Pubkey>,
     acknowledged: BTreeSet<Pubkey>,
@@ -83,7 +83,7 @@ pub(super) struct Roster {
     first_attempt: u32,
 }
 
-impl Roster {
+impl Subscriptions {
     /// What is held for each account that is subscribed, in bytes.
     pub(super) const BYTES_EACH: usize =
         size_of::<(Pubkey, Want)>() + size_of::<Pubkey>() + size_of::<(Pubkey, u32)>();
@@ -168,16 +168,16 @@ impl Roster {
 
     /// A subscription of this address is gone; whoever waited for the last of them may be subscribed.
     pub(super) fn ended(&mut self, address: &Pubkey) {
-        let Some(held) = self.known.get_mut(address) else { return };
-        *held = held.saturating_sub(1);
-        if *held == 0 {
-            self.release_held(address);
+        let Some(count) = self.known.get_mut(address) else { return };
+        *count = count.saturating_sub(1);
+        if *count == 0 {
+            self.release_awaiting(address);
         }
     }
 
     /// Whoever waited for what is left of earlier subscriptions of this address may be subscribed.
-    pub(super) fn release_held(&mut self, address: &Pubkey) {
-        if self.current_stage(address) == Some(Stage::Held) {
+    pub(super) fn release_awaiting(&mut self, address: &Pubkey) {
+        if self.current_stage(address) == Some(Stage::AwaitingUnsubscribe) {
             self.set(address, Stage::Waiting);
         }
     }
@@ -231,8 +231,8 @@ impl Roster {
                 |subject| matches!(subject, Subject::Account { address: other, .. } if *other == address),
             );
             want.own_parameters = slices && (self.known.len() >= MAX_KNOWN || before.is_some() || under_way);
-            if !slices && (under_way || before.is_some_and(|held| held > 0)) {
-                want.stage = Stage::Held;
+            if !slices && (under_way || before.is_some_and(|count| count > 0)) {
+                want.stage = Stage::AwaitingUnsubscribe;
                 continue;
             }
             want.stage = Stage::Subscribing;
@@ -338,7 +338,7 @@ impl Roster {
 impl Stage {
     /// Whether the server holds a subscription for the account.
     fn subscribed(self) -> bool {
-        !matches!(self, Self::Waiting | Self::Subscribing | Self::Held | Self::Refused { .. })
+        !matches!(self, Self::Waiting | Self::Subscribing | Self::AwaitingUnsubscribe | Self::Refused { .. })
     }
 
     fn live(self) -> bool {

@@ -153,7 +153,7 @@ impl World {
     }
 
     fn cover(&self, byte: u8) -> Action {
-        let watch = self.session.roster.watch_of(&key(byte)).expect("a watched account");
+        let watch = self.session.subscriptions.watch_of(&key(byte)).expect("a watched account");
         Action::Cover { address: key(byte), watch, generation: self.session.generation() }
     }
 

@@ -1,4 +1,4 @@
-//! What the desk knows of each endpoint's RPC: whether it may be asked, how much at once, and how far it is.
+//! What the scheduler knows of each endpoint's RPC: whether it may be asked, how much at once, and how far it is.
 //!
 //! One that does not answer is asked after the others for a while: two seconds, doubling up to thirty.
 
@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::core::{
     account::observation::{EndpointId, MAX_ENDPOINTS, Slot},
     base::{failure::RpcFailure, time::Tick},
-    rpc::scheduler::request::{BATCH, Trial},
+    rpc::scheduler::request::{Attempts, BATCH},
 };
 
 /// How long nobody asks a node that limits its rate, unless it says.
@@ -19,7 +19,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 const GOOD_ANSWERS: u32 = 16;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Node {
+struct NodeState {
     usable: bool,
     /// Until when it limits its rate.
     refusal: Option<(Tick, RpcFailure)>,
@@ -36,11 +36,11 @@ struct Node {
 
 /// The endpoints in the order of preference.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Nodes(Vec<Node>);
+pub(super) struct Nodes(Vec<NodeState>);
 
 impl Nodes {
     pub(super) fn new(endpoints: usize) -> Self {
-        let node = Node {
+        let node = NodeState {
             usable: true,
             refusal: None,
             newest: 0,
@@ -56,11 +56,11 @@ impl Nodes {
         (0..).map(EndpointId).take(self.0.len())
     }
 
-    fn node(&self, endpoint: EndpointId) -> Option<&Node> {
+    fn node(&self, endpoint: EndpointId) -> Option<&NodeState> {
         self.0.get(usize::from(endpoint.0))
     }
 
-    fn node_mut(&mut self, endpoint: EndpointId) -> Option<&mut Node> {
+    fn node_mut(&mut self, endpoint: EndpointId) -> Option<&mut NodeState> {
         self.0.get_mut(usize::from(endpoint.0))
     }
 
@@ -77,8 +77,8 @@ impl Nodes {
 
     /// Where to go next: the first that may be asked and was not; if possible one that answers, and another than
     /// the one to avoid.
-    pub(super) fn route(&self, trial: &Trial, avoid: Option<EndpointId>) -> Option<EndpointId> {
-        let mut open = self.ids().filter(|id| self.is_open(*id) && !trial.tried.contains(*id));
+    pub(super) fn route(&self, attempts: &Attempts, avoid: Option<EndpointId>) -> Option<EndpointId> {
+        let mut open = self.ids().filter(|id| self.is_open(*id) && !attempts.tried.contains(*id));
         let answers = |id: &EndpointId| self.node(*id).is_some_and(|node| node.behind_others == Tick::NEVER);
         let mut wanted = open.clone().filter(|id| Some(*id) != avoid);
         wanted.clone().find(answers).or_else(|| wanted.next()).or_else(|| open.next())

@@ -63,12 +63,12 @@ impl Endpoints {
 
 /// Where something was asked for in vain, and in calls of how many keys at most it is asked for next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Trial {
+pub(super) struct Attempts {
     pub(super) tried: Endpoints,
     pub(super) batch: usize,
 }
 
-impl Trial {
+impl Attempts {
     pub(super) fn new() -> Self {
         Self { tried: Endpoints::default(), batch: BATCH }
     }
@@ -78,14 +78,14 @@ impl Trial {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Waiter {
     pub(super) ask: Ask,
-    pub(super) trial: Trial,
+    pub(super) attempts: Attempts,
     /// What is told when nothing is left to try: that a node was behind, if any was, else what came last.
     pub(super) failure: Option<RpcFailure>,
 }
 
 impl Waiter {
     pub(super) fn new(ask: Ask) -> Self {
-        Self { ask, trial: Trial::new(), failure: None }
+        Self { ask, attempts: Attempts::new(), failure: None }
     }
 
     pub(super) fn is_behind(&self) -> bool {
@@ -104,14 +104,14 @@ impl Waiter {
 pub(crate) struct MintWish {
     /// How often an answer showed no mint there.
     pub(super) tries: u8,
-    pub(super) trial: Trial,
+    pub(super) attempts: Attempts,
     /// It is known already, and can wait for a call that is made anyway.
     pub(super) again: bool,
 }
 
 impl MintWish {
     pub(super) fn new() -> Self {
-        Self { tries: 0, trial: Trial::new(), again: false }
+        Self { tries: 0, attempts: Attempts::new(), again: false }
     }
 
     pub(super) fn again() -> Self {

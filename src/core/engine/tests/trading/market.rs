@@ -162,7 +162,7 @@ impl Market {
                 while let Some((_, event)) =
                     self.wires.get_mut(&link).and_then(|wire| wire.pop_front_if(|(due, _)| *due <= now))
                 {
-                    self.world.tell(link, event);
+                    self.world.deliver(link, event);
                     self.world.settle();
                     self.check();
                 }
@@ -331,7 +331,7 @@ fn nothing_is_sold_twice_and_everything_is_free_in_the_end() {
         assert_eq!(world.held(1), Some(market.truth), "seed {seed}");
         assert_eq!(world.available(1), market.truth, "seed {seed}: {:?}", world.record(1).held);
         assert!(!world.engine.has_holds(&key(1)), "seed {seed}");
-        assert_eq!(world.engine.trades.next_deadline(), None, "seed {seed}");
+        assert_eq!(world.engine.signatures.next_deadline(), None, "seed {seed}");
         sold += market.sold_in_all;
         refused += market.refused;
         ends.iter_mut().zip(market.ends).for_each(|(all, one)| *all += one);

@@ -221,7 +221,7 @@ fn to_park_and_to_start_again_is_no_way_round_the_backoff() {
 #[test]
 fn subscribes_go_out_in_a_burst_and_then_at_the_set_rate() {
     let mut world = World::live();
-    world.session.pace = Pace::new(4, 10);
+    world.session.pacer = SubscribePacer::new(4, 10);
     for n in 1..=10 {
         world.watch(n, u64::from(n));
     }

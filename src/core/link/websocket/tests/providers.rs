@@ -7,7 +7,7 @@ const KEEPALIVE: Duration = Duration::from_secs(30);
 impl World {
     fn of(profile: Profile) -> Self {
         let mut world = Self::new();
-        world.session.trial = Trial::new(profile);
+        world.session.probe = CapabilityProbe::new(profile);
         world
     }
 
