@@ -5,7 +5,9 @@ use std::time::Duration;
 use solana_pubkey::Pubkey;
 use solana_signature::Signature;
 
-pub use crate::core::{account::reading::Stale, base::failure::RpcFailure, engine::accounts::WatchError};
+pub use crate::core::{
+    account::reading::StaleError, base::failure::RpcFailure, engine::accounts::WatchError,
+};
 use crate::core::{
     account::{freshness::StaleReason, observation::Slot},
     chain::token::TokenProgram,
@@ -74,7 +76,7 @@ pub enum ReadError {
     #[error("{stale}, and RPC failed")]
     Rpc {
         /// What memory lacked.
-        stale: Stale,
+        stale: StaleError,
         /// What RPC said.
         #[source]
         source: RpcFailure,
@@ -83,7 +85,7 @@ pub enum ReadError {
     #[error("{stale}, and no answer came within {deadline:?}")]
     Deadline {
         /// What memory lacked.
-        stale: Stale,
+        stale: StaleError,
         /// The time that was given.
         deadline: Duration,
     },
@@ -247,7 +249,7 @@ impl BuyError {
 /// What is known of a buy's landing when its deadline passes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Landing {
+pub enum BuyLanding {
     /// No signature was given: it may land at any time, or never.
     Unknown,
     /// Its signature has not been seen to land, and it may still.
@@ -264,7 +266,7 @@ pub enum Landing {
 /// A buy that is not settled.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum NotSettled {
+pub enum SettleError {
     /// It failed on chain. Nothing of it arrived, and its account is let go if nothing else keeps it.
     #[error("the buy {signature} failed on chain at slot {slot}")]
     Failed {
@@ -291,7 +293,7 @@ pub enum NotSettled {
         /// The time that was given.
         deadline: Duration,
         /// What is known of its landing.
-        landing: Landing,
+        landing: BuyLanding,
     },
     /// As many signatures are followed as the limit allows.
     #[error("{limit} signatures are followed already, the limit; wait for one less at a time")]
@@ -307,5 +309,5 @@ pub enum NotSettled {
     Reset,
     /// The account is no longer watched, or the mirror has shut down.
     #[error(transparent)]
-    Ended(Stale),
+    Ended(StaleError),
 }

@@ -10,7 +10,7 @@ use solana_pubkey::Pubkey;
 use solana_rpc_client_api::response::Response;
 
 use crate::{
-    Mint, NotToken, Slot, TokenAccount,
+    MintInfo, NotToken, Slot, TokenAccount,
     core::{base::time::Tick, chain::token::Presence},
     sources::{
         RawAccount,
@@ -37,7 +37,7 @@ pub struct Seen {
     /// As a watched account.
     pub stands: Stands,
     /// As a mint.
-    pub mint: Option<Mint>,
+    pub mint: Option<MintInfo>,
     /// As a mint: the lamports, shown as an amount of it.
     pub shown: Option<String>,
     /// As the Clock sysvar: how far it lags this much wall time, in milliseconds.
@@ -103,7 +103,7 @@ pub fn rpc_answer(
 pub const WALL_MS: i64 = 1_700_000_000_000;
 
 fn seen(raw: &RawAccount) -> Seen {
-    let mint = Mint::decode(&raw.program, &raw.data);
+    let mint = MintInfo::decode(&raw.program, &raw.data);
     Seen {
         stands: match raw.presence() {
             Presence::Absent => Stands::Absent,

@@ -17,35 +17,35 @@ mod sources;
 mod store;
 
 pub use api::{
-    builder::Builder,
+    builder::MirrorBuilder,
     mirror::Mirror,
-    node::Node,
+    node::NodeConfig,
     reader::{Balance, Reader, ServedFrom},
-    target::Target,
+    target::WatchTarget,
     trade::{
         hold::{Hold, HoldError, InFlight, SellOutcome},
         position::Position,
-        settle::{Buy, Settled, SettledBy},
+        settle::{ExpectedBuy, SettledBuy, SettledBy},
     },
 };
 pub use core::{
     account::{
         freshness::{Freshness, StaleReason},
-        observation::{Origin, Slot},
-        reading::{Floor, Query, Reading},
-        sellable::{Obstacle, Obstacles, Sellable, Unsellable, Warning, Warnings},
+        observation::{Slot, StateOrigin},
+        reading::{Floor, ReadQuery, Reading},
+        sellable::{SellObstacle, SellObstacles, SellWarning, SellWarnings, Sellable, Unsellable},
     },
     chain::{
-        mint::{FeeRate, Mint, TransferFee, UiScale},
+        mint::{FeeRate, MintInfo, TransferFee, UiScale},
         state::AccountState,
-        token::{Delegate, Extensions, NotToken, TokenAccount, TokenProgram},
+        token::{NotToken, TokenAccount, TokenDelegate, TokenExtensions, TokenProgram},
     },
-    engine::Mode,
-    link::websocket::{LinkPhase, Profile},
-    trade::buys::Baseline,
+    engine::NodeMode,
+    link::websocket::{LinkPhase, NodeProfile},
+    trade::buys::BuyBaseline,
 };
 pub use error::{
-    AdoptError, BuyError, ConfigError, Landing, MintError, NotSettled, ReadError, RpcFailure, Stale,
+    AdoptError, BuyError, BuyLanding, ConfigError, MintError, ReadError, RpcFailure, SettleError, StaleError,
     WaitError, WatchError,
 };
 pub use observability::{
@@ -53,8 +53,8 @@ pub use observability::{
     health::{Health, NodeHealth},
     token_stats::TokenStats,
 };
-pub use runtime::wallet_search::{Adopted, LeftOut};
+pub use runtime::wallet_search::{AdoptedWallet, LeftOutAccount};
 pub use solana_commitment_config::CommitmentLevel;
 pub use solana_pubkey::Pubkey;
 pub use solana_signature::Signature;
-pub use store::updates::{AccountUpdate, ProcessedUpdate, Update, Updates};
+pub use store::updates::{AccountUpdate, MirrorUpdate, MirrorUpdates, ProcessedUpdate};

@@ -23,7 +23,7 @@ use std::{
     time::Duration,
 };
 
-use balance_mirror::{Mirror, Pubkey, Target};
+use balance_mirror::{Mirror, Pubkey, WatchTarget};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use localnet::Localnet;
 use serde_json::{Value, json};
@@ -435,7 +435,7 @@ async fn run(planted: Planted, own_client: bool) {
     say_debug(&builder);
     let mirror = builder.start().expect("a mirror");
     let mut updates = mirror.updates();
-    let reader = mirror.watch(Target::account(ACCOUNT)).expect("a place");
+    let reader = mirror.watch(WatchTarget::account(ACCOUNT)).expect("a place");
     let failed = async {
         while mirror.health().last_error.is_none() {
             sleep(Duration::from_millis(5)).await;
@@ -461,7 +461,7 @@ async fn run(planted: Planted, own_client: bool) {
     }
     say_debug(&(&mirror, &reader, reader.read(), &updates));
     mirror.shutdown().await;
-    if let Err(error) = mirror.watch(Target::account(ACCOUNT)) {
+    if let Err(error) = mirror.watch(WatchTarget::account(ACCOUNT)) {
         say_error(&error);
     }
     while let Ok(Some(update)) = timeout(Duration::ZERO, updates.next()).await {
@@ -541,7 +541,7 @@ async fn a_key_appears_in_nothing_that_is_said_of_a_living_node() {
             builder = builder.header(name, value);
         }
         let mirror = builder.start().expect("a mirror");
-        let reader = mirror.watch(Target::account(ACCOUNT)).expect("a place");
+        let reader = mirror.watch(WatchTarget::account(ACCOUNT)).expect("a place");
         reader.wait_for(|reading| reading.is_live(), DEADLINE).await.expect("live");
         say_debug(&(&mirror, reader.read()));
 

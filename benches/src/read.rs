@@ -5,7 +5,7 @@
 
 use std::{hint::black_box, time::Duration};
 
-use balance_mirror::{Mirror, Pubkey, Target};
+use balance_mirror::{Mirror, Pubkey, WatchTarget};
 use benches::{LockedCache, ShardedCache};
 use criterion::{Criterion, criterion_group, criterion_main};
 use localnet::Localnet;
@@ -22,7 +22,7 @@ fn reads(criterion: &mut Criterion) {
     let mirror = runtime
         .block_on(async { Mirror::builder(net.rpc_url()).start() })
         .expect("a mirror of the local cluster");
-    let readers = mirror.watch_all(addresses.iter().copied().map(Target::account)).expect("room");
+    let readers = mirror.watch_all(addresses.iter().copied().map(WatchTarget::account)).expect("room");
     for reader in &readers {
         runtime.block_on(reader.ready(Duration::from_secs(20))).expect("a live account");
     }
@@ -47,7 +47,7 @@ fn reads(criterion: &mut Criterion) {
         bencher.iter(|| {
             let address = &addresses[turn.next().unwrap_or_default()];
             let reading = black_box(mirror.read(address)).expect("watched");
-            reading.fresh(MAX_AGE).expect("live").held()
+            reading.fresh(MAX_AGE).expect("live").token_amount()
         });
     });
     group.bench_function("RwLock<HashMap<String, _>>", |bencher| {

@@ -10,7 +10,7 @@ use std::{
 };
 
 use balance_mirror::{
-    AccountState, HoldError, Obstacle, Position, Pubkey, Reading, SellOutcome, ServedFrom, SettledBy,
+    AccountState, HoldError, Position, Pubkey, Reading, SellObstacle, SellOutcome, ServedFrom, SettledBy,
     Signature, Unsellable,
 };
 use tokio::time::Instant;
@@ -90,11 +90,11 @@ impl Ledger {
     }
 
     pub(crate) fn bought(&self, who: &str, mint: &Pubkey, amount: u64, bought: &Result<Bought, NotBought>) {
-        use balance_mirror::NotSettled;
+        use balance_mirror::SettleError;
         let mut pages = self.pages();
         let (text, colour) = match bought {
             Ok(Bought { settled, took, .. }) => {
-                let (place, how) = match settled.how {
+                let (place, how) = match settled.settled_by {
                     SettledBy::Notification => (0, "its notification"),
                     SettledBy::Signature => (1, "its landing"),
                     _ => (2, "an RPC probe"),
@@ -107,8 +107,8 @@ impl Ledger {
             }
             Err(error) => {
                 match error {
-                    NotBought::NotSettled(NotSettled::Failed { .. }) => pages.buys_failed += 1,
-                    NotBought::NotSettled(NotSettled::Expired { .. }) => pages.buys_expired += 1,
+                    NotBought::NotSettled(SettleError::Failed { .. }) => pages.buys_failed += 1,
+                    NotBought::NotSettled(SettleError::Expired { .. }) => pages.buys_expired += 1,
                     NotBought::NotSettled(_) => pages.buys_unknown += 1,
                     _ => pages.not_sent += 1,
                 }
@@ -149,7 +149,7 @@ impl Ledger {
             Err(error) => {
                 match error {
                     NotSold::Pending(_) => pages.pending += 1,
-                    NotSold::Unsellable(Unsellable::Blocked(why)) if why.iter().eq([Obstacle::Held]) => {
+                    NotSold::Unsellable(Unsellable::Blocked(why)) if why.iter().eq([SellObstacle::Held]) => {
                         pages.taken += 1;
                     }
                     NotSold::NotHeld(HoldError::TooMuch { .. } | HoldError::Nothing { .. }) => {

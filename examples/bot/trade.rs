@@ -14,8 +14,8 @@ use std::{
 };
 
 use balance_mirror::{
-    Buy, BuyError, HoldError, Mirror, NotSettled, Position, Pubkey, ReadError, Reading, SellOutcome,
-    ServedFrom, Settled, Signature, Unsellable, WaitError,
+    BuyError, ExpectedBuy, HoldError, Mirror, Position, Pubkey, ReadError, Reading, SellOutcome, ServedFrom,
+    SettleError, SettledBuy, Signature, Unsellable, WaitError,
 };
 use localnet::{Hash, Instruction, Keypair, Signer};
 use solana_client::{
@@ -49,7 +49,7 @@ pub(crate) trait Venue {
 /// A buy whose tokens are there to be sold.
 pub(crate) struct Bought {
     pub(crate) position: Position,
-    pub(crate) settled: Settled,
+    pub(crate) settled: SettledBuy,
     /// From the send to the tokens.
     pub(crate) took: Duration,
 }
@@ -62,7 +62,7 @@ pub(crate) enum NotBought {
     #[error("it was not sent")]
     NoBlockhash(#[from] NoBlockhash),
     #[error(transparent)]
-    NotSettled(#[from] NotSettled),
+    NotSettled(#[from] SettleError),
 }
 
 /// A sell that was sent, and how it ended.
@@ -145,7 +145,8 @@ impl<V: Venue> Trader<V> {
         let (transaction, last_valid) = self.sign(&swap)?;
         let sent = Instant::now();
         self.send(&transaction).await;
-        let buy = Buy::at_least(at_least).signature(transaction.signatures[0]).valid_until(last_valid);
+        let buy =
+            ExpectedBuy::at_least(at_least).signature(transaction.signatures[0]).valid_until(last_valid);
         let settled = position.settled(buy).await?;
         Ok(Bought { position, settled, took: sent.elapsed() })
     }
@@ -174,7 +175,7 @@ impl<V: Venue> Trader<V> {
         let (transaction, last_valid) = self.sign(&swap)?;
         let flight = hold.sending(transaction.signatures[0], last_valid);
         self.send(&transaction).await;
-        // A bot that confirms its sells itself says `flight.sold(Floor::confirmed(slot))`: here the mirror finds out.
+        // A bot that confirms its sells itself says `flight.landed(Floor::confirmed(slot))`: here the mirror finds out.
         let outcome = flight.outcome(PATIENCE).await?;
         let (amount, signature) = (flight.amount(), flight.signature());
         Ok(Sale { reading, served_from, amount, signature, outcome, held, took: began.elapsed() })

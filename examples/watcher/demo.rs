@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use balance_mirror::{CommitmentLevel, Mirror, Node};
+use balance_mirror::{CommitmentLevel, Mirror, NodeConfig};
 use localnet::Localnet;
 
 use crate::{
@@ -55,7 +55,7 @@ async fn mirrored(
     let mirror = Mirror::builder(net.rpc_url())
         .ws_url(net.ws_url())
         .rpc_client(rpc.clone())
-        .node(Node::new(second.rpc_url()).ws_url(second.ws_url()))
+        .node(NodeConfig::new(second.rpc_url()).ws_url(second.ws_url()))
         .selling_age(max_age)
         .canary_deadline(CANARY_DEADLINE)
         .reconnect_cap(RECONNECT_CAP)

@@ -7,7 +7,9 @@ use std::{
     time::Duration,
 };
 
-use balance_mirror::{AccountState, Balance, Mint, Origin, Pubkey, ReadError, Target, TokenProgram};
+use balance_mirror::{
+    AccountState, Balance, MintInfo, Pubkey, ReadError, StateOrigin, TokenProgram, WatchTarget,
+};
 use time::OffsetDateTime;
 
 /// A moment of wall time, UTC.
@@ -40,9 +42,9 @@ pub(crate) struct Change {
     /// Whose account it is, of what, as far as is known.
     pub(crate) identity: Identity,
     pub(crate) state: AccountState,
-    pub(crate) mint: Option<Mint>,
+    pub(crate) mint: Option<MintInfo>,
     pub(crate) slot: u64,
-    pub(crate) origin: Origin,
+    pub(crate) origin: StateOrigin,
 }
 
 /// What the processed bank shows of an account, which may be taken back.
@@ -51,7 +53,7 @@ pub(crate) struct Preview {
     pub(crate) at: Moment,
     pub(crate) account: Pubkey,
     pub(crate) state: AccountState,
-    pub(crate) mint: Option<Mint>,
+    pub(crate) mint: Option<MintInfo>,
     pub(crate) slot: u64,
 }
 
@@ -90,7 +92,7 @@ impl Registry {
     }
 
     /// Takes in an account that is going to be watched.
-    pub(crate) fn expect(&self, target: &Target, identity: Identity) {
+    pub(crate) fn expect(&self, target: &WatchTarget, identity: Identity) {
         self.identities().insert(target.address(), identity);
     }
 
@@ -166,7 +168,7 @@ mod tests {
     fn a_closed_account_is_still_whose_it_was() {
         let registry = Registry::default();
         let mint = Pubkey::new_from_array([7; 32]);
-        let target = Target::account(Pubkey::new_from_array([1; 32])).mint(mint);
+        let target = WatchTarget::account(Pubkey::new_from_array([1; 32])).mint(mint);
         let identity = Identity { mint: Some(mint), ..Identity::default() };
         registry.expect(&target, identity);
         assert_eq!(registry.identify(&target.address(), &AccountState::Closed), identity);

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use balance_mirror::{AccountState, Health, LinkPhase, Mint, NodeHealth, Origin, Pubkey, ReadError};
+use balance_mirror::{AccountState, Health, LinkPhase, MintInfo, NodeHealth, Pubkey, ReadError, StateOrigin};
 use tokio::time::Instant;
 
 use crate::{
@@ -138,7 +138,7 @@ impl Human {
             _ => Colour::Yellow,
         };
         let by = match change.origin {
-            Origin::Subscription => Colour::Plain,
+            StateOrigin::Subscription => Colour::Plain,
             _ => Colour::Cyan,
         };
         let text = format!(
@@ -190,7 +190,7 @@ impl Human {
     pub(crate) fn sweep(
         &mut self,
         reads: &[Read],
-        mint_of: impl Fn(&Pubkey) -> Option<Mint>,
+        mint_of: impl Fn(&Pubkey) -> Option<MintInfo>,
     ) -> Option<String> {
         let at = reads.iter().map(|read| read.at).next_back()?;
         let mut kinds = [Kind::Live, Kind::Aging, Kind::Rpc, Kind::Error].map(|kind| (kind, Vec::new()));
@@ -216,7 +216,7 @@ impl Human {
         kind: Kind,
         group: &[&Read],
         all: usize,
-        mint_of: impl Fn(&Pubkey) -> Option<Mint>,
+        mint_of: impl Fn(&Pubkey) -> Option<MintInfo>,
     ) -> String {
         let (colour, words) = kind.look();
         let took = Range::of(group.iter().map(|read| Some(read.took)));

@@ -181,7 +181,7 @@ fn number(wide: u128) -> u64 {
 mod tests {
     use std::time::Duration;
 
-    use balance_mirror::{Mirror, Origin, Pubkey, ReadError, TokenProgram};
+    use balance_mirror::{Mirror, Pubkey, ReadError, StateOrigin, TokenProgram};
     use serde_json::{Value, json};
 
     use super::*;
@@ -207,7 +207,7 @@ mod tests {
             state: AccountState::Absent,
             mint: None,
             slot: 7,
-            origin: Origin::Rpc,
+            origin: StateOrigin::Rpc,
         };
         let mut line = json_of(&Line::from(&change));
         assert!(line["ts"].take().as_str().is_some_and(|ts| ts.ends_with('Z')));

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use balance_mirror::{Pubkey, Target, TokenProgram};
+use balance_mirror::{Pubkey, TokenProgram, WatchTarget};
 use localnet::{
     CommitmentConfig, Instruction, Keypair, Localnet, Rng, SendError, Signer,
     tokens::{self, Extension},
@@ -134,7 +134,7 @@ impl Market {
     }
 
     /// Each wallet's account for each token; most are not there yet.
-    pub(crate) fn accounts(&self) -> Vec<(Target, Identity)> {
+    pub(crate) fn accounts(&self) -> Vec<(WatchTarget, Identity)> {
         let pairs =
             self.wallets.iter().flat_map(|wallet| self.tokens.iter().map(move |token| (wallet, token)));
         pairs
@@ -142,7 +142,7 @@ impl Market {
                 let (owner, mint) = (wallet.key.pubkey(), token.mint.pubkey());
                 let identity =
                     Identity { mint: Some(mint), owner: Some(owner), program: Some(token.program) };
-                (Target::ata(&owner, &mint, token.program), identity)
+                (WatchTarget::ata(&owner, &mint, token.program), identity)
             })
             .collect()
     }

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use balance_mirror::{CommitmentLevel, Mirror, Mode, Node, Pubkey, Target, TokenProgram};
+use balance_mirror::{CommitmentLevel, Mirror, NodeConfig, NodeMode, Pubkey, TokenProgram, WatchTarget};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use serde::Deserialize;
 use serde_json::json;
@@ -34,7 +34,7 @@ pub(crate) async fn run(
     let Some((first, rpc)) = nodes.next() else { return Err(Failure::Wrong("no node is given".to_owned())) };
     let mut builder = Mirror::builder(&first.rpc)
         .rpc_client(rpc.clone())
-        .mode(if cluster.race { Mode::Race } else { Mode::Failover })
+        .mode(if cluster.race { NodeMode::Race } else { NodeMode::Failover })
         .processed(args.processed)
         .commitment(cluster.commitment)
         .selling_age(max_age)
@@ -43,7 +43,7 @@ pub(crate) async fn run(
         builder = builder.ws_url(url);
     }
     for (urls, rpc) in nodes {
-        let node = Node::new(&urls.rpc).rpc_client(rpc.clone());
+        let node = NodeConfig::new(&urls.rpc).rpc_client(rpc.clone());
         builder = builder.node(match &urls.ws {
             Some(url) => node.ws_url(url),
             None => node,
@@ -65,7 +65,7 @@ pub(crate) async fn run(
         health_interval,
         tally: Tally::default(),
     };
-    let given = cluster.accounts.iter().map(|account| (Target::account(*account), Identity::default()));
+    let given = cluster.accounts.iter().map(|account| (WatchTarget::account(*account), Identity::default()));
     watch.all(given.collect())?;
     let found = async {
         match watch.wallet(&clients, cluster).await {
@@ -87,7 +87,7 @@ pub(crate) async fn run(
 
 impl Watch {
     /// Watches accounts, and remembers whose they are.
-    pub(crate) fn all(&self, accounts: Vec<(Target, Identity)>) -> Result<(), Failure> {
+    pub(crate) fn all(&self, accounts: Vec<(WatchTarget, Identity)>) -> Result<(), Failure> {
         for (target, identity) in &accounts {
             self.registry.expect(target, *identity);
         }
@@ -143,7 +143,7 @@ async fn look_up(
     clients: &[Arc<RpcClient>],
     wallet: &Wallet,
     commitment: CommitmentLevel,
-) -> Result<Vec<(Target, Identity)>, LookUp> {
+) -> Result<Vec<(WatchTarget, Identity)>, LookUp> {
     let mut failed: Option<CallFailed> = None;
     for rpc in clients {
         let found = match wallet.mints.is_empty() {
@@ -194,7 +194,7 @@ async fn token_accounts(
     rpc: &RpcClient,
     wallet: &Wallet,
     commitment: CommitmentLevel,
-) -> Result<Vec<(Target, Identity)>, LookUp> {
+) -> Result<Vec<(WatchTarget, Identity)>, LookUp> {
     let mut found = Vec::new();
     for program in TokenProgram::ALL {
         // The client's own method asks for jsonParsed. The mint is the first 32 bytes; the mirror reads the rest.
@@ -214,8 +214,8 @@ async fn token_accounts(
 }
 
 impl OwnedAccount {
-    fn target(&self, owner: Pubkey, program: TokenProgram) -> Option<(Target, Identity)> {
-        let target = Target::account(self.pubkey.parse().ok()?).owner(owner).program(program);
+    fn target(&self, owner: Pubkey, program: TokenProgram) -> Option<(WatchTarget, Identity)> {
+        let target = WatchTarget::account(self.pubkey.parse().ok()?).owner(owner).program(program);
         let data = BASE64_STANDARD.decode(&self.account.data.0).ok()?;
         let mint = Pubkey::try_from(data.get(..32)?).ok()?;
         let identity = Identity { mint: Some(mint), owner: Some(owner), program: Some(program) };
@@ -224,7 +224,10 @@ impl OwnedAccount {
 }
 
 /// The wallet's associated token accounts for the given mints. Their addresses depend on the mints' programs.
-async fn associated_accounts(rpc: &RpcClient, wallet: &Wallet) -> Result<Vec<(Target, Identity)>, LookUp> {
+async fn associated_accounts(
+    rpc: &RpcClient,
+    wallet: &Wallet,
+) -> Result<Vec<(WatchTarget, Identity)>, LookUp> {
     let mut found = Vec::new();
     for mints in wallet.mints.chunks(100) {
         let config = solana_client::rpc_config::RpcAccountInfoConfig {
@@ -237,7 +240,7 @@ async fn associated_accounts(rpc: &RpcClient, wallet: &Wallet) -> Result<Vec<(Ta
             let program =
                 program.and_then(|owner| TokenProgram::from_id(&owner)).ok_or(LookUp::NoMint(*mint))?;
             let identity = Identity { mint: Some(*mint), owner: Some(wallet.owner), program: Some(program) };
-            found.push((Target::ata(&wallet.owner, mint, program), identity));
+            found.push((WatchTarget::ata(&wallet.owner, mint, program), identity));
         }
     }
     Ok(found)

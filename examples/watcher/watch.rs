@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use balance_mirror::{AccountUpdate, Mint, Mirror, ProcessedUpdate, Pubkey, Update, Updates};
+use balance_mirror::{AccountUpdate, MintInfo, Mirror, MirrorUpdate, MirrorUpdates, ProcessedUpdate, Pubkey};
 use futures::{StreamExt, stream::FuturesUnordered};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
@@ -49,7 +49,7 @@ pub(crate) struct Tally {
 
 impl Watch {
     /// Shows everything until `work` ends, or nobody reads the output any more. Shuts the mirror down.
-    pub(crate) async fn run<T>(&self, updates: Updates, work: impl Future<Output = T>) -> Option<T> {
+    pub(crate) async fn run<T>(&self, updates: MirrorUpdates, work: impl Future<Output = T>) -> Option<T> {
         let mut balances = pin!(self.balances(updates));
         let shown = async { tokio::join!(self.readings(), self.healths()) };
         let ended = tokio::select! {
@@ -70,23 +70,23 @@ impl Watch {
         ended
     }
 
-    async fn balances(&self, mut updates: Updates) {
+    async fn balances(&self, mut updates: MirrorUpdates) {
         let mut waited_for = HashSet::new();
         let mut patience = PATIENCE;
         while let Some(update) = updates.next().await {
             match update {
-                Update::Account(update) => {
+                MirrorUpdate::Account(update) => {
                     let change = self.change(update, &mut waited_for, &mut patience).await;
                     self.tally.changes.fetch_add(1, Relaxed);
                     self.output.change(&change).await;
                 }
-                Update::Processed(update) => {
+                MirrorUpdate::Processed(update) => {
                     let change = self.preview(update);
                     self.output.preview(&change).await;
                 }
-                Update::Reverted { address } => self.output.reverted(&address).await,
-                Update::Reset { epoch } => self.output.reset(epoch).await,
-                Update::Missed(count) => self.output.missed(count).await,
+                MirrorUpdate::Reverted { address } => self.output.reverted(&address).await,
+                MirrorUpdate::Reset { epoch } => self.output.reset(epoch).await,
+                MirrorUpdate::Missed(count) => self.output.missed(count).await,
                 _ => {}
             }
         }
@@ -124,7 +124,7 @@ impl Watch {
     }
 
     /// The mirror asks for a mint by itself when it first sees an account of it; its answer is a moment away.
-    async fn mint(&self, address: &Pubkey, patience: &mut Duration) -> Option<Mint> {
+    async fn mint(&self, address: &Pubkey, patience: &mut Duration) -> Option<MintInfo> {
         let began = Instant::now();
         loop {
             let mint = self.mirror.mint(address);

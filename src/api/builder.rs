@@ -6,15 +6,15 @@ use solana_commitment_config::CommitmentLevel;
 use solana_rpc_client::nonblocking::rpc_client::RpcClient;
 
 use crate::{
-    api::node::Node,
+    api::node::NodeConfig,
     core::{
         account::{
             evidence::FINALIZED_SETTLES, freshness::Policy, ledger::Rules, observation::MAX_ENDPOINTS,
             ttl::TtlBounds,
         },
         base::backoff::Backoff,
-        engine::{EngineSettings, Mode},
-        link::websocket::{Profile, SessionSettings},
+        engine::{EngineSettings, NodeMode},
+        link::websocket::{NodeProfile, SessionSettings},
         rpc::scheduler::BATCH,
     },
     error::ConfigError,
@@ -22,14 +22,14 @@ use crate::{
 };
 
 /// How a mirror is set up. Made by [`Mirror::builder`](crate::Mirror::builder), ended by
-/// [`start`](Builder::start).
+/// [`start`](MirrorBuilder::start).
 #[derive(Clone)]
 #[must_use]
-pub struct Builder {
+pub struct MirrorBuilder {
     /// The one the builder began with; the others behind it.
-    node: Node,
-    more_nodes: Vec<Node>,
-    mode: Mode,
+    node: NodeConfig,
+    more_nodes: Vec<NodeConfig>,
+    mode: NodeMode,
     failback_after: Duration,
     processed: bool,
     max_connections: usize,
@@ -56,7 +56,7 @@ pub struct Builder {
     probe_after: Duration,
 }
 
-/// What [`Builder::max_connections`] may be, at most.
+/// What [`MirrorBuilder::max_connections`] may be, at most.
 const MAX_CONNECTIONS: usize = 100;
 
 /// The settings, checked.
@@ -74,12 +74,12 @@ pub(crate) struct Settings {
     pub(crate) probe_after: Duration,
 }
 
-impl Builder {
+impl MirrorBuilder {
     pub(crate) fn new(rpc_url: String) -> Self {
         Self {
-            node: Node::new(rpc_url),
+            node: NodeConfig::new(rpc_url),
             more_nodes: Vec::new(),
-            mode: Mode::default(),
+            mode: NodeMode::default(),
             failback_after: Duration::from_secs(30),
             processed: false,
             max_connections: 10,
@@ -129,19 +129,19 @@ impl Builder {
     }
 
     /// What kind of node it is; by default it is found out.
-    pub fn profile(mut self, profile: Profile) -> Self {
+    pub fn profile(mut self, profile: NodeProfile) -> Self {
         self.node = self.node.profile(profile);
         self
     }
 
     /// One more node, less preferred than those before; four in all, at most.
-    pub fn node(mut self, node: Node) -> Self {
+    pub fn node(mut self, node: NodeConfig) -> Self {
         self.more_nodes.push(node);
         self
     }
 
-    /// How several nodes are used: [`Mode::Failover`] (the default) or [`Mode::Race`].
-    pub fn mode(mut self, mode: Mode) -> Self {
+    /// How several nodes are used: [`NodeMode::Failover`] (the default) or [`NodeMode::Race`].
+    pub fn mode(mut self, mode: NodeMode) -> Self {
         self.mode = mode;
         self
     }
@@ -154,7 +154,7 @@ impl Builder {
     }
 
     /// Whether the processed bank is shown beside what is confirmed ([`Reading::processed`](crate::Reading::processed),
-    /// [`Update::Processed`](crate::Update::Processed)): a hint some 300 ms earlier, which may be taken back, and is
+    /// [`MirrorUpdate::Processed`](crate::MirrorUpdate::Processed)): a hint some 300 ms earlier, which may be taken back, and is
     /// never served as a balance. It costs each connection a twin. Off by default.
     pub fn processed(mut self, shown: bool) -> Self {
         self.processed = shown;
@@ -356,7 +356,7 @@ impl Builder {
             let value = self.max_connections.to_string();
             return Err(ConfigError::Range { name: "max_connections", value, range: "between 1 and 100" });
         }
-        let nodes: Vec<Node> = std::iter::once(self.node).chain(self.more_nodes).collect();
+        let nodes: Vec<NodeConfig> = std::iter::once(self.node).chain(self.more_nodes).collect();
         if nodes.len() > MAX_ENDPOINTS {
             let value = nodes.len().to_string();
             return Err(ConfigError::Range { name: "node", value, range: "at most four times in all" });
@@ -410,7 +410,7 @@ impl Builder {
             backoff: Backoff::new(Duration::from_millis(250).min(self.reconnect_cap), self.reconnect_cap),
             in_flight: 64,
             subscribe_rate: self.subscribe_rate,
-            profile: Profile::default(),
+            profile: NodeProfile::default(),
         };
         let profiles = nodes.iter().map(|node| node.profile).collect();
         let endpoints = nodes.into_iter().map(|node| Ok((node.endpoint()?, node.rpc_client)));
@@ -447,7 +447,7 @@ impl Builder {
     }
 }
 
-impl fmt::Debug for Builder {
+impl fmt::Debug for MirrorBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Builder")
             .field("commitment", &self.commitment)
@@ -461,11 +461,11 @@ impl fmt::Debug for Builder {
 mod tests {
     use super::*;
 
-    fn builder() -> Builder {
-        Builder::new("http://127.0.0.1:8899".to_owned())
+    fn builder() -> MirrorBuilder {
+        MirrorBuilder::new("http://127.0.0.1:8899".to_owned())
     }
 
-    fn refusal(builder: Builder) -> String {
+    fn refusal(builder: MirrorBuilder) -> String {
         builder.validate().err().expect("settings that cannot work").to_string()
     }
 
@@ -495,7 +495,7 @@ mod tests {
 
     #[test]
     fn debug_shows_no_url_and_no_header() {
-        let builder = Builder::new("https://host/s3cr3t".to_owned()).header("x-key", "s3cr3t");
+        let builder = MirrorBuilder::new("https://host/s3cr3t".to_owned()).header("x-key", "s3cr3t");
         assert!(!format!("{builder:?}").contains("s3cr3t"));
     }
 }

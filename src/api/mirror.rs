@@ -19,20 +19,20 @@ use tokio::{
 
 use crate::{
     api::{
-        builder::Builder,
+        builder::MirrorBuilder,
         reader::{Balance, Reader, ServedFrom},
-        target::Target,
+        target::WatchTarget,
         trade::hold::{Hold, HoldError},
     },
     clock::Clock,
     core::{
         account::{
             freshness::StaleReason,
-            reading::{Floor, Query, Reading, Stale},
+            reading::{Floor, ReadQuery, Reading, StaleError},
             sellable::{Sellable, Unsellable},
         },
         base::time::Tick,
-        chain::mint::Mint,
+        chain::mint::MintInfo,
         engine::Role,
         rpc::scheduler::{Ask, AskId},
     },
@@ -43,7 +43,7 @@ use crate::{
     },
     runtime::{link_driver::LinkDriver, rpc_driver, wallet_search::WalletSearch},
     sources::{endpoint::Redacted, rpc::RpcSource},
-    store::{self, Entry, SharedWriter, Store, updates::Updates},
+    store::{self, Entry, SharedWriter, Store, updates::MirrorUpdates},
 };
 
 /// How long shutting down may take before it is left to itself.
@@ -116,8 +116,8 @@ impl Drop for Inner {
 
 impl Mirror {
     /// Sets up a mirror of one node: its RPC URL, from which the WebSocket URL follows unless given.
-    pub fn builder(rpc_url: impl Into<String>) -> Builder {
-        Builder::new(rpc_url.into())
+    pub fn builder(rpc_url: impl Into<String>) -> MirrorBuilder {
+        MirrorBuilder::new(rpc_url.into())
     }
 
     /// Watches an account from now on: subscribed, baselined, and served. Watching twice is the same watch;
@@ -125,7 +125,7 @@ impl Mirror {
     ///
     /// # Errors
     /// The limit of accounts is reached, other expectations are held already, or the mirror has shut down.
-    pub fn watch(&self, target: Target) -> Result<Reader, WatchError> {
+    pub fn watch(&self, target: WatchTarget) -> Result<Reader, WatchError> {
         let entries = self.inner.shared.lock().watch(&[(target.address, target.expected)])?;
         entries.into_iter().map(|entry| self.reader_of(entry)).next().ok_or(WatchError::Stopped)
     }
@@ -134,7 +134,10 @@ impl Mirror {
     ///
     /// # Errors
     /// As [`watch`](Mirror::watch).
-    pub fn watch_all(&self, targets: impl IntoIterator<Item = Target>) -> Result<Vec<Reader>, WatchError> {
+    pub fn watch_all(
+        &self,
+        targets: impl IntoIterator<Item = WatchTarget>,
+    ) -> Result<Vec<Reader>, WatchError> {
         let targets: Vec<_> = targets.into_iter().map(|target| (target.address, target.expected)).collect();
         let entries = self.inner.shared.lock().watch(&targets)?;
         Ok(entries.into_iter().map(|entry| self.reader_of(entry)).collect())
@@ -168,7 +171,7 @@ impl Mirror {
     /// # Errors
     /// As [`Reader::sellable`]; stale as well where the account is not watched.
     pub fn sellable(&self, address: &Pubkey) -> Result<Sellable, Unsellable> {
-        let unwatched = Stale { address: *address, why: StaleReason::Unwatched, age: None };
+        let unwatched = StaleError { address: *address, why: StaleReason::Unwatched, age: None };
         let reader = self.reader(address).ok_or(unwatched)?;
         reader.sellable(self.inner.selling_age)
     }
@@ -178,7 +181,7 @@ impl Mirror {
         self.inner.store.entries().keys().copied().collect()
     }
 
-    /// The balance of a watched account under a [`Query`], or simply under a greatest age: from memory if
+    /// The balance of a watched account under a [`ReadQuery`], or simply under a greatest age: from memory if
     /// that is fresh enough, else from RPC.
     ///
     /// Calls of many callers for one account share one RPC call, and accounts share calls. What RPC says is
@@ -189,7 +192,7 @@ impl Mirror {
     ///
     /// # Errors
     /// Memory is stale, and RPC failed, lags, or did not answer in time. Never an old number as a fresh one.
-    pub async fn balance(&self, address: &Pubkey, query: impl Into<Query>) -> Result<Balance, ReadError> {
+    pub async fn balance(&self, address: &Pubkey, query: impl Into<ReadQuery>) -> Result<Balance, ReadError> {
         let query = query.into();
         let inner = &*self.inner;
         let entry = inner.store.entry(address).ok_or(ReadError::NotWatched { address: *address })?;
@@ -213,12 +216,12 @@ impl Mirror {
     }
 
     /// Asks RPC for an account, whatever memory holds: the mirror's own question, and no caller's read.
-    pub(crate) async fn probe(&self, reader: &Reader, query: &Query) -> Result<Balance, ReadError> {
+    pub(crate) async fn probe(&self, reader: &Reader, query: &ReadQuery) -> Result<Balance, ReadError> {
         let _place = self.place()?;
         self.ask_until(reader, query, self.inner.store.clock.now()).await
     }
 
-    async fn ask_until(&self, reader: &Reader, query: &Query, asked: Tick) -> Result<Balance, ReadError> {
+    async fn ask_until(&self, reader: &Reader, query: &ReadQuery, asked: Tick) -> Result<Balance, ReadError> {
         let inner = &*self.inner;
         let deadline = query.deadline.unwrap_or(inner.read_deadline);
         let answer = tokio::time::timeout(deadline, self.fall_back(reader, query, asked)).await;
@@ -229,7 +232,7 @@ impl Mirror {
     }
 
     /// Asks RPC until memory meets the query, by its answer or by what arrives meanwhile.
-    async fn fall_back(&self, reader: &Reader, query: &Query, asked: Tick) -> Result<Balance, ReadError> {
+    async fn fall_back(&self, reader: &Reader, query: &ReadQuery, asked: Tick) -> Result<Balance, ReadError> {
         let inner = &*self.inner;
         let met = async {
             let met = reader.until(|reader| reader.meets(query, asked, ServedFrom::Rpc).ok()).await;
@@ -321,20 +324,20 @@ impl Mirror {
     }
 
     /// A mint's configuration, once read: it is asked for by itself when an account of it is watched or seen, and again
-    /// every minute where it can change to a holder's harm ([`Mint::slot`]).
-    pub fn mint(&self, mint: &Pubkey) -> Option<Mint> {
+    /// every minute where it can change to a holder's harm ([`MintInfo::slot`]).
+    pub fn mint(&self, mint: &Pubkey) -> Option<MintInfo> {
         self.inner.store.mint(mint)
     }
 
     /// Waits until a mint's configuration is read; `None` if the deadline passes first. Cancel safe.
-    pub async fn mint_ready(&self, mint: &Pubkey, deadline: Duration) -> Option<Mint> {
+    pub async fn mint_ready(&self, mint: &Pubkey, deadline: Duration) -> Option<MintInfo> {
         tokio::time::timeout(deadline, self.inner.store.mint_ready(mint)).await.ok()
     }
 
     /// Every change of every watched account from now on. Bounded: a slow consumer is told how many it missed.
-    pub fn updates(&self) -> Updates {
+    pub fn updates(&self) -> MirrorUpdates {
         let receiver = self.inner.shared.lock().updates();
-        Updates(receiver.unwrap_or_else(|| tokio::sync::broadcast::Sender::new(1).subscribe()))
+        MirrorUpdates(receiver.unwrap_or_else(|| tokio::sync::broadcast::Sender::new(1).subscribe()))
     }
 
     /// What is counted of a watched account: reads, waits, notifications, calls, memory.
@@ -398,7 +401,7 @@ impl fmt::Debug for Mirror {
     }
 }
 
-impl Builder {
+impl MirrorBuilder {
     /// Starts the mirror in the tokio runtime that runs here. It does not wait for the network: a bot starts
     /// while its node is down, and is served as soon as the node is there.
     ///

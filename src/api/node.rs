@@ -4,24 +4,24 @@ use std::{fmt, sync::Arc};
 
 use solana_rpc_client::nonblocking::rpc_client::RpcClient;
 
-use crate::{core::link::websocket::Profile, error::ConfigError, sources::endpoint::Endpoint};
+use crate::{core::link::websocket::NodeProfile, error::ConfigError, sources::endpoint::Endpoint};
 
 /// A node that a mirror may use: its URLs, what its requests carry, and what kind it is.
 #[derive(Clone)]
 #[must_use]
-pub struct Node {
+pub struct NodeConfig {
     rpc_url: String,
     ws_url: Option<String>,
     headers: Vec<(String, String)>,
     pub(crate) rpc_client: Option<Arc<RpcClient>>,
-    pub(crate) profile: Profile,
+    pub(crate) profile: NodeProfile,
 }
 
-impl Node {
+impl NodeConfig {
     /// A node by its RPC URL, from which the WebSocket URL follows unless given.
     pub fn new(rpc_url: impl Into<String>) -> Self {
         let (ws_url, headers, rpc_client) = (None, Vec::new(), None);
-        Self { rpc_url: rpc_url.into(), ws_url, headers, rpc_client, profile: Profile::default() }
+        Self { rpc_url: rpc_url.into(), ws_url, headers, rpc_client, profile: NodeProfile::default() }
     }
 
     /// The node's WebSocket URL. Left out, it is derived from the RPC URL as Solana's CLI does it: an
@@ -39,14 +39,14 @@ impl Node {
     }
 
     /// The bot's own RPC client, instead of one made from the RPC URL. It keeps its own bounds: retries,
-    /// timeouts (each call is cut at [`rpc_timeout`](crate::Builder::rpc_timeout) all the same) and answer sizes.
+    /// timeouts (each call is cut at [`rpc_timeout`](crate::MirrorBuilder::rpc_timeout) all the same) and answer sizes.
     pub fn rpc_client(mut self, client: Arc<RpcClient>) -> Self {
         self.rpc_client = Some(client);
         self
     }
 
     /// What kind of node it is; by default it is found out.
-    pub fn profile(mut self, profile: Profile) -> Self {
+    pub fn profile(mut self, profile: NodeProfile) -> Self {
         self.profile = profile;
         self
     }
@@ -60,7 +60,7 @@ impl Node {
     }
 }
 
-impl fmt::Debug for Node {
+impl fmt::Debug for NodeConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // URLs and headers may hold keys.
         f.debug_struct("Node").field("profile", &self.profile).finish_non_exhaustive()

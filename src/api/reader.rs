@@ -8,8 +8,8 @@ use crate::{
     core::{
         account::{
             observation::Slot,
-            reading::{Query, Reading, Stale},
-            sellable::{Obstacles, Sellable, Unsellable},
+            reading::{ReadQuery, Reading, StaleError},
+            sellable::{SellObstacles, Sellable, Unsellable},
         },
         base::time::Tick,
         chain::state::AccountState,
@@ -110,8 +110,8 @@ impl Reader {
     ///
     /// # Errors
     /// It was not; ask [`Mirror::balance`](crate::Mirror::balance), which falls back to RPC.
-    pub fn fresh(&self, max_age: Duration) -> Result<Balance, Stale> {
-        let served = self.balance_of(self.read(), &Query::max_age(max_age), None, ServedFrom::Cache);
+    pub fn fresh(&self, max_age: Duration) -> Result<Balance, StaleError> {
+        let served = self.balance_of(self.read(), &ReadQuery::max_age(max_age), None, ServedFrom::Cache);
         self.count(served.is_ok());
         served
     }
@@ -163,7 +163,7 @@ impl Reader {
     }
 
     /// Waits until `check` gives something; fails when the account is no longer followed.
-    pub(crate) async fn until<T>(&self, mut check: impl FnMut(&Self) -> Option<T>) -> Result<T, Stale> {
+    pub(crate) async fn until<T>(&self, mut check: impl FnMut(&Self) -> Option<T>) -> Result<T, StaleError> {
         loop {
             // Listening before looking: what happens in between is not slept through.
             let mut changed = pin!(self.entry.changed.notified());
@@ -175,7 +175,7 @@ impl Reader {
             }
             let reading = self.read();
             if let Some(why) = reading.ended {
-                return Err(Stale { address: self.address(), why, age: reading.age() });
+                return Err(StaleError { address: self.address(), why, age: reading.age() });
             }
             tokio::select! {
                 () = changed => {}
@@ -186,20 +186,20 @@ impl Reader {
 
     pub(crate) fn meets(
         &self,
-        query: &Query,
+        query: &ReadQuery,
         asked: Tick,
         served_from: ServedFrom,
-    ) -> Result<Balance, Stale> {
+    ) -> Result<Balance, StaleError> {
         self.balance_of(self.read(), query, Some(asked), served_from)
     }
 
     fn balance_of(
         &self,
         reading: Reading,
-        query: &Query,
+        query: &ReadQuery,
         asked: Option<Tick>,
         served_from: ServedFrom,
-    ) -> Result<Balance, Stale> {
+    ) -> Result<Balance, StaleError> {
         let state = *reading.satisfies(query, asked.unwrap_or(reading.taken))?;
         Ok(Balance { state, reading, served_from })
     }
@@ -211,12 +211,12 @@ impl Balance {
         self.reading.as_of()
     }
 
-    /// What can be sold of it, with the risks of that: see [`Obstacle`](crate::Obstacle) and
-    /// [`Warning`](crate::Warning).
+    /// What can be sold of it, with the risks of that: see [`SellObstacle`](crate::SellObstacle) and
+    /// [`SellWarning`](crate::SellWarning).
     ///
     /// # Errors
     /// Everything that keeps it from being sold.
-    pub fn sellable(&self) -> Result<Sellable, Obstacles> {
+    pub fn sellable(&self) -> Result<Sellable, SellObstacles> {
         self.reading.judge(&self.state)
     }
 }

@@ -6,12 +6,12 @@ use crate::core::chain::{state::Expected, token::TokenProgram};
 
 /// An account to watch, and what is expected of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Target {
+pub struct WatchTarget {
     pub(crate) address: Pubkey,
     pub(crate) expected: Expected,
 }
 
-impl Target {
+impl WatchTarget {
     /// A token account by its address. Mint, owner and program are learnt from the first sight of it, so that
     /// only later changes can be told, unless they are given.
     pub fn account(address: Pubkey) -> Self {

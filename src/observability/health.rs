@@ -65,7 +65,7 @@ pub struct Health {
     /// What is held in memory for the accounts, their mints and these counts, in bytes: the size of each entry, the
     /// allocator's own overhead and room kept free not counted.
     pub memory_bytes: usize,
-    /// Where the mirror has a [dynamic TTL](crate::Builder::dynamic_ttl), the shortest that it has come to for any account,
+    /// Where the mirror has a [dynamic TTL](crate::MirrorBuilder::dynamic_ttl), the shortest that it has come to for any account,
     /// in milliseconds: see [`ttl_ms`](crate::TokenStats::ttl_ms).
     pub shortest_ttl_ms: Option<u64>,
     /// RPC calls made, for whatever purpose.

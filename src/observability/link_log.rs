@@ -181,11 +181,11 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::api::builder::Builder;
+    use crate::api::builder::MirrorBuilder;
 
     #[test]
     fn a_connection_given_up_for_a_deadline_names_it_when_it_is_told_lost() {
-        let builder = Builder::new("http://127.0.0.1:8899".to_owned());
+        let builder = MirrorBuilder::new("http://127.0.0.1:8899".to_owned());
         let settings = builder.validate().expect("settings").engine;
         let (start, link) = (Tick::from_nanos(1), LinkId(0));
         let mut engine = Engine::new(settings, 1, start);

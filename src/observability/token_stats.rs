@@ -43,7 +43,7 @@ pub struct TokenStats {
     pub rpc_calls_avoided: u64,
     /// How often its state changed, the first sight included.
     pub changes: u64,
-    /// How often that is in a minute, of late, where the mirror has a [dynamic TTL](crate::Builder::dynamic_ttl); `None`
+    /// How often that is in a minute, of late, where the mirror has a [dynamic TTL](crate::MirrorBuilder::dynamic_ttl); `None`
     /// before the second change.
     pub changes_per_minute: Option<f64>,
     /// What the TTL has come to by that, in milliseconds.

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use crate::{
     core::{
         base::failure::RpcFailure,
-        chain::{mint::Mint, token::Presence},
+        chain::{mint::MintInfo, token::Presence},
         engine::CallAnswer,
         rpc::scheduler::Call,
     },
@@ -80,7 +80,7 @@ async fn fly(rpc: &RpcSource, call: &Call) -> Result<CallAnswer, RpcFailure> {
         .map(|account| account.map(|account| account.map_or(Presence::Absent, |account| account.presence())));
     let presences = presences.collect();
     let mints = accounts.map(|account| {
-        account.ok().flatten().and_then(|account| Mint::decode(&account.program, &account.data))
+        account.ok().flatten().and_then(|account| MintInfo::decode(&account.program, &account.data))
     });
     Ok(CallAnswer {
         slot: answer.slot,

@@ -46,7 +46,7 @@ const WAITS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs
 #[derive(Clone, Debug)]
 #[must_use = "it names what could not be watched"]
 #[non_exhaustive]
-pub struct Adopted {
+pub struct AdoptedWallet {
     /// The accounts that hold something, all of them watched. None of these positions has a baseline.
     pub positions: Vec<Position>,
     /// The slot as of which the wallet was searched.
@@ -54,13 +54,13 @@ pub struct Adopted {
     /// How many of them were not watched before.
     pub fresh: usize,
     /// What holds something and is not watched for all that: there was no room, or other expectations are held.
-    pub left_out: Vec<LeftOut>,
+    pub left_out: Vec<LeftOutAccount>,
 }
 
 /// A token account that holds something and is not watched for all that.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct LeftOut {
+pub struct LeftOutAccount {
     /// The account.
     pub address: Pubkey,
     /// The mint whose tokens it holds.
@@ -78,7 +78,7 @@ pub(crate) struct Search {
     pub(crate) slot: Slot,
     pub(crate) watched: Vec<(Arc<Entry>, Holding)>,
     pub(crate) fresh: usize,
-    pub(crate) left_out: Vec<LeftOut>,
+    pub(crate) left_out: Vec<LeftOutAccount>,
 }
 
 /// Searches wallets. It outlives no mirror: it has no hold on one.
@@ -109,13 +109,13 @@ impl Mirror {
     ///
     /// # Errors
     /// No node said what the wallet holds, or no node can. What was found and cannot be watched is no error:
-    /// [`Adopted::left_out`] names it.
-    pub async fn adopt(&self, wallet: &Pubkey) -> Result<Adopted, AdoptError> {
+    /// [`AdoptedWallet::left_out`] names it.
+    pub async fn adopt(&self, wallet: &Pubkey) -> Result<AdoptedWallet, AdoptError> {
         let Search { slot, watched, fresh, left_out } = self.inner.wallet_search.adopt(wallet).await?;
         let position = |(entry, holding): (Arc<Entry>, Holding)| {
             self.position_at(self.reader_of(entry), wallet, &holding.mint, holding.program)
         };
-        Ok(Adopted { positions: watched.into_iter().map(position).collect(), slot, fresh, left_out })
+        Ok(AdoptedWallet { positions: watched.into_iter().map(position).collect(), slot, fresh, left_out })
     }
 
     /// [`adopt`](Mirror::adopt)s a wallet now and at each interval, in the background, so that tokens which arrive
@@ -250,7 +250,7 @@ impl WalletSearch {
                 Err(WatchError::Stopped) => return Err(AdoptError::Stopped),
                 Err(why) => {
                     let Holding { address, program, mint, amount } = *holding;
-                    search.left_out.push(LeftOut { address, mint, program, amount, why });
+                    search.left_out.push(LeftOutAccount { address, mint, program, amount, why });
                 }
             }
         }
@@ -304,7 +304,13 @@ impl WalletSearch {
         }
     }
 
-    fn log(&self, wallet: &Pubkey, search: &Search, took: Duration, left_out_before: &mut Vec<LeftOut>) {
+    fn log(
+        &self,
+        wallet: &Pubkey,
+        search: &Search,
+        took: Duration,
+        left_out_before: &mut Vec<LeftOutAccount>,
+    ) {
         let (found, fresh, slot) = (search.watched.len(), search.fresh, search.slot);
         if fresh > 0 {
             tracing::info!(wallet = %wallet, slot, found, fresh, took_ms = took.as_millis(), "adopted token accounts");
@@ -313,7 +319,7 @@ impl WalletSearch {
         }
         // Each for itself once, and not at every interval.
         for left_out in search.left_out.iter().filter(|one| !left_out_before.contains(one)) {
-            let LeftOut { address, mint, amount, why, .. } = left_out;
+            let LeftOutAccount { address, mint, amount, why, .. } = left_out;
             tracing::warn!(account = %address, mint = %mint, amount, why = %why, "tokens are not watched");
         }
         left_out_before.clone_from(&search.left_out);

@@ -33,7 +33,7 @@ use crate::{
             sellable::MintSays,
         },
         base::time::Tick,
-        chain::mint::Mint,
+        chain::mint::MintInfo,
     },
     observability::counters::{AccountCounters, Distribution, Stats},
 };
@@ -97,9 +97,9 @@ struct MintEntry {
 
 impl MintEntry {
     /// What it says first, since when second: what is young enough is never joined with what was said before.
-    fn store(&self, mint: Option<&Mint>) {
+    fn store(&self, mint: Option<&MintInfo>) {
         let says = mint.map_or(0, |mint| u64::from(MintSays::of(mint).to_bits()) + 1);
-        let read = mint.map_or(Tick::NEVER, Mint::surely_so);
+        let read = mint.map_or(Tick::NEVER, MintInfo::surely_so);
         self.says.store(says, Ordering::Release);
         self.read.store(read.as_nanos(), Ordering::Release);
     }
@@ -118,7 +118,7 @@ pub(crate) struct Store {
     evidence: ArcSwap<Evidence>,
     /// Woken at each canary, and when a mint is read.
     pub(crate) proved: Notify,
-    mints: ArcSwap<HashMap<Pubkey, Mint>>,
+    mints: ArcSwap<HashMap<Pubkey, MintInfo>>,
     pub(crate) clock: Clock,
     policy: Policy,
     pub(crate) stats: Stats,
@@ -135,11 +135,11 @@ impl Store {
         self.accounts.load_full()
     }
 
-    pub(crate) fn mint(&self, mint: &Pubkey) -> Option<Mint> {
+    pub(crate) fn mint(&self, mint: &Pubkey) -> Option<MintInfo> {
         self.mints.load().get(mint).copied()
     }
 
-    pub(crate) async fn mint_ready(&self, mint: &Pubkey) -> Mint {
+    pub(crate) async fn mint_ready(&self, mint: &Pubkey) -> MintInfo {
         loop {
             let mut proved = pin!(self.proved.notified());
             proved.as_mut().enable();
@@ -173,7 +173,7 @@ impl Store {
     pub(crate) fn bytes(&self) -> usize {
         let accounts: usize = self.accounts.load().values().map(|entry| self.bytes_of(entry)).sum();
         // Once with the readers and once with the writer.
-        let mints = 2 * self.mints.load().len() * size_of::<(Pubkey, Mint)>();
+        let mints = 2 * self.mints.load().len() * size_of::<(Pubkey, MintInfo)>();
         accounts + mints + 2 * Distribution::BYTES
     }
 

@@ -7,7 +7,7 @@ use tokio::sync::broadcast::{self, error::RecvError};
 use crate::core::{
     account::{
         ledger::Record,
-        observation::{Origin, Slot},
+        observation::{Slot, StateOrigin},
     },
     chain::state::AccountState,
     engine::accounts::EngineEvent,
@@ -24,7 +24,7 @@ pub struct AccountUpdate {
     /// The slot at which that was observed.
     pub slot: Slot,
     /// Who said so.
-    pub origin: Origin,
+    pub origin: StateOrigin,
     /// How often the state changed since the account is watched, this change included.
     pub revision: u64,
 }
@@ -53,16 +53,16 @@ impl AccountUpdate {
     }
 }
 
-/// What [`Updates`] yields.
+/// What [`MirrorUpdates`] yields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Update {
+pub enum MirrorUpdate {
     /// An account changed.
     Account(AccountUpdate),
-    /// The processed view of an account changed. Only with [`Builder::processed`](crate::Builder::processed).
+    /// The processed view of an account changed. Only with [`MirrorBuilder::processed`](crate::MirrorBuilder::processed).
     Processed(ProcessedUpdate),
     /// What the processed view showed of an account did not come to be: a fork was abandoned, or the
-    /// account was written again before it was confirmed. Its [`Account`](Update::Account) state stands.
+    /// account was written again before it was confirmed. Its [`Account`](MirrorUpdate::Account) state stands.
     Reverted {
         /// The account.
         address: Pubkey,
@@ -78,7 +78,7 @@ pub enum Update {
     Missed(u64),
 }
 
-impl Update {
+impl MirrorUpdate {
     /// What a note means to listeners, if anything.
     pub(crate) fn of(note: &EngineEvent) -> Option<Self> {
         match note {
@@ -99,20 +99,20 @@ impl Update {
 
 /// Every change of every watched account, from the call of [`updates`](crate::Mirror::updates) on.
 #[derive(Debug)]
-pub struct Updates(pub(crate) broadcast::Receiver<Update>);
+pub struct MirrorUpdates(pub(crate) broadcast::Receiver<MirrorUpdate>);
 
-impl Updates {
+impl MirrorUpdates {
     /// The next update; `None` once the mirror has shut down. Cancel safe.
-    pub async fn next(&mut self) -> Option<Update> {
+    pub async fn next(&mut self) -> Option<MirrorUpdate> {
         match self.0.recv().await {
             Ok(update) => Some(update),
-            Err(RecvError::Lagged(missed)) => Some(Update::Missed(missed)),
+            Err(RecvError::Lagged(missed)) => Some(MirrorUpdate::Missed(missed)),
             Err(RecvError::Closed) => None,
         }
     }
 
     /// The same as a [`Stream`].
-    pub fn into_stream(self) -> impl Stream<Item = Update> + Send {
+    pub fn into_stream(self) -> impl Stream<Item = MirrorUpdate> + Send {
         futures::stream::unfold(self, async |mut updates| Some((updates.next().await?, updates)))
     }
 }

@@ -28,7 +28,7 @@ use crate::{
         trade::signatures::{Inquiry, TradeId, TradeOutcome},
     },
     observability::{counters::Stats, link_log::LinkLog},
-    store::updates::Update,
+    store::updates::MirrorUpdate,
 };
 
 pub(crate) use trading::Outcome;
@@ -43,7 +43,7 @@ pub(crate) struct Writer {
     callers: BTreeMap<AskId, oneshot::Sender<Result<Slot, RpcFailure>>>,
     last_ask: u64,
     outcomes: BTreeMap<TradeId, watch::Sender<Option<TradeOutcome>>>,
-    updates: Option<broadcast::Sender<Update>>,
+    updates: Option<broadcast::Sender<MirrorUpdate>>,
     pub(crate) link_log: LinkLog,
     drivers: Vec<Waker>,
     rpc_driver: Waker,
@@ -208,7 +208,7 @@ impl Writer {
             EngineEvent::Swept { .. } => stats.swept.add(1),
         }
         self.link_log.log(&note, &self.engine);
-        if let Some(update) = Update::of(&note)
+        if let Some(update) = MirrorUpdate::of(&note)
             && let Some(updates) = &self.updates
         {
             // Nobody listening is nobody missing anything.
@@ -217,7 +217,7 @@ impl Writer {
     }
 
     /// `None` once stopped.
-    pub(crate) fn updates(&self) -> Option<broadcast::Receiver<Update>> {
+    pub(crate) fn updates(&self) -> Option<broadcast::Receiver<MirrorUpdate>> {
         self.updates.as_ref().map(broadcast::Sender::subscribe)
     }
 
@@ -393,11 +393,11 @@ mod tests {
     use super::*;
     use crate::{
         Health, Reader,
-        api::builder::Builder,
+        api::builder::MirrorBuilder,
         core::{
             account::sellable::MintSays,
             chain::{
-                mint::Mint,
+                mint::MintInfo,
                 token::{Presence, TokenProgram, tests::account_bytes},
             },
             engine::CallAnswer,
@@ -416,7 +416,7 @@ mod tests {
     }
 
     fn opened_for(accounts: usize) -> (SharedWriter, Arc<Store>) {
-        let builder = Builder::new("http://127.0.0.1:8899".to_owned()).max_accounts(accounts);
+        let builder = MirrorBuilder::new("http://127.0.0.1:8899".to_owned()).max_accounts(accounts);
         let settings = builder.validate().expect("settings");
         open(Clock::new(), settings.engine, 1, 16, vec![String::new()])
     }
@@ -473,7 +473,7 @@ mod tests {
     }
 
     /// The mint of what [`holding`] shows, as RPC tells of it when it is asked next, in two minutes.
-    fn tell_mint(writer: &mut Writer, mint: Mint) {
+    fn tell_mint(writer: &mut Writer, mint: MintInfo) {
         let call = writer.step(|engine, now| {
             let later = now.plus(Duration::from_secs(120));
             engine.expire(later);
@@ -493,7 +493,7 @@ mod tests {
         let entry = live(&shared);
         let mut writer = shared.lock();
         assert_eq!(store.read(&entry).mint, None);
-        let paused = Mint { paused: true, slot: Some(0), ..Mint::plain(TokenProgram::Token, 6) };
+        let paused = MintInfo { paused: true, slot: Some(0), ..MintInfo::plain(TokenProgram::Token, 6) };
         tell_mint(&mut writer, paused);
         assert_eq!(store.read(&entry).mint, Some(MintSays::of(&paused)));
         let now = store.clock.now();
@@ -504,7 +504,7 @@ mod tests {
             entry.mint.load(now.plus(Duration::from_secs(1)), now, &store.policy),
             Some(MintSays::of(&paused).outdated())
         );
-        let fixed = Mint::plain(TokenProgram::Token, 6);
+        let fixed = MintInfo::plain(TokenProgram::Token, 6);
         tell_mint(&mut writer, fixed);
         assert_eq!(
             entry.mint.load(now, now.plus(store.policy.verify_every * 9), &store.policy),

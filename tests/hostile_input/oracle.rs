@@ -1,7 +1,7 @@
 //! What an input says, by other means than the crate's: SPL Token's own unpacking, and layouts written out by hand.
 
 use balance_mirror::{
-    Extensions, Pubkey, TokenProgram, UiScale,
+    Pubkey, TokenExtensions, TokenProgram, UiScale,
     fuzzing::{Seen, Stands, WALL_MS},
 };
 use serde_json::Value;
@@ -43,7 +43,7 @@ pub(crate) fn entries(data: &[u8]) -> Entries {
 
 /// What the extensions of an account say to whoever sells, by their documented layouts, where the list is whole and has
 /// the lengths that the program writes.
-fn facts(data: &[u8], ours: Extensions) -> Result<(), &'static str> {
+fn facts(data: &[u8], ours: TokenExtensions) -> Result<(), &'static str> {
     let Entries { types, broken } = entries(data);
     let lengths = [(2, 8), (5, 295), (11, 1), (13, 0), (17, 64)];
     let regular = |(kind, length): &(u16, usize)| {

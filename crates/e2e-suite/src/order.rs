@@ -2,7 +2,7 @@
 
 use std::{sync::atomic::Ordering::Relaxed, time::Duration};
 
-use balance_mirror::{Buy, Hold, InFlight, Signature};
+use balance_mirror::{ExpectedBuy, Hold, InFlight, Signature};
 use localnet::{CommitmentConfig, Hash, Instruction, Keypair, Signer};
 use solana_rpc_client_api::config::RpcSendTransactionConfig;
 use solana_system_interface::instruction::transfer;
@@ -25,8 +25,8 @@ impl Order {
     }
 
     /// What a bot says of it as a buy.
-    pub(crate) fn buys(&self, minimum: u64) -> Buy {
-        Buy::at_least(minimum).signature(self.signature()).valid_until(self.last_valid_block_height)
+    pub(crate) fn buys(&self, minimum: u64) -> ExpectedBuy {
+        ExpectedBuy::at_least(minimum).signature(self.signature()).valid_until(self.last_valid_block_height)
     }
 
     /// What a bot says before it sends this to sell what it holds.

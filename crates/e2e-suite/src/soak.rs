@@ -21,7 +21,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use balance_mirror::{LinkPhase, Mirror, Mode, Node, Reader, Target};
+use balance_mirror::{LinkPhase, Mirror, NodeConfig, NodeMode, Reader, WatchTarget};
 use localnet::Fault;
 use tokio::{runtime::Runtime, sync::RwLock};
 
@@ -88,15 +88,15 @@ struct Side {
 }
 
 impl Side {
-    fn start(name: &'static str, mode: Mode, address: &Address) -> Outcome<Self> {
-        let race = mode == Mode::Race;
+    fn start(name: &'static str, mode: NodeMode, address: &Address) -> Outcome<Self> {
+        let race = mode == NodeMode::Race;
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
         let [(rpc, ws), (other_rpc, other_ws)] = &address.nodes[..] else {
             return Err("not two nodes".into());
         };
         let builder = Mirror::builder(rpc)
             .ws_url(ws)
-            .node(Node::new(other_rpc).ws_url(other_ws))
+            .node(NodeConfig::new(other_rpc).ws_url(other_ws))
             .mode(mode)
             .max_connections(1)
             .processed(race)
@@ -114,7 +114,7 @@ impl Side {
             let _inside = runtime.enter();
             builder.start()?
         };
-        let readers = mirror.watch_all(address.accounts.iter().copied().map(Target::account))?;
+        let readers = mirror.watch_all(address.accounts.iter().copied().map(WatchTarget::account))?;
         let in_use = if race { &[true, true] } else { &[true, false] };
         Ok(Self { name, runtime, mirror, readers, in_use })
     }
@@ -152,8 +152,8 @@ fn play(plan: Plan, cluster: Command, heap: fn() -> usize) -> Outcome {
     let mut remote = Remote::start(cluster)?;
     let mut random = Random::new(plan.seed);
     let sides = [
-        Side::start("failover", Mode::Failover, &remote.address)?,
-        Side::start("race", Mode::Race, &remote.address)?,
+        Side::start("failover", NodeMode::Failover, &remote.address)?,
+        Side::start("race", NodeMode::Race, &remote.address)?,
     ];
     let callers = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let alone = Arc::new(RwLock::new(()));

@@ -1,6 +1,6 @@
 //! A token on the cluster, and what a test does with it.
 
-use balance_mirror::{Pubkey, Target, TokenProgram};
+use balance_mirror::{Pubkey, TokenProgram, WatchTarget};
 use localnet::{
     Instruction, Keypair, Signer,
     tokens::{self, AuthorityType, Extension},
@@ -58,8 +58,8 @@ impl Token {
         self.program.associated_account(wallet, &self.mint)
     }
 
-    pub(crate) fn target(&self, wallet: &Pubkey) -> Target {
-        Target::ata(wallet, &self.mint, self.program)
+    pub(crate) fn target(&self, wallet: &Pubkey) -> WatchTarget {
+        WatchTarget::ata(wallet, &self.mint, self.program)
     }
 
     // Instructions.

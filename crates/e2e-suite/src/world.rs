@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use balance_mirror::{AccountState, Builder, Mirror, Node, Pubkey, Reader, Reading};
+use balance_mirror::{AccountState, Mirror, MirrorBuilder, NodeConfig, Pubkey, Reader, Reading};
 use localnet::{CommitmentConfig, Keypair, Localnet};
 use solana_rpc_client::nonblocking::rpc_client::RpcClient;
 
@@ -36,8 +36,8 @@ impl Door {
     }
 
     /// As a mirror is told of it, with the secret.
-    pub(crate) fn node(&self) -> Node {
-        Node::new(format!("http://127.0.0.1:{}/?api-key={SECRET}", self.rpc.port()))
+    pub(crate) fn node(&self) -> NodeConfig {
+        NodeConfig::new(format!("http://127.0.0.1:{}/?api-key={SECRET}", self.rpc.port()))
             .ws_url(format!("ws://127.0.0.1:{}/?api-key={SECRET}", self.ws.port()))
             .header(HEADER, SECRET)
     }
@@ -143,11 +143,11 @@ impl<'a> World<'a> {
     // Mirrors.
 
     /// The settings of a mirror of this cluster, through the proxies, with the secret in its URLs and a header.
-    pub(crate) fn builder(&self) -> Builder {
+    pub(crate) fn builder(&self) -> MirrorBuilder {
         self.builder_without_header().header(HEADER, SECRET)
     }
 
-    pub(crate) fn builder_without_header(&self) -> Builder {
+    pub(crate) fn builder_without_header(&self) -> MirrorBuilder {
         let (rpc, ws) = (self.rpc_side.port(), self.ws_side.port());
         Mirror::builder(format!("http://127.0.0.1:{rpc}/?api-key={SECRET}"))
             .ws_url(format!("ws://127.0.0.1:{ws}/?api-key={SECRET}"))

@@ -6,7 +6,7 @@ use crate::core::{
     base::time::Tick,
     chain::{
         state::{AccountState, Expected},
-        token::{Extensions, Presence, TokenAccount, TokenProgram},
+        token::{Presence, TokenAccount, TokenExtensions, TokenProgram},
     },
 };
 
@@ -47,7 +47,7 @@ impl Value {
                 delegate: None,
                 close_authority: None,
                 native_reserve: None,
-                extensions: Extensions::default(),
+                extensions: TokenExtensions::default(),
             })
         };
         match self {

@@ -4,7 +4,7 @@ use crate::{
     chain::{Millis, Slot, account_of, tick},
     core::{
         base::failure::RpcFailure,
-        chain::{mint::Mint, token::TokenProgram},
+        chain::{mint::MintInfo, token::TokenProgram},
         engine::CallAnswer,
         rpc::scheduler::Call,
     },
@@ -60,7 +60,7 @@ impl World {
         }
         let accounts = call.accounts.iter().map(account_of);
         let presences = accounts.clone().filter_map(|account| self.chain.value(account, slot));
-        let mint = Mint::plain(TokenProgram::Token, 6);
+        let mint = MintInfo::plain(TokenProgram::Token, 6);
         let answer = CallAnswer {
             slot,
             sent: tick(sent),

@@ -9,7 +9,7 @@ use crate::{
             evidence::Evidence,
             freshness::{Freshness, look},
             ledger::Record,
-            reading::{Floor, Query, Reading},
+            reading::{Floor, ReadQuery, Reading},
         },
         chain::state::AccountState,
     },
@@ -163,14 +163,14 @@ fn judge(plan: &Plan, world: &World, account: u8, seen: &Reading) -> Judgement {
         world.chain.value(account, slot).is_some_and(|value| value.is_told_by(state, watch.shown))
     };
     demand(stood(slot), Check::Phantom)?;
-    let is_stale = |query: &Query| seen.satisfies(query, tick(world.now)).is_err();
-    let served = !is_stale(&Query::max_age(AGES[3]));
+    let is_stale = |query: &ReadQuery| seen.satisfies(query, tick(world.now)).is_err();
+    let served = !is_stale(&ReadQuery::max_age(AGES[3]));
     demand(!served || watch.killed || stood(as_of), Check::AsOf)?;
     // Of a subscription that died in silence only this is promised.
     let misled = if watch.killed { plan.policy().verify_every } else { Duration::ZERO };
     let head = world.chain.head();
     for age in AGES {
-        let query = Query::max_age(age);
+        let query = ReadQuery::max_age(age);
         if is_stale(&query) {
             demand(seen.freshness(age) == Freshness::Stale, Check::Age)?;
             continue;

@@ -7,8 +7,8 @@ use crate::{
     core::{
         account::{freshness::Policy, ledger::Rules},
         base::backoff::Backoff,
-        engine::{EngineSettings, Mode},
-        link::websocket::{Profile, SessionSettings},
+        engine::{EngineSettings, NodeMode},
+        link::websocket::{NodeProfile, SessionSettings},
     },
 };
 
@@ -107,7 +107,7 @@ impl Plan {
         let policy = self.policy();
         EngineSettings {
             session: SessionSettings {
-                profile: Profile::OwnNode,
+                profile: NodeProfile::OwnNode,
                 connect_timeout: slots(3),
                 subscribe_deadline: slots(3),
                 canary_deadline: CANARY_DEADLINE,
@@ -124,8 +124,8 @@ impl Plan {
             },
             rules: Rules { absence_twice: false, verify_every: policy.verify_every },
             policy,
-            endpoints: vec![Profile::OwnNode; usize::from(self.endpoints)],
-            mode: if self.failover { Mode::Failover } else { Mode::Race },
+            endpoints: vec![NodeProfile::OwnNode; usize::from(self.endpoints)],
+            mode: if self.failover { NodeMode::Failover } else { NodeMode::Race },
             max_links: 1,
             max_per_link: 8,
             max_accounts: 8,

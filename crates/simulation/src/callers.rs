@@ -8,7 +8,7 @@ use crate::{
     core::{
         account::{
             observation::Slot,
-            reading::{Floor, Query},
+            reading::{Floor, ReadQuery},
         },
         base::failure::RpcFailure,
         chain::{state::Expected, token::TokenProgram},
@@ -102,7 +102,7 @@ impl World {
         let Some(look) = self.skin.read(account, self.now, &mut self.rng) else { return Ok(()) };
         let max_age = self.some_age();
         let floor = (demanding && self.rng.chance(200)).then(|| self.some_slot());
-        let mut query = Query::max_age(plan::duration(max_age));
+        let mut query = ReadQuery::max_age(plan::duration(max_age));
         if let Some(floor) = floor {
             query = query.as_of(Floor::confirmed(floor));
         }
@@ -169,7 +169,7 @@ impl World {
         }
         let Some(look) = self.skin.read(account, self.now, &mut self.rng) else { return Ok(false) };
         let pending = &self.pending[place];
-        let mut query = Query::max_age(plan::duration(pending.max_age));
+        let mut query = ReadQuery::max_age(plan::duration(pending.max_age));
         if let Some(floor) = pending.floor {
             query = query.as_of(Floor::confirmed(floor));
         }

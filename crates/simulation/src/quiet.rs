@@ -4,7 +4,7 @@ use crate::{
     agenda::SECOND,
     callers::facts,
     checker::{Asked, Check, Served, Violation},
-    core::account::reading::Query,
+    core::account::reading::ReadQuery,
     plan,
     run::{Event, World},
     skin::tick,
@@ -19,7 +19,7 @@ impl World {
             let Some(place) = self.skin.watched.get(&account) else { continue };
             let born = place.since;
             let Some(look) = self.skin.read(account, self.now, &mut self.rng) else { continue };
-            let query = Query::max_age(plan::duration(40 * SECOND));
+            let query = ReadQuery::max_age(plan::duration(40 * SECOND));
             let state = look.reading.satisfies(&query, tick(self.now)).ok();
             let max_age = 40 * SECOND;
             let asked = state.map(|state| Asked { state, at: self.now, max_age, floor: None });

@@ -8,7 +8,7 @@ use crate::{
     core::{
         base::failure::RpcFailure,
         chain::{
-            mint::Mint,
+            mint::MintInfo,
             token::{Presence, TokenProgram},
         },
         engine::CallAnswer,
@@ -156,7 +156,7 @@ impl World {
                     self.checker.answered(place.watch, flight.sent, sight.slot);
                 }
             }
-            let mint = Mint::plain(TokenProgram::Token, 6);
+            let mint = MintInfo::plain(TokenProgram::Token, 6);
             CallAnswer {
                 slot: sight.slot,
                 sent: tick(flight.sent),

@@ -5,8 +5,8 @@ use crate::{
     core::{
         account::{evidence::FINALIZED_SETTLES, freshness::Policy, ledger::Rules},
         base::backoff::Backoff,
-        engine::{Engine, EngineSettings, Mode},
-        link::websocket::{Profile, SessionSettings},
+        engine::{Engine, EngineSettings, NodeMode},
+        link::websocket::{NodeProfile, SessionSettings},
     },
     plan::{
         self, CANARY_DEADLINE, CONNECT_TIMEOUT, Plan, RPC_TIMEOUT, SUBSCRIBE_DEADLINE, VERIFY_EVERY, duration,
@@ -32,14 +32,14 @@ pub(crate) fn engine(plan: &Plan, seed: u64) -> Engine {
         backoff: Backoff::new(duration(SECOND / 4), duration(plan.reconnect_cap)),
         in_flight: 64,
         subscribe_rate: 64,
-        profile: Profile::default(),
+        profile: NodeProfile::default(),
     };
     let settings = EngineSettings {
         session,
         rules: Rules { absence_twice: plan.finalized, verify_every: duration(VERIFY_EVERY) },
         policy: policy(),
-        endpoints: vec![Profile::default(); plan.endpoints],
-        mode: if plan.race { Mode::Race } else { Mode::Failover },
+        endpoints: vec![NodeProfile::default(); plan.endpoints],
+        mode: if plan.race { NodeMode::Race } else { NodeMode::Failover },
         max_links: plan.max_links,
         max_per_link: plan.max_per_link,
         max_accounts: 64,

@@ -80,7 +80,7 @@ impl fmt::Debug for Hold {
 
 /// A sell under way. Dropping it frees nothing: the mirror goes on looking after it until its end is known.
 ///
-/// Tell how it ended with [`sold`](InFlight::sold), [`failed`](InFlight::failed) or [`refused`](InFlight::refused) where
+/// Tell how it ended with [`landed`](InFlight::landed), [`failed`](InFlight::failed) or [`not_sent`](InFlight::not_sent) where
 /// you know; else the mirror finds out by RPC, and [`outcome`](InFlight::outcome) says so.
 #[must_use = "say how the sell ended, or wait for its outcome"]
 pub struct InFlight {
@@ -132,7 +132,7 @@ impl InFlight {
 
     /// It landed at that slot: its tokens are gone for good, and no read is served an account from before that slot.
     /// The rest can be held and sold at once.
-    pub fn sold(self, landed: Floor) {
+    pub fn landed(self, landed: Floor) {
         self.shared.lock().sold(self.id, &self.reader.address(), landed.slot());
     }
 
@@ -145,7 +145,7 @@ impl InFlight {
     /// It never left: the node's preflight refused it, or it was not sent at all. Its tokens are free.
     ///
     /// Only for what surely reached no leader: a send that timed out may still land.
-    pub fn refused(self) {
+    pub fn not_sent(self) {
         self.shared.lock().refused(self.id);
     }
 

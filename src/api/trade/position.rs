@@ -12,12 +12,12 @@ use crate::{
     },
     core::{
         account::{
-            reading::{Floor, Query, Reading, Stale},
+            reading::{Floor, ReadQuery, Reading, StaleError},
             sellable::{Sellable, Unsellable},
         },
         base::time::Tick,
         chain::{state::Expected, token::TokenProgram},
-        trade::{buys::Baseline, positions::ClaimId},
+        trade::{buys::BuyBaseline, positions::ClaimId},
     },
     error::{BuyError, MintError, ReadError, WatchError},
     observability::token_stats::TokenStats,
@@ -32,7 +32,7 @@ const ASK_AGAIN: Duration = Duration::from_millis(250);
 /// It comes from [`expect_buy`](Mirror::expect_buy) before a buy, from [`prewarm`](Mirror::prewarm) ahead of one, or from
 /// [`Mirror::position`]. One from `expect_buy` keeps its account watched until the buy is over, or its last clone is
 /// dropped. An account that holds nothing, and that nothing else keeps, is swept after
-/// [`linger`](crate::Builder::linger): its positions and readers go stale ([`Unwatched`](crate::StaleReason::Unwatched)),
+/// [`linger`](crate::MirrorBuilder::linger): its positions and readers go stale ([`Unwatched`](crate::StaleReason::Unwatched)),
 /// and the next `expect_buy` subscribes it anew. An account that was [`watch`](Mirror::watch)ed as well is never swept.
 ///
 /// A position does not keep its mirror running.
@@ -54,7 +54,7 @@ pub(crate) struct OpenBuy {
     shared: Arc<SharedWriter>,
     address: Pubkey,
     pub(crate) id: ClaimId,
-    pub(crate) baseline: Baseline,
+    pub(crate) baseline: BuyBaseline,
 }
 
 impl Drop for OpenBuy {
@@ -92,15 +92,15 @@ impl Mirror {
     /// # async fn trade(mirror: Mirror, wallet: Pubkey, mint: Pubkey) -> Result<(), Box<dyn std::error::Error>> {
     /// let position: Position = mirror.expect_buy(&wallet, &mint, None).await?;
     /// // Send the buy here.
-    /// let settled = position.settled(Buy::at_least(1_000_000)).await?;
-    /// println!("{} arrived after {:?}, by {:?}", settled.received, settled.took, settled.how);
+    /// let settled = position.settled(ExpectedBuy::at_least(1_000_000)).await?;
+    /// println!("{} arrived after {:?}, by {:?}", settled.received, settled.took, settled.settled_by);
     /// # Ok(())
     /// # }
     /// ```
     ///
     /// # Errors
     /// The account cannot be watched, the mint's program is not known, or the baseline cannot be read: within
-    /// [`read_deadline`](crate::Builder::read_deadline) for each of the latter two.
+    /// [`read_deadline`](crate::MirrorBuilder::read_deadline) for each of the latter two.
     pub async fn expect_buy(
         &self,
         wallet: &Pubkey,
@@ -111,7 +111,7 @@ impl Mirror {
         let program = self.program_of(mint, program).await?;
         let mut position = self.open(wallet, mint, program, Tick::NEVER)?;
         let address = position.address();
-        let baseline = Baseline::of(&position.reader.read());
+        let baseline = BuyBaseline::of(&position.reader.read());
         let id = inner.shared.lock().claim(&address);
         let mut buy = OpenBuy { shared: inner.shared.clone(), address, id, baseline };
         let known = self.baseline(&position.reader).await?;
@@ -120,7 +120,7 @@ impl Mirror {
             let mut writer = inner.shared.lock();
             let newest = position.reader.read();
             let reading = if newest.fresh(inner.selling_age).is_ok() { newest } else { known };
-            buy.baseline = Baseline::of(&reading);
+            buy.baseline = BuyBaseline::of(&reading);
             writer.expect_buy(address, buy.id, buy.baseline);
         }
         position.buy = Some(Arc::new(buy));
@@ -240,7 +240,7 @@ impl Mirror {
         let until = inner.store.clock.now().plus(inner.read_deadline);
         loop {
             let left = until.since(inner.store.clock.now());
-            let query = Query::max_age(Duration::ZERO).deadline(left);
+            let query = ReadQuery::max_age(Duration::ZERO).deadline(left);
             let failed = tokio::select! {
                 biased;
                 reading = &mut live => return reading.map_err(|_| ReadError::Stopped),
@@ -288,20 +288,20 @@ impl Position {
     }
 
     /// What the account held before the buy; `None` where no buy was expected with this position.
-    pub fn baseline(&self) -> Option<Baseline> {
+    pub fn baseline(&self) -> Option<BuyBaseline> {
         self.buy.as_ref().map(|buy| buy.baseline)
     }
 
-    /// What memory holds now, if it was proved within [`selling_age`](crate::Builder::selling_age). It waits for
+    /// What memory holds now, if it was proved within [`selling_age`](crate::MirrorBuilder::selling_age). It waits for
     /// nothing: for the hot path.
     ///
     /// # Errors
     /// It was not; ask [`balance`](Position::balance), which falls back to RPC.
-    pub fn cached(&self) -> Result<Balance, Stale> {
+    pub fn fresh(&self) -> Result<Balance, StaleError> {
         self.reader.fresh(self.selling_age)
     }
 
-    /// The balance to sell on: from memory if proved within [`selling_age`](crate::Builder::selling_age), else from RPC.
+    /// The balance to sell on: from memory if proved within [`selling_age`](crate::MirrorBuilder::selling_age), else from RPC.
     /// Cancel safe.
     ///
     /// # Errors
@@ -352,7 +352,7 @@ impl Position {
 
     /// With a buy that is expected into an account of that baseline.
     #[cfg(test)]
-    pub(crate) fn expecting(mut self, baseline: Baseline) -> Self {
+    pub(crate) fn expecting(mut self, baseline: BuyBaseline) -> Self {
         let (shared, address) = (self.shared.clone(), self.address());
         let id = shared.lock().claim(&address);
         shared.lock().expect_buy(address, id, baseline);

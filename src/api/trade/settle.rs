@@ -13,8 +13,8 @@ use crate::{
     },
     core::{
         account::{
-            observation::Origin,
-            reading::{Floor, Query, Reading},
+            observation::StateOrigin,
+            reading::{Floor, ReadQuery, Reading},
         },
         trade::{
             buys::BuyVerdict,
@@ -22,7 +22,7 @@ use crate::{
             signatures::{TooManyTrades, TradeId, TradeOutcome},
         },
     },
-    error::{Landing, NotSettled},
+    error::{BuyLanding, SettleError},
     store::SharedWriter,
 };
 
@@ -37,7 +37,7 @@ const SELDOM: Duration = Duration::from_secs(15);
 /// from what was sent), and its failure or expiry is told. Without, only tokens tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
-pub struct Buy {
+pub struct ExpectedBuy {
     pub(crate) minimum: u64,
     pub(crate) signature: Option<Signature>,
     pub(crate) landed: Option<Floor>,
@@ -45,7 +45,7 @@ pub struct Buy {
     pub(crate) deadline: Duration,
 }
 
-impl Buy {
+impl ExpectedBuy {
     /// A buy that brings this raw amount at least: what the swap guarantees, less what a transfer fee takes. What a
     /// stranger sends below that is not taken for it. Nothing at all is never a buy: 0 counts as 1.
     pub const fn at_least(minimum: u64) -> Self {
@@ -84,13 +84,13 @@ impl Buy {
 /// A buy whose tokens are there.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
-pub struct Settled {
+pub struct SettledBuy {
     /// The account, as of when the tokens were seen.
     pub balance: Balance,
     /// How much arrived over the baseline.
     pub received: u64,
     /// How it was learnt.
-    pub how: SettledBy,
+    pub settled_by: SettledBy,
     /// How long it took, from the call of [`settled`](Position::settled).
     pub took: Duration,
 }
@@ -108,7 +108,7 @@ pub enum SettledBy {
 }
 
 /// The account with the buy's tokens, and how that was learnt.
-type Found = Result<(Balance, SettledBy), NotSettled>;
+type Found = Result<(Balance, SettledBy), SettleError>;
 
 /// Keeps the account while somebody waits for a buy of it.
 struct BuyClaim<'a> {
@@ -118,7 +118,7 @@ struct BuyClaim<'a> {
 }
 
 impl<'a> BuyClaim<'a> {
-    fn new(position: &'a Position, open: &OpenBuy, buy: &Buy) -> Self {
+    fn new(position: &'a Position, open: &OpenBuy, buy: &ExpectedBuy) -> Self {
         let address = position.address();
         let mut writer = position.shared.lock();
         let signed = buy.signature.is_some() || buy.landed.is_some();
@@ -172,7 +172,7 @@ impl Position {
     ///
     /// They are there when the account holds the minimum over the [`baseline`](Position::baseline); or, whatever
     /// arrived, when the buy has landed and the account was seen since. After
-    /// [`probe_after`](crate::Builder::probe_after) without news the account is read by RPC, and then again: seldom
+    /// [`probe_after`](crate::MirrorBuilder::probe_after) without news the account is read by RPC, and then again: seldom
     /// while a live link would tell, else every few seconds. The outcome of a signature is asked for meanwhile.
     ///
     /// A buy that failed or expired lets go of its account: it is swept at once if it holds nothing and nothing else
@@ -192,12 +192,12 @@ impl Position {
     /// use balance_mirror::{Buy, Landing, NotSettled, Position, Signature};
     ///
     /// # async fn wait(position: &Position, signature: Signature, last_valid: u64) -> Result<(), NotSettled> {
-    /// let buy = Buy::at_least(1_000_000).signature(signature).valid_until(last_valid);
+    /// let buy = ExpectedBuy::at_least(1_000_000).signature(signature).valid_until(last_valid);
     /// match position.settled(buy).await {
     ///     Ok(settled) => println!("{} to sell", settled.received),
-    ///     Err(NotSettled::Failed { slot, .. }) => println!("failed on chain at slot {slot}"),
-    ///     Err(NotSettled::Expired { .. }) => println!("never landed, and never will"),
-    ///     Err(NotSettled::Deadline { landing: Landing::Pending, .. }) => println!("it may still land"),
+    ///     Err(SettleError::Failed { slot, .. }) => println!("failed on chain at slot {slot}"),
+    ///     Err(SettleError::Expired { .. }) => println!("never landed, and never will"),
+    ///     Err(SettleError::Deadline { landing: BuyLanding::Pending, .. }) => println!("it may still land"),
     ///     Err(error) => return Err(error),
     /// }
     /// # Ok(())
@@ -207,21 +207,21 @@ impl Position {
     /// # Errors
     /// The buy failed, expired, or is not settled within its deadline; as many signatures are followed as the limit
     /// allows; the account is no longer watched; or the position does not come from `expect_buy`.
-    pub async fn settled(&self, buy: Buy) -> Result<Settled, NotSettled> {
-        let open = self.buy.as_deref().ok_or(NotSettled::NoBaseline)?;
+    pub async fn settled(&self, buy: ExpectedBuy) -> Result<SettledBuy, SettleError> {
+        let open = self.buy.as_deref().ok_or(SettleError::NoBaseline)?;
         let began = self.reader().now();
         let waiting = BuyClaim::new(self, open, &buy);
         let found = self.await_tokens(open, &buy).await;
         drop(waiting);
         match found {
-            Ok((balance, how)) => Ok(Settled {
+            Ok((balance, settled_by)) => Ok(SettledBuy {
                 balance,
                 received: open.baseline.received(&balance.reading),
-                how,
+                settled_by,
                 took: self.reader().now().since(began),
             }),
             Err(error) => {
-                if matches!(error, NotSettled::Failed { .. } | NotSettled::Expired { .. }) {
+                if matches!(error, SettleError::Failed { .. } | SettleError::Expired { .. }) {
                     self.shared.lock().end_buy(&self.address(), open.id, false);
                 }
                 Err(error)
@@ -229,7 +229,7 @@ impl Position {
         }
     }
 
-    async fn await_tokens(&self, open: &OpenBuy, buy: &Buy) -> Found {
+    async fn await_tokens(&self, open: &OpenBuy, buy: &ExpectedBuy) -> Found {
         let mut outcome = buy.landed.map(|floor| TradeOutcome::Landed { slot: floor.slot() });
         if let Some(judged) = self.judge(open, buy, outcome, self.reader().read()) {
             return judged;
@@ -237,7 +237,7 @@ impl Position {
         let mut tracked = match buy.signature {
             Some(signature) if outcome.is_none() => {
                 let tracked = Tracked::new(&self.shared, signature, buy.last_valid);
-                Some(tracked.map_err(|TooManyTrades { limit }| NotSettled::TooMany { limit })?)
+                Some(tracked.map_err(|TooManyTrades { limit }| SettleError::TooMany { limit })?)
             }
             _ => None,
         };
@@ -253,7 +253,7 @@ impl Position {
             };
             tokio::select! {
                 biased;
-                judged = judged => return judged.unwrap_or_else(|stale| Err(NotSettled::Ended(stale))),
+                judged = judged => return judged.unwrap_or_else(|stale| Err(SettleError::Ended(stale))),
                 told = told, if outcome.is_none() => {
                     outcome = Some(told);
                     // A live link comes to that slot by itself, as a rule.
@@ -270,7 +270,7 @@ impl Position {
     fn judge(
         &self,
         open: &OpenBuy,
-        buy: &Buy,
+        buy: &ExpectedBuy,
         outcome: Option<TradeOutcome>,
         reading: Reading,
     ) -> Option<Found> {
@@ -281,18 +281,18 @@ impl Position {
         let state = reading.last_known().copied();
         let balance = |served_from| Some(Balance { state: state?, reading, served_from });
         let lost = match judged? {
-            BuyVerdict::Arrived { by: Origin::Subscription } => {
+            BuyVerdict::Arrived { by: StateOrigin::Subscription } => {
                 return Some(Ok((balance(ServedFrom::Cache)?, SettledBy::Notification)));
             }
-            BuyVerdict::Arrived { by: Origin::Rpc } => {
+            BuyVerdict::Arrived { by: StateOrigin::Rpc } => {
                 return Some(Ok((balance(ServedFrom::Rpc)?, SettledBy::Probe)));
             }
             BuyVerdict::Landed => return Some(Ok((balance(ServedFrom::Cache)?, SettledBy::Signature))),
-            BuyVerdict::Failed { slot } => NotSettled::Failed { signature: buy.signature?, slot },
+            BuyVerdict::Failed { slot } => SettleError::Failed { signature: buy.signature?, slot },
             BuyVerdict::Expired => {
-                NotSettled::Expired { signature: buy.signature?, last_valid_block_height: buy.last_valid? }
+                SettleError::Expired { signature: buy.signature?, last_valid_block_height: buy.last_valid? }
             }
-            BuyVerdict::Reset => NotSettled::Reset,
+            BuyVerdict::Reset => SettleError::Reset,
         };
         Some(Err(lost))
     }
@@ -303,7 +303,7 @@ impl Position {
             Some(TradeOutcome::Landed { slot } | TradeOutcome::Expired { slot }) => Some(slot),
             _ => None,
         };
-        let mut query = Query::max_age(Duration::ZERO);
+        let mut query = ReadQuery::max_age(Duration::ZERO);
         query.floor = slot.map(Floor::confirmed);
         let mut pause = self.probe_after();
         loop {
@@ -318,14 +318,14 @@ impl Position {
         }
     }
 
-    fn overdue(&self, open: &OpenBuy, buy: &Buy, outcome: Option<TradeOutcome>) -> NotSettled {
+    fn overdue(&self, open: &OpenBuy, buy: &ExpectedBuy, outcome: Option<TradeOutcome>) -> SettleError {
         let landing = match outcome {
-            Some(TradeOutcome::Landed { slot }) => Landing::Landed { slot },
-            Some(TradeOutcome::Expired { .. }) => Landing::Expired,
-            _ if buy.signature.is_some() => Landing::Pending,
-            _ => Landing::Unknown,
+            Some(TradeOutcome::Landed { slot }) => BuyLanding::Landed { slot },
+            Some(TradeOutcome::Expired { .. }) => BuyLanding::Expired,
+            _ if buy.signature.is_some() => BuyLanding::Pending,
+            _ => BuyLanding::Unknown,
         };
-        NotSettled::Deadline {
+        SettleError::Deadline {
             received: open.baseline.received(&self.reader().read()),
             expected: buy.minimum,
             deadline: buy.deadline,
@@ -339,7 +339,7 @@ mod tests {
     use futures::poll;
 
     use super::*;
-    use crate::{Mirror, TokenProgram, core::trade::buys::Baseline};
+    use crate::{Mirror, TokenProgram, core::trade::buys::BuyBaseline};
 
     /// Claims on an account, mints waited for, and signatures followed.
     fn kept(mirror: &Mirror, position: &Position) -> (usize, usize, usize) {
@@ -366,8 +366,8 @@ mod tests {
         drop(expecting);
         assert_eq!(kept(&mirror, &warm), (0, 0, 0));
 
-        let position = warm.clone().expecting(Baseline::of(&warm.reader().read()));
-        let buy = Buy::at_least(1).signature(Signature::default()).valid_until(9);
+        let position = warm.clone().expecting(BuyBaseline::of(&warm.reader().read()));
+        let buy = ExpectedBuy::at_least(1).signature(Signature::default()).valid_until(9);
         for _ in 0..2 {
             let mut waiting = Box::pin(position.settled(buy));
             assert!(poll!(&mut waiting).is_pending());
@@ -378,11 +378,11 @@ mod tests {
         let late = position.settled(buy.deadline(Duration::ZERO)).await.err();
         let missed = |landing| {
             let deadline = Duration::ZERO;
-            Some(NotSettled::Deadline { received: 0, expected: 1, deadline, landing })
+            Some(SettleError::Deadline { received: 0, expected: 1, deadline, landing })
         };
-        assert_eq!(late, missed(Landing::Pending));
-        let unsigned = position.settled(Buy::at_least(0).deadline(Duration::ZERO)).await.err();
-        assert_eq!(unsigned, missed(Landing::Unknown));
+        assert_eq!(late, missed(BuyLanding::Pending));
+        let unsigned = position.settled(ExpectedBuy::at_least(0).deadline(Duration::ZERO)).await.err();
+        assert_eq!(unsigned, missed(BuyLanding::Unknown));
         let again = position.clone();
         drop(position);
         assert_eq!(kept(&mirror, &warm), (1, 0, 0), "after a deadline it is still expected");

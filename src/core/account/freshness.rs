@@ -48,7 +48,7 @@ pub enum StaleReason {
     /// Nothing has been heard of the account yet.
     Unseen,
     /// The newest proof is older than the age asked for, or, without a live link, than the account's
-    /// dynamic TTL (`Builder::dynamic_ttl`).
+    /// dynamic TTL (`MirrorBuilder::dynamic_ttl`).
     Expired,
     /// What is known is as of an earlier slot than the one asked for.
     BelowFloor,

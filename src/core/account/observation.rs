@@ -45,14 +45,14 @@ impl ObservedVia {
 /// Where a served state came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Origin {
+pub enum StateOrigin {
     /// An account-change notification.
     Subscription,
     /// An RPC answer.
     Rpc,
 }
 
-impl Origin {
+impl StateOrigin {
     /// `subscription` or `rpc`.
     pub fn name(self) -> &'static str {
         match self {
@@ -62,7 +62,7 @@ impl Origin {
     }
 }
 
-impl From<ObservedVia> for Origin {
+impl From<ObservedVia> for StateOrigin {
     fn from(source: ObservedVia) -> Self {
         match source {
             ObservedVia::Subscription(_) => Self::Subscription,

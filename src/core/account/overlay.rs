@@ -121,7 +121,7 @@ mod tests {
     use solana_pubkey::Pubkey;
 
     use super::*;
-    use crate::core::chain::token::{Extensions, TokenAccount, TokenProgram};
+    use crate::core::chain::token::{TokenAccount, TokenExtensions, TokenProgram};
 
     fn life(life: u32) -> Generation {
         Generation { life, ..Generation::default() }
@@ -137,7 +137,7 @@ mod tests {
             delegate: None,
             close_authority: None,
             native_reserve: None,
-            extensions: Extensions::default(),
+            extensions: TokenExtensions::default(),
         })
     }
 

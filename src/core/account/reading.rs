@@ -9,9 +9,9 @@ use crate::core::{
         evidence::Evidence,
         freshness::{Freshness, Policy, StaleReason, Standing, standing},
         ledger::Record,
-        observation::{Origin, Slot},
+        observation::{Slot, StateOrigin},
         overlay::Shown,
-        sellable::{MintSays, Obstacles, Sellable, Unsellable, judge},
+        sellable::{MintSays, SellObstacles, Sellable, Unsellable, judge},
     },
     base::time::Tick,
     chain::state::AccountState,
@@ -45,13 +45,13 @@ impl Floor {
 
 /// What a read demands: how old its proof may be, and which slot it must have seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Query {
+pub struct ReadQuery {
     pub(crate) max_age: Duration,
     pub(crate) floor: Option<Floor>,
     pub(crate) deadline: Option<Duration>,
 }
 
-impl Query {
+impl ReadQuery {
     /// Proved at most `max_age` before the read began. The chain's Clock has whole seconds, so on a live link
     /// ages of up to about two seconds are usual: ask for less only to force an RPC call.
     pub const fn max_age(max_age: Duration) -> Self {
@@ -73,7 +73,7 @@ impl Query {
     }
 }
 
-impl From<Duration> for Query {
+impl From<Duration> for ReadQuery {
     fn from(max_age: Duration) -> Self {
         Self::max_age(max_age)
     }
@@ -83,7 +83,7 @@ impl From<Duration> for Query {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("account {address} has no fresh state in memory: {why}{}", age.map(|age| format!(" ({age:.1?} old)")).unwrap_or_default())]
 #[non_exhaustive]
-pub struct Stale {
+pub struct StaleError {
     /// The account.
     pub address: Pubkey,
     /// What it lacks.
@@ -130,8 +130,8 @@ impl Reading {
     }
 
     /// The state, if it was proved at most `max_age` before this reading was taken.
-    pub fn fresh(&self, max_age: Duration) -> Result<&AccountState, Stale> {
-        self.satisfies(&Query::max_age(max_age), self.taken)
+    pub fn fresh(&self, max_age: Duration) -> Result<&AccountState, StaleError> {
+        self.satisfies(&ReadQuery::max_age(max_age), self.taken)
     }
 
     /// The state last heard of, however old, and whatever became of the account since; `None` if nothing was.
@@ -189,7 +189,7 @@ impl Reading {
         self.epoch
     }
 
-    /// How old the proof may be without a live link, where the mirror has a dynamic TTL (`Builder::dynamic_ttl`).
+    /// How old the proof may be without a live link, where the mirror has a dynamic TTL (`MirrorBuilder::dynamic_ttl`).
     pub fn ttl(&self) -> Option<Duration> {
         self.standing.and_then(|standing| standing.ttl)
     }
@@ -201,7 +201,7 @@ impl Reading {
     }
 
     /// Where the state came from.
-    pub fn origin(&self) -> Option<Origin> {
+    pub fn origin(&self) -> Option<StateOrigin> {
         self.record.map(|record| record.source.into())
     }
 
@@ -213,31 +213,31 @@ impl Reading {
     /// What can be sold, with the risks of that, if the state was proved at most `max_age` before this reading was taken.
     ///
     /// # Errors
-    /// It was not, or everything that keeps it from being sold: see [`Obstacle`](crate::core::account::sellable::Obstacle).
+    /// It was not, or everything that keeps it from being sold: see [`SellObstacle`](crate::core::account::sellable::Obstacle).
     pub fn sellable(&self, max_age: Duration) -> Result<Sellable, Unsellable> {
         let state = self.proved(max_age, self.taken)?;
         self.judge(state).map_err(Unsellable::Blocked)
     }
 
-    pub(crate) fn judge(&self, state: &AccountState) -> Result<Sellable, Obstacles> {
+    pub(crate) fn judge(&self, state: &AccountState) -> Result<Sellable, SellObstacles> {
         judge(state, self.available().unwrap_or_default(), self.mint)
     }
 
     /// The state, if it meets the query, ages counted at `asked`.
-    pub(crate) fn satisfies(&self, query: &Query, asked: Tick) -> Result<&AccountState, Stale> {
+    pub(crate) fn satisfies(&self, query: &ReadQuery, asked: Tick) -> Result<&AccountState, StaleError> {
         let state = self.proved(query.max_age, asked)?;
         let as_of = self.as_of().unwrap_or(0);
         // Also as of what the caller's own sells landed at.
         let sold = self.record.is_some_and(|record| record.held.floor > 0);
         if sold || query.floor.is_some_and(|floor| as_of < floor.slot()) {
-            return Err(Stale { address: self.address, why: StaleReason::BelowFloor, age: self.age() });
+            return Err(StaleError { address: self.address, why: StaleReason::BelowFloor, age: self.age() });
         }
         Ok(state)
     }
 
     /// The state, if it was proved at most `max_age` before `asked`, whatever sells it may not show yet.
-    pub(crate) fn proved(&self, max_age: Duration, asked: Tick) -> Result<&AccountState, Stale> {
-        let stale = |why| Stale { address: self.address, why, age: self.age() };
+    pub(crate) fn proved(&self, max_age: Duration, asked: Tick) -> Result<&AccountState, StaleError> {
+        let stale = |why| StaleError { address: self.address, why, age: self.age() };
         if let Some(why) = self.ended {
             return Err(stale(why));
         }

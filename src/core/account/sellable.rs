@@ -1,8 +1,8 @@
 //! What can be sold of a balance now, and what stands against it: a pure function of the account's state, of what is
 //! held back of it, and of its mint.
 //!
-//! An [`Obstacle`] means that the owner cannot sell now: the token program would refuse the transfer that every sell
-//! ends in, or there is nothing to transfer. A [`Warning`] is a cost or a risk: the sell may go through.
+//! An [`SellObstacle`] means that the owner cannot sell now: the token program would refuse the transfer that every sell
+//! ends in, or there is nothing to transfer. A [`SellWarning`] is a cost or a risk: the sell may go through.
 //!
 //! What the programs refuse is quoted by the names of their errors, in `TokenError` of spl-token-2022-interface 3 and of
 //! spl-token-interface 3.
@@ -10,9 +10,9 @@
 use std::fmt;
 
 use crate::core::{
-    account::{freshness::Policy, reading::Stale},
+    account::{freshness::Policy, reading::StaleError},
     base::time::Tick,
-    chain::{mint::Mint, state::AccountState, token::TokenAccount},
+    chain::{mint::MintInfo, state::AccountState, token::TokenAccount},
 };
 
 /// An enum of reasons, and the set of them, which costs no allocation.
@@ -106,9 +106,9 @@ macro_rules! reasons {
 
 reasons! {
     /// Why nothing can be sold now.
-    Obstacle,
+    SellObstacle,
     /// Everything that keeps a balance from being sold now.
-    Obstacles,
+    SellObstacles,
     {
         /// There is no account, and none has been seen since it is watched.
         Absent = "absent",
@@ -141,9 +141,9 @@ reasons! {
 
 reasons! {
     /// A risk to a sell, or a cost of it.
-    Warning,
+    SellWarning,
     /// All the risks and costs of a sell.
-    Warnings,
+    SellWarnings,
     {
         /// Another key may move tokens out of the account, up to its allowance.
         Delegate = "delegate",
@@ -173,7 +173,7 @@ reasons! {
         /// The mint has not been read, so that what it allows others to do is not known.
         MintUnread = "mint_unread",
         /// What is known of the mint, which can change, was read longer ago than an account is trusted without being
-        /// heard of (`Builder::verify_every`): it may be paused by now.
+        /// heard of (`MirrorBuilder::verify_every`): it may be paused by now.
         MintOutdated = "mint_outdated",
     }
 }
@@ -185,7 +185,7 @@ pub struct Sellable {
     /// The raw amount: what the account holds, less what is held back. At least 1.
     pub amount: u64,
     /// What may go wrong, or costs.
-    pub warnings: Warnings,
+    pub warnings: SellWarnings,
 }
 
 /// Why nothing can be sold now.
@@ -194,33 +194,33 @@ pub struct Sellable {
 pub enum Unsellable {
     /// Memory holds no state that is fresh enough to tell.
     #[error(transparent)]
-    Stale(#[from] Stale),
+    Stale(#[from] StaleError),
     /// The state is known, and it forbids selling.
     #[error("nothing can be sold now: {0}")]
-    Blocked(Obstacles),
+    Blocked(SellObstacles),
 }
 
 /// What a mint has to do with the sells of its holders.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct MintSays {
-    obstacles: Obstacles,
-    warnings: Warnings,
+    obstacles: SellObstacles,
+    warnings: SellWarnings,
 }
 
 impl MintSays {
-    pub(crate) fn of(mint: &Mint) -> Self {
+    pub(crate) fn of(mint: &MintInfo) -> Self {
         Self {
-            obstacles: Obstacles::default()
-                .when(Obstacle::NonTransferable, mint.non_transferable)
-                .when(Obstacle::Paused, mint.paused),
-            warnings: Warnings::default()
-                .when(Warning::FreezeAuthority, mint.freeze_authority.is_some())
-                .when(Warning::FrozenByDefault, mint.frozen_by_default)
-                .when(Warning::Pausable, mint.pause_authority.is_some())
-                .when(Warning::PermanentDelegate, mint.permanent_delegate.is_some())
-                .when(Warning::TransferHook, mint.transfer_hook.is_some())
-                .when(Warning::TransferFee, mint.transfer_fee.is_some_and(|fee| fee.costs()))
-                .when(Warning::UnknownExtension, mint.unknown_extensions),
+            obstacles: SellObstacles::default()
+                .when(SellObstacle::NonTransferable, mint.non_transferable)
+                .when(SellObstacle::Paused, mint.paused),
+            warnings: SellWarnings::default()
+                .when(SellWarning::FreezeAuthority, mint.freeze_authority.is_some())
+                .when(SellWarning::FrozenByDefault, mint.frozen_by_default)
+                .when(SellWarning::Pausable, mint.pause_authority.is_some())
+                .when(SellWarning::PermanentDelegate, mint.permanent_delegate.is_some())
+                .when(SellWarning::TransferHook, mint.transfer_hook.is_some())
+                .when(SellWarning::TransferFee, mint.transfer_fee.is_some_and(|fee| fee.costs()))
+                .when(SellWarning::UnknownExtension, mint.unknown_extensions),
         }
     }
 
@@ -232,7 +232,7 @@ impl MintSays {
 
     /// The same, of a mint that was read too long ago.
     pub(crate) fn outdated(mut self) -> Self {
-        self.warnings = self.warnings.when(Warning::MintOutdated, true);
+        self.warnings = self.warnings.when(SellWarning::MintOutdated, true);
         self
     }
 
@@ -242,7 +242,7 @@ impl MintSays {
     }
 
     pub(crate) fn from_bits(bits: u32) -> Self {
-        Self { obstacles: Obstacles((bits >> 16) as u16), warnings: Warnings(bits as u16) }
+        Self { obstacles: SellObstacles((bits >> 16) as u16), warnings: SellWarnings(bits as u16) }
     }
 }
 
@@ -254,16 +254,16 @@ pub(crate) fn judge(
     state: &AccountState,
     available: u64,
     mint: Option<MintSays>,
-) -> Result<Sellable, Obstacles> {
+) -> Result<Sellable, SellObstacles> {
     let held = state.token().map_or(0, |token| token.amount);
-    let of_state = Obstacles::default()
-        .when(Obstacle::Absent, matches!(state, AccountState::Absent))
-        .when(Obstacle::Closed, matches!(state, AccountState::Closed))
-        .when(Obstacle::NotToken, matches!(state, AccountState::NotToken(_)))
-        .when(Obstacle::OwnerChanged, matches!(state, AccountState::OwnerChanged(_)))
-        .when(Obstacle::WrongMint, matches!(state, AccountState::WrongMint(_)))
-        .when(Obstacle::Empty, state.token().is_some() && held == 0)
-        .when(Obstacle::Held, held > 0 && available == 0);
+    let of_state = SellObstacles::default()
+        .when(SellObstacle::Absent, matches!(state, AccountState::Absent))
+        .when(SellObstacle::Closed, matches!(state, AccountState::Closed))
+        .when(SellObstacle::NotToken, matches!(state, AccountState::NotToken(_)))
+        .when(SellObstacle::OwnerChanged, matches!(state, AccountState::OwnerChanged(_)))
+        .when(SellObstacle::WrongMint, matches!(state, AccountState::WrongMint(_)))
+        .when(SellObstacle::Empty, state.token().is_some() && held == 0)
+        .when(SellObstacle::Held, held > 0 && available == 0);
     let of_account = state.token().map(|token| account_says(token, mint.is_some())).unwrap_or_default();
     // Of a mint that is not the account's, nothing is to be said.
     let of_mint = mint.filter(|_| state.token().is_some()).unwrap_or_default();
@@ -279,18 +279,18 @@ pub(crate) fn judge(
 fn account_says(token: &TokenAccount, mint_read: bool) -> MintSays {
     let extensions = token.extensions;
     MintSays {
-        obstacles: Obstacles::default()
-            .when(Obstacle::Frozen, token.frozen)
-            .when(Obstacle::NonTransferable, extensions.non_transferable())
-            .when(Obstacle::CpiGuard, extensions.cpi_guard())
-            .when(Obstacle::MintUnknown, !mint_read && extensions.points_to_mint()),
-        warnings: Warnings::default()
-            .when(Warning::Delegate, token.delegate.is_some())
-            .when(Warning::CloseAuthority, token.close_authority.is_some_and(|key| key != token.owner))
-            .when(Warning::WithheldFees, extensions.withheld_fees())
-            .when(Warning::ConfidentialBalance, extensions.confidential_balance())
-            .when(Warning::UnknownExtension, extensions.has_unknown())
-            .when(Warning::MintUnread, !mint_read),
+        obstacles: SellObstacles::default()
+            .when(SellObstacle::Frozen, token.frozen)
+            .when(SellObstacle::NonTransferable, extensions.non_transferable())
+            .when(SellObstacle::CpiGuard, extensions.cpi_guard())
+            .when(SellObstacle::MintUnknown, !mint_read && extensions.points_to_mint()),
+        warnings: SellWarnings::default()
+            .when(SellWarning::Delegate, token.delegate.is_some())
+            .when(SellWarning::CloseAuthority, token.close_authority.is_some_and(|key| key != token.owner))
+            .when(SellWarning::WithheldFees, extensions.withheld_fees())
+            .when(SellWarning::ConfidentialBalance, extensions.confidential_balance())
+            .when(SellWarning::UnknownExtension, extensions.has_unknown())
+            .when(SellWarning::MintUnread, !mint_read),
     }
 }
 
@@ -324,14 +324,14 @@ mod tests {
 
     fn mint_of(values: &[(u16, &[u8])]) -> MintSays {
         let data = mint::tests::extended(values);
-        MintSays::of(&Mint::decode(&TokenProgram::Token2022.id(), &data).expect("a mint"))
+        MintSays::of(&MintInfo::decode(&TokenProgram::Token2022.id(), &data).expect("a mint"))
     }
 
     fn plain() -> Option<MintSays> {
         Some(mint_of(&[]))
     }
 
-    fn names(result: Result<Sellable, Obstacles>) -> String {
+    fn names(result: Result<Sellable, SellObstacles>) -> String {
         match result {
             Ok(sellable) => format!("{} {}", sellable.amount, sellable.warnings).trim_end().to_owned(),
             Err(obstacles) => format!("none: {obstacles}"),
@@ -415,18 +415,20 @@ mod tests {
         assert_eq!(judged(&[], plain().map(MintSays::outdated)), "9 mint_outdated");
         let mut freezing = mint::tests::extended(&[]);
         freezing[46] = 1;
-        let freezing = Mint::decode(&TokenProgram::Token2022.id(), &freezing).expect("a mint");
+        let freezing = MintInfo::decode(&TokenProgram::Token2022.id(), &freezing).expect("a mint");
         assert_eq!(judged(&[], Some(MintSays::of(&freezing))), "9 freeze_authority");
     }
 
     #[test]
     fn a_mint_says_the_same_after_it_was_published() {
         let all = MintSays {
-            obstacles: Obstacle::ALL.iter().fold(Obstacles::default(), |set, one| set.when(*one, true)),
-            warnings: Warning::ALL.iter().fold(Warnings::default(), |set, one| set.when(*one, true)),
+            obstacles: SellObstacle::ALL
+                .iter()
+                .fold(SellObstacles::default(), |set, one| set.when(*one, true)),
+            warnings: SellWarning::ALL.iter().fold(SellWarnings::default(), |set, one| set.when(*one, true)),
         };
-        assert_eq!(all.obstacles.iter().count(), Obstacle::ALL.len());
-        for says in [MintSays::default(), all, MintSays { warnings: Warnings::default(), ..all }] {
+        assert_eq!(all.obstacles.iter().count(), SellObstacle::ALL.len());
+        for says in [MintSays::default(), all, MintSays { warnings: SellWarnings::default(), ..all }] {
             assert_eq!(MintSays::from_bits(says.to_bits()), says);
             assert_ne!(says.to_bits(), u32::MAX);
         }

@@ -17,7 +17,7 @@ use crate::core::{account::observation::Slot, base::time::Tick, chain::token::To
 /// A mint's configuration, as far as holders of its tokens need it. Decimals never change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub struct Mint {
+pub struct MintInfo {
     /// The program that owns the mint.
     pub program: TokenProgram,
     /// How many digits of a raw amount stand after the decimal point.
@@ -113,7 +113,7 @@ impl From<transfer_fee::TransferFee> for FeeRate {
     }
 }
 
-impl Mint {
+impl MintInfo {
     /// When this was surely so: always, where it cannot change.
     pub(crate) fn surely_so(&self) -> Tick {
         self.slot.map_or(Tick::FOREVER, |_| self.read)
@@ -219,16 +219,16 @@ pub(crate) mod tests {
 
     #[test]
     fn decimals_come_from_byte_44() {
-        let mint = Mint::decode(&TokenProgram::Token.id(), &mint_bytes(6)).expect("a mint");
+        let mint = MintInfo::decode(&TokenProgram::Token.id(), &mint_bytes(6)).expect("a mint");
         assert_eq!((mint.decimals, mint.scale), (6, UiScale::Decimals));
-        assert_eq!(Mint::decode(&Pubkey::default(), &mint_bytes(6)), None);
-        assert_eq!(Mint::decode(&TokenProgram::Token.id(), &[0; 82]), None, "not initialized");
-        assert_eq!(Mint::decode(&TokenProgram::Token2022.id(), &[1; 165]), None);
+        assert_eq!(MintInfo::decode(&Pubkey::default(), &mint_bytes(6)), None);
+        assert_eq!(MintInfo::decode(&TokenProgram::Token.id(), &[0; 82]), None, "not initialized");
+        assert_eq!(MintInfo::decode(&TokenProgram::Token2022.id(), &[1; 165]), None);
     }
 
     #[test]
     fn ui_amounts_are_exact_at_the_ends_of_u64() {
-        let mint = |decimals| Mint::plain(TokenProgram::Token, decimals);
+        let mint = |decimals| MintInfo::plain(TokenProgram::Token, decimals);
         assert_eq!(mint(6).ui_amount(1_500_000).as_deref(), Some("1.5"));
         assert_eq!(mint(9).ui_amount(u64::MAX).as_deref(), Some("18446744073.709551615"));
         assert_eq!(mint(0).ui_amount(100).as_deref(), Some("100"));
@@ -247,10 +247,10 @@ pub(crate) mod tests {
             data.extend(extension.to_le_bytes());
             data.extend(length.to_le_bytes());
             data.resize(data.len() + usize::from(length), 0);
-            let mint = Mint::decode(&TokenProgram::Token2022.id(), &data).expect("a mint");
+            let mint = MintInfo::decode(&TokenProgram::Token2022.id(), &data).expect("a mint");
             assert_eq!(mint.scale, scale);
             assert_eq!(mint.ui_amount(1), None);
-            assert_eq!(Mint::decode(&TokenProgram::Token.id(), &data), None, "no mint of that length");
+            assert_eq!(MintInfo::decode(&TokenProgram::Token.id(), &data), None, "no mint of that length");
         }
     }
 
@@ -271,8 +271,8 @@ pub(crate) mod tests {
         data
     }
 
-    fn read(values: &[(u16, &[u8])]) -> Mint {
-        Mint::decode(&TokenProgram::Token2022.id(), &extended(values)).expect("a mint")
+    fn read(values: &[(u16, &[u8])]) -> MintInfo {
+        MintInfo::decode(&TokenProgram::Token2022.id(), &extended(values)).expect("a mint")
     }
 
     /// Two addresses, or an address and a byte, one behind the other.
@@ -286,31 +286,31 @@ pub(crate) mod tests {
         data[46] = 1;
         data[50..82].fill(3);
         for program in TokenProgram::ALL {
-            let mint = Mint::decode(&program.id(), &data).expect("a mint");
-            assert_eq!(mint, Mint { freeze_authority: Some(key(3)), ..Mint::plain(program, 6) });
+            let mint = MintInfo::decode(&program.id(), &data).expect("a mint");
+            assert_eq!(mint, MintInfo { freeze_authority: Some(key(3)), ..MintInfo::plain(program, 6) });
         }
     }
 
     #[test]
     fn what_a_mint_allows_others_is_read_from_its_extensions() {
-        let plain = Mint::plain(TokenProgram::Token2022, 6);
-        let changing = Mint { slot: Some(0), ..plain };
+        let plain = MintInfo::plain(TokenProgram::Token2022, 6);
+        let changing = MintInfo { slot: Some(0), ..plain };
         assert_eq!(read(&[(3, &[1; 32]), (18, &[1; 64])]), plain, "a close authority and a pointer");
-        assert_eq!(read(&[(9, &[])]), Mint { non_transferable: true, ..plain });
-        assert_eq!(read(&[(6, &[2])]), Mint { frozen_by_default: true, ..plain });
+        assert_eq!(read(&[(9, &[])]), MintInfo { non_transferable: true, ..plain });
+        assert_eq!(read(&[(6, &[2])]), MintInfo { frozen_by_default: true, ..plain });
         assert_eq!(read(&[(6, &[1])]), plain);
         let (pause_authority, permanent_delegate) = (Some(key(4)), Some(key(5)));
-        assert_eq!(read(&[(26, &two(4, &[0]))]), Mint { pause_authority, ..changing });
-        assert_eq!(read(&[(26, &two(4, &[1]))]), Mint { pause_authority, paused: true, ..changing });
-        assert_eq!(read(&[(26, &two(0, &[1]))]), Mint { paused: true, ..plain }, "for ever");
-        assert_eq!(read(&[(12, &[5; 32])]), Mint { permanent_delegate, ..changing });
+        assert_eq!(read(&[(26, &two(4, &[0]))]), MintInfo { pause_authority, ..changing });
+        assert_eq!(read(&[(26, &two(4, &[1]))]), MintInfo { pause_authority, paused: true, ..changing });
+        assert_eq!(read(&[(26, &two(0, &[1]))]), MintInfo { paused: true, ..plain }, "for ever");
+        assert_eq!(read(&[(12, &[5; 32])]), MintInfo { permanent_delegate, ..changing });
         assert_eq!(read(&[(12, &[0; 32])]), plain);
         let transfer_hook = Some(key(7));
-        assert_eq!(read(&[(14, &two(6, &[7; 32]))]), Mint { transfer_hook, ..changing });
+        assert_eq!(read(&[(14, &two(6, &[7; 32]))]), MintInfo { transfer_hook, ..changing });
         assert_eq!(read(&[(14, &two(6, &[0; 32]))]), changing, "none yet");
-        assert_eq!(read(&[(14, &two(0, &[7; 32]))]), Mint { transfer_hook, ..plain });
+        assert_eq!(read(&[(14, &two(0, &[7; 32]))]), MintInfo { transfer_hook, ..plain });
         let unknown = read(&[(0x7fff, &[1, 1]), (9, &[])]);
-        assert_eq!(unknown, Mint { unknown_extensions: true, non_transferable: true, ..changing });
+        assert_eq!(unknown, MintInfo { unknown_extensions: true, non_transferable: true, ..changing });
     }
 
     #[test]
@@ -318,7 +318,7 @@ pub(crate) mod tests {
         let mut data = extended(&[(6, &[2])]);
         data[46] = 1;
         data[50..82].fill(3);
-        let mint = Mint::decode(&TokenProgram::Token2022.id(), &data).expect("a mint");
+        let mint = MintInfo::decode(&TokenProgram::Token2022.id(), &data).expect("a mint");
         assert_eq!((mint.frozen_by_default, mint.slot), (true, Some(0)));
     }
 

@@ -77,19 +77,19 @@ pub struct TokenAccount {
     /// Frozen by the mint's freeze authority.
     pub frozen: bool,
     /// Who may also move tokens, and at most how many.
-    pub delegate: Option<Delegate>,
+    pub delegate: Option<TokenDelegate>,
     /// Who may close the account, where that is not the owner.
     pub close_authority: Option<Pubkey>,
     /// For wrapped SOL, the lamports kept back for rent.
     pub native_reserve: Option<u64>,
     /// The Token-2022 extensions on the account.
-    pub extensions: Extensions,
+    pub extensions: TokenExtensions,
 }
 
 /// Another key's right to move tokens out of an account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub struct Delegate {
+pub struct TokenDelegate {
     /// The key.
     pub key: Pubkey,
     /// What is left of its allowance, in the mint's smallest unit.
@@ -99,7 +99,7 @@ pub struct Delegate {
 /// The Token-2022 extensions of an account: the types present, by their numbers on chain, and what in them matters to
 /// whoever sells.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
-pub struct Extensions {
+pub struct TokenExtensions {
     types: u64,
     facts: Facts,
     unknown: bool,
@@ -146,7 +146,7 @@ impl Facts {
     }
 }
 
-impl Extensions {
+impl TokenExtensions {
     /// Whether the extension of that number (`ExtensionType` in Token-2022) is present.
     pub fn contains(self, extension: u16) -> bool {
         extension < 64 && self.types & (1 << extension) != 0
@@ -196,7 +196,7 @@ impl Extensions {
     }
 }
 
-impl fmt::Debug for Extensions {
+impl fmt::Debug for TokenExtensions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut set = f.debug_set();
         set.entries((0..64).filter(|number| self.contains(*number)));
@@ -300,10 +300,10 @@ fn decode_token(program: TokenProgram, data: &[u8]) -> Result<TokenAccount, NotT
         owner: base.owner,
         amount: base.amount,
         frozen: base.state == RawState::Frozen,
-        delegate: Option::from(base.delegate).map(|key| Delegate { key, amount: base.delegated_amount }),
+        delegate: Option::from(base.delegate).map(|key| TokenDelegate { key, amount: base.delegated_amount }),
         close_authority: base.close_authority.into(),
         native_reserve: base.is_native.into(),
-        extensions: Extensions::of(&account),
+        extensions: TokenExtensions::of(&account),
     })
 }
 
@@ -356,10 +356,10 @@ pub(crate) mod tests {
                     owner: key(2),
                     amount: 0x0102_0304_0506_0708,
                     frozen: true,
-                    delegate: Some(Delegate { key: key(3), amount: 77 }),
+                    delegate: Some(TokenDelegate { key: key(3), amount: 77 }),
                     close_authority: Some(key(4)),
                     native_reserve: Some(2_039_280),
-                    extensions: Extensions::default(),
+                    extensions: TokenExtensions::default(),
                 }
             );
         }
@@ -397,7 +397,7 @@ pub(crate) mod tests {
             let data = extended(account_bytes(key(1), key(2), 9), values);
             token(decode(TokenProgram::Token2022, &data)).extensions
         };
-        let says = |it: Extensions| {
+        let says = |it: TokenExtensions| {
             let known = [it.cpi_guard(), it.non_transferable(), it.withheld_fees()];
             (known, it.confidential_balance(), it.points_to_mint())
         };
@@ -428,7 +428,7 @@ pub(crate) mod tests {
         let behind = read(&[(0x7fff, &[1, 1]), (11, &[1])]);
         assert!(behind.has_unknown() && behind.cpi_guard(), "one that is not known hides no other");
         // It would stand in every record twice.
-        assert_eq!(size_of::<Extensions>(), 16);
+        assert_eq!(size_of::<TokenExtensions>(), 16);
     }
 
     #[test]

@@ -18,7 +18,7 @@ use crate::core::{
 /// How a mirror uses its nodes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Mode {
+pub enum NodeMode {
     /// The first, and the next one beside it while the first is not live.
     #[default]
     Failover,
@@ -82,11 +82,11 @@ impl Failover {
     }
 
     /// Which endpoints are wanted now.
-    fn wanted(&self, mode: Mode, dark_after: Duration, steady_after: Duration, now: Tick) -> Vec<bool> {
+    fn wanted(&self, mode: NodeMode, dark_after: Duration, steady_after: Duration, now: Tick) -> Vec<bool> {
         let mut wanted = vec![false; self.nodes.len()];
         for (endpoint, place) in self.nodes.iter().enumerate().filter(|(_, place)| place.paused.is_none()) {
             wanted[endpoint] = true;
-            if mode == Mode::Race {
+            if mode == NodeMode::Race {
                 continue;
             }
             let spell = now.since(place.since);
@@ -126,7 +126,7 @@ impl Engine {
             self.scheduler.set_usable(now, endpoint_id(endpoint), usable);
         }
         let one_is_paused = self.failover.nodes.iter().any(|place| place.paused.is_some());
-        let several = self.failover.nodes.len() > 1 && self.settings.mode == Mode::Failover;
+        let several = self.failover.nodes.len() > 1 && self.settings.mode == NodeMode::Failover;
         self.failover.next_look = (one_is_paused || several).then(|| now.plus(LOOK_EVERY));
     }
 

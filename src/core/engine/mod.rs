@@ -30,12 +30,12 @@ use crate::core::{
         overlay::Shown,
     },
     base::{failure::RpcFailure, time::Tick},
-    chain::{mint::Mint, state::Expected, token::Presence},
+    chain::{mint::MintInfo, state::Expected, token::Presence},
     engine::accounts::{Accounts, EngineEvent, Suspects, WatchError},
     link::{
         placement::Placement,
         websocket::{
-            Action, Capabilities, Fetch, Input, LinkPhase, Profile, Session, SessionSettings, Subject,
+            Action, Capabilities, Fetch, Input, LinkPhase, NodeProfile, Session, SessionSettings, Subject,
             timers::Timer,
         },
     },
@@ -51,7 +51,7 @@ use crate::core::{
     },
 };
 use links::Failover;
-pub use links::Mode;
+pub use links::NodeMode;
 use positions::AwaitedMints;
 
 /// What is the same for the life of a mirror.
@@ -61,8 +61,8 @@ pub(crate) struct EngineSettings {
     pub(crate) rules: Rules,
     pub(crate) policy: Policy,
     /// In the order of preference.
-    pub(crate) endpoints: Vec<Profile>,
-    pub(crate) mode: Mode,
+    pub(crate) endpoints: Vec<NodeProfile>,
+    pub(crate) mode: NodeMode,
     /// How long a preferred endpoint must be live again before the one behind it is given up.
     pub(crate) failback_after: Duration,
     /// Connections of one endpoint, at most.
@@ -104,7 +104,7 @@ pub(crate) struct CallAnswer {
     /// In the order of the call; each for itself what is wrong with it.
     pub(crate) accounts: Vec<Result<Presence, RpcFailure>>,
     /// In the order of the call; `None` where there is no mint.
-    pub(crate) mints: Vec<Option<Mint>>,
+    pub(crate) mints: Vec<Option<MintInfo>>,
 }
 
 /// What a connection is for.
@@ -711,12 +711,12 @@ impl Engine {
         self.accounts.take_touched()
     }
 
-    pub(crate) fn mint(&self, mint: &Pubkey) -> Option<&Mint> {
+    pub(crate) fn mint(&self, mint: &Pubkey) -> Option<&MintInfo> {
         self.mints.get(mint)
     }
 
     /// The mints' configurations, if one was read since the last call.
-    pub(crate) fn take_mints(&mut self) -> Option<&BTreeMap<Pubkey, Mint>> {
+    pub(crate) fn take_mints(&mut self) -> Option<&BTreeMap<Pubkey, MintInfo>> {
         self.mints.take_touched()
     }
 

@@ -14,7 +14,7 @@ use crate::core::{
     chain::state::Expected,
     engine::accounts::{EngineEvent, WatchError},
     trade::{
-        buys::{Baseline, BuyVerdict},
+        buys::{BuyBaseline, BuyVerdict},
         positions::{ClaimId, Release},
         signatures::TradeOutcome,
     },
@@ -88,7 +88,7 @@ impl Engine {
     }
 
     /// A buy is expected into an account of that baseline.
-    pub(crate) fn expect_buy(&mut self, address: Pubkey, buy: ClaimId, baseline: Baseline) {
+    pub(crate) fn expect_buy(&mut self, address: Pubkey, buy: ClaimId, baseline: BuyBaseline) {
         // Not for an account that went meanwhile: nobody would forget it.
         if self.positions.is_open(&address) {
             self.positions.buys.expect(address, buy, baseline);

@@ -24,7 +24,7 @@ use crate::core::{
 const SLOT: Duration = Duration::from_millis(400);
 const STEP: Duration = Duration::from_millis(10);
 const SECOND: Duration = Duration::from_secs(1);
-const MINT: Mint = Mint::plain(TokenProgram::Token, 6);
+const MINT: MintInfo = MintInfo::plain(TokenProgram::Token, 6);
 /// The first connection of the first node, and of the second.
 const FIRST: LinkId = LinkId(0);
 const SECOND_NODE: LinkId = LinkId(2);
@@ -41,7 +41,7 @@ fn settings(nodes: usize) -> EngineSettings {
     let verify_every = Duration::from_secs(300);
     EngineSettings {
         session: SessionSettings {
-            profile: Profile::Auto,
+            profile: NodeProfile::Auto,
             connect_timeout: 10 * SECOND,
             subscribe_deadline: 5 * SECOND,
             canary_deadline: 5 * SECOND,
@@ -57,8 +57,8 @@ fn settings(nodes: usize) -> EngineSettings {
         },
         rules: Rules { absence_twice: false, verify_every },
         policy: Policy { canary_deadline: 5 * SECOND, verify_every, ttl: None },
-        endpoints: vec![Profile::Auto; nodes],
-        mode: Mode::Failover,
+        endpoints: vec![NodeProfile::Auto; nodes],
+        mode: NodeMode::Failover,
         max_links: 2,
         max_per_link: 100,
         max_accounts: 1_000,
@@ -106,7 +106,7 @@ struct World {
     /// Calls are left to the test.
     by_hand: bool,
     /// What each node shows of a mint: a plain one, where it says nothing else.
-    mints: BTreeMap<Pubkey, Mint>,
+    mints: BTreeMap<Pubkey, MintInfo>,
     calls: Vec<Call>,
     /// Every call made.
     made: Vec<(Tick, Call)>,
@@ -145,7 +145,7 @@ impl World {
 
     /// Two nodes that race, and account 1, which holds 100 and is live on both.
     fn race() -> Self {
-        Self::new(EngineSettings { mode: Mode::Race, ..settings(2) }).with_live_account()
+        Self::new(EngineSettings { mode: NodeMode::Race, ..settings(2) }).with_live_account()
     }
 
     fn with_live_account(mut self) -> Self {
@@ -267,7 +267,7 @@ impl World {
         }
     }
 
-    fn mint(&self, mint: &Pubkey) -> Option<Mint> {
+    fn mint(&self, mint: &Pubkey) -> Option<MintInfo> {
         (*mint != nowhere()).then(|| self.mints.get(mint).copied().unwrap_or(MINT))
     }
 

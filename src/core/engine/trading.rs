@@ -10,7 +10,7 @@ use crate::core::{
     account::{
         observation::{EndpointId, Slot},
         reading::Reading,
-        sellable::{MintSays, Obstacle, judge},
+        sellable::{MintSays, SellObstacle, judge},
     },
     base::{failure::RpcFailure, time::Tick},
     chain::state::AccountState,
@@ -47,7 +47,7 @@ impl Engine {
         let state = reading.proved(max_age, now)?;
         // How much is free is told below.
         let obstacles = judge(state, state.token_amount().unwrap_or(0), self.mint_says(now, state)).err();
-        let obstacles = obstacles.unwrap_or_default().without(Obstacle::Empty);
+        let obstacles = obstacles.unwrap_or_default().without(SellObstacle::Empty);
         if !obstacles.is_empty() {
             return Err(HoldError::Unsellable(obstacles));
         }

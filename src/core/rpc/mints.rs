@@ -12,7 +12,7 @@ use std::{
 
 use solana_pubkey::Pubkey;
 
-use crate::core::{account::observation::Slot, base::time::Tick, chain::mint::Mint};
+use crate::core::{account::observation::Slot, base::time::Tick, chain::mint::MintInfo};
 
 /// How often a mint that can change is read again: as often as accounts are compared with RPC, for the same reason.
 const AGAIN: Duration = Duration::from_secs(60);
@@ -24,7 +24,7 @@ pub(crate) const ROOM: usize = 4_096;
 /// See the module.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Mints {
-    known: BTreeMap<Pubkey, Mint>,
+    known: BTreeMap<Pubkey, MintInfo>,
     /// When each that can change is read next; those that no watched account names are in neither.
     next: BTreeMap<Pubkey, Tick>,
     schedule: BTreeSet<(Tick, Pubkey)>,
@@ -34,12 +34,12 @@ pub(crate) struct Mints {
 }
 
 impl Mints {
-    pub(crate) fn get(&self, mint: &Pubkey) -> Option<&Mint> {
+    pub(crate) fn get(&self, mint: &Pubkey) -> Option<&MintInfo> {
         self.known.get(mint)
     }
 
     /// What is known, if it has changed since the last call.
-    pub(crate) fn take_touched(&mut self) -> Option<&BTreeMap<Pubkey, Mint>> {
+    pub(crate) fn take_touched(&mut self) -> Option<&BTreeMap<Pubkey, MintInfo>> {
         std::mem::take(&mut self.touched).then_some(&self.known)
     }
 
@@ -61,7 +61,7 @@ impl Mints {
         &mut self,
         now: Tick,
         address: Pubkey,
-        mut mint: Mint,
+        mut mint: MintInfo,
         (slot, read): (Slot, Tick),
         named: impl FnOnce() -> BTreeSet<Pubkey>,
     ) {
@@ -157,15 +157,15 @@ mod tests {
         Tick::from_nanos(seconds * 1_000_000_000)
     }
 
-    fn changing(paused: bool) -> Mint {
-        Mint { slot: Some(0), paused, ..Mint::plain(TokenProgram::Token2022, 6) }
+    fn changing(paused: bool) -> MintInfo {
+        MintInfo { slot: Some(0), paused, ..MintInfo::plain(TokenProgram::Token2022, 6) }
     }
 
     fn named(mints: &[u8]) -> BTreeSet<Pubkey> {
         mints.iter().map(|mint| key(*mint)).collect()
     }
 
-    fn learn(mints: &mut Mints, now: u64, mint: u8, seen: Mint, slot: Slot) {
+    fn learn(mints: &mut Mints, now: u64, mint: u8, seen: MintInfo, slot: Slot) {
         mints.read(at(now), key(mint), seen, (slot, at(now)), || unreachable!("there is room"));
     }
 
@@ -198,7 +198,7 @@ mod tests {
         let mut mints = Mints::default();
         assert!(mints.name(at(0), key(1)), "not known yet");
         learn(&mut mints, 0, 1, changing(false), 10);
-        learn(&mut mints, 0, 2, Mint::plain(TokenProgram::Token2022, 6), 10);
+        learn(&mut mints, 0, 2, MintInfo::plain(TokenProgram::Token2022, 6), 10);
         learn(&mut mints, 14, 3, changing(false), 10);
         assert!(!mints.name(at(1), key(1)) && !mints.name(at(1), key(2)));
         assert_eq!(mints.take_due(at(59), || unreachable!("nothing is due")), []);
@@ -224,7 +224,7 @@ mod tests {
     fn a_mint_whose_last_authority_is_gone_is_read_no_more() {
         let mut mints = Mints::default();
         learn(&mut mints, 0, 1, changing(false), 10);
-        learn(&mut mints, 5, 1, Mint::plain(TokenProgram::Token2022, 6), 11);
+        learn(&mut mints, 5, 1, MintInfo::plain(TokenProgram::Token2022, 6), 11);
         assert_eq!(mints.next_deadline(), None);
         assert_eq!(mints.get(&key(1)).map(|mint| mint.slot), Some(None));
     }

@@ -23,7 +23,7 @@ use solana_pubkey::Pubkey;
 
 use crate::core::{
     account::{
-        observation::{Origin, Slot},
+        observation::{Slot, StateOrigin},
         reading::Reading,
     },
     chain::state::AccountState,
@@ -33,7 +33,7 @@ use crate::core::{
 /// What an account held before a buy was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub struct Baseline {
+pub struct BuyBaseline {
     /// The raw amount; 0 where there is no account.
     pub amount: u64,
     /// The slot as of which that was so.
@@ -42,7 +42,7 @@ pub struct Baseline {
     pub(crate) epoch: u32,
 }
 
-impl Baseline {
+impl BuyBaseline {
     pub(crate) fn of(reading: &Reading) -> Self {
         Self {
             amount: reading.last_known().map_or(0, owned),
@@ -69,7 +69,7 @@ fn owned(state: &AccountState) -> u64 {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum BuyVerdict {
     /// The minimum is there, as a notification or an answer has shown.
-    Arrived { by: Origin },
+    Arrived { by: StateOrigin },
     /// It landed, and the account was seen at that slot or later.
     Landed,
     /// It failed on chain.
@@ -82,7 +82,7 @@ pub(crate) enum BuyVerdict {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Expectation {
-    baseline: Baseline,
+    baseline: BuyBaseline,
     /// What is expected over the baseline at least; 0 until it is told.
     minimum: u64,
     /// Its signature is known.
@@ -96,7 +96,7 @@ struct Expectation {
 
 impl Expectation {
     /// Whether a baseline contains this buy's tokens. (Invariant 6)
-    fn is_in(&self, baseline: &Baseline) -> bool {
+    fn is_in(&self, baseline: &BuyBaseline) -> bool {
         baseline.amount >= self.baseline.amount.saturating_add(self.minimum)
     }
 }
@@ -107,7 +107,7 @@ pub(crate) struct Buys(BTreeMap<Pubkey, BTreeMap<ClaimId, Expectation>>);
 
 impl Buys {
     /// A buy is expected into an account of that baseline.
-    pub(crate) fn expect(&mut self, address: Pubkey, buy: ClaimId, baseline: Baseline) {
+    pub(crate) fn expect(&mut self, address: Pubkey, buy: ClaimId, baseline: BuyBaseline) {
         let buys = self.0.entry(address).or_default();
         let mut contested = false;
         for other in buys.values_mut().filter(|other| other.open) {
@@ -144,8 +144,8 @@ impl Buys {
             return Some(BuyVerdict::Failed { slot });
         }
         let record = reading.record.filter(|record| !record.disputed && record.invalidated.is_none())?;
-        let by = Origin::from(record.source);
-        let shown = by == Origin::Subscription || reading.fresh(max_age).is_ok();
+        let by = StateOrigin::from(record.source);
+        let shown = by == StateOrigin::Subscription || reading.fresh(max_age).is_ok();
         if shown && self.is_settled_by(address, buy, owned(&record.state)) {
             return Some(BuyVerdict::Arrived { by });
         }
@@ -253,8 +253,8 @@ mod tests {
         seen(tokens(2, amount, false), ObservedVia::Subscription(Generation::default()), 999)
     }
 
-    fn baseline(amount: u64) -> Baseline {
-        Baseline { amount, as_of: 40, epoch: 0 }
+    fn baseline(amount: u64) -> BuyBaseline {
+        BuyBaseline { amount, as_of: 40, epoch: 0 }
     }
 
     /// Names of claims, in their order.
@@ -283,8 +283,8 @@ mod tests {
             assert_eq!(judge(&buys, buy, &answered(dust)), None, "{dust}");
         }
         let arrived = |by| Some(BuyVerdict::Arrived { by });
-        assert_eq!(judge(&buys, buy, &notified(1_100)), arrived(Origin::Subscription));
-        assert_eq!(judge(&buys, buy, &answered(1_100)), arrived(Origin::Rpc));
+        assert_eq!(judge(&buys, buy, &notified(1_100)), arrived(StateOrigin::Subscription));
+        assert_eq!(judge(&buys, buy, &answered(1_100)), arrived(StateOrigin::Rpc));
         let outcome = Some(TradeOutcome::Expired { slot: 50 });
         assert_eq!(buys.judge(&key(9), buy, &notified(1_001), outcome, AGE), None, "something did arrive");
     }
@@ -295,7 +295,7 @@ mod tests {
         let rpc = ObservedVia::Rpc(EndpointId(0));
         assert_eq!(judge(&buys, buy, &seen(tokens(3, 5_000, false), rpc, 110)), None);
         let frozen = seen(tokens(2, 5_000, true), rpc, 110);
-        assert_eq!(judge(&buys, buy, &frozen), Some(BuyVerdict::Arrived { by: Origin::Rpc }));
+        assert_eq!(judge(&buys, buy, &frozen), Some(BuyVerdict::Arrived { by: StateOrigin::Rpc }));
     }
 
     #[test]
@@ -328,7 +328,7 @@ mod tests {
         assert_eq!(judge(1_000, landed(49)), Some(BuyVerdict::Landed));
         assert_eq!(
             judge(1_200, landed(51)),
-            Some(BuyVerdict::Arrived { by: Origin::Rpc }),
+            Some(BuyVerdict::Arrived { by: StateOrigin::Rpc }),
             "seen before that"
         );
         let mut passed = answered(1_000);

@@ -19,7 +19,7 @@ use std::{
 use solana_pubkey::Pubkey;
 
 use crate::core::{
-    account::{observation::Slot, reading::Stale, sellable::Obstacles},
+    account::{observation::Slot, reading::StaleError, sellable::SellObstacles},
     base::time::Tick,
     trade::signatures::TradeId,
 };
@@ -48,10 +48,10 @@ pub enum HoldError {
     Stopped,
     /// Memory has no balance that is fresh enough to sell on.
     #[error("{0}; read the balance, which asks RPC, and hold again")]
-    Stale(#[from] Stale),
+    Stale(#[from] StaleError),
     /// The account's tokens cannot be sold.
     #[error("the tokens cannot be sold: {0}")]
-    Unsellable(Obstacles),
+    Unsellable(SellObstacles),
     /// More than is there and not spoken for.
     #[error(
         "{wanted} tokens of account {address} are wanted, and {available} are available; hold less, or wait until others' sells end"

@@ -12,7 +12,7 @@ use crate::{
         chain::state::Expected,
         engine::accounts::WatchError,
         trade::{
-            buys::{Baseline, BuyVerdict},
+            buys::{BuyBaseline, BuyVerdict},
             positions::ClaimId,
             signatures::TradeOutcome,
         },
@@ -50,7 +50,7 @@ impl Writer {
         self.step(|engine, now| engine.unclaim(now, address, claim));
     }
 
-    pub(crate) fn expect_buy(&mut self, address: Pubkey, buy: ClaimId, baseline: Baseline) {
+    pub(crate) fn expect_buy(&mut self, address: Pubkey, buy: ClaimId, baseline: BuyBaseline) {
         self.step(|engine, _| engine.expect_buy(address, buy, baseline));
     }
 

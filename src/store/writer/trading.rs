@@ -196,9 +196,9 @@ mod tests {
     #[tokio::test]
     async fn what_its_sender_says_ends_a_sell_and_a_mirror_that_stops_says_nothing_more() {
         let bot = Bot::new();
-        bot.hold(3).expect("available").sending(signature(), 100).refused();
+        bot.hold(3).expect("available").sending(signature(), 100).not_sent();
         assert_eq!(bot.available(), Some(4));
-        bot.hold(3).expect("available").sending(signature(), 100).sold(crate::Floor::confirmed(4));
+        bot.hold(3).expect("available").sending(signature(), 100).landed(crate::Floor::confirmed(4));
         assert_eq!(bot.available(), Some(4), "the account was seen at that slot: it is deducted there");
         let sell = bot.hold(1).expect("available").sending(signature(), 100);
         bot.shared.lock().stop();

@@ -9,7 +9,9 @@ use std::{
     time::Duration,
 };
 
-use balance_mirror::{Builder, Floor, LinkPhase, Mirror, Mode, Node, Pubkey, Query, Reader, Slot};
+use balance_mirror::{
+    Floor, LinkPhase, Mirror, MirrorBuilder, NodeConfig, NodeMode, Pubkey, ReadQuery, Reader, Slot,
+};
 use tokio::{
     runtime::{Handle, Runtime},
     sync::watch,
@@ -36,15 +38,15 @@ const FOR_EVER: Duration = Duration::from_secs(30);
 /// What a bot's mirror is given: the node that the faults strike, and perhaps another.
 pub(super) enum Nodes {
     One,
-    Two(Mode, localnet::Node),
+    Two(NodeMode, localnet::Node),
 }
 
 impl Nodes {
     /// As the lane's number has it, where the cluster can have a second node.
     pub(super) fn of(lane: usize, world: &World<'_>) -> Outcome<Self> {
         let mode = match (lane % WAYS, world.local()) {
-            (1, Ok(net)) => (Mode::Failover, net),
-            (2, Ok(net)) => (Mode::Race, net),
+            (1, Ok(net)) => (NodeMode::Failover, net),
+            (2, Ok(net)) => (NodeMode::Race, net),
             _ => return Ok(Self::One),
         };
         Ok(Self::Two(mode.0, mode.1.add_node()?))
@@ -78,11 +80,11 @@ impl Bounds {
     }
 
     /// The one place where the mirror is set up.
-    fn builder(&self, world: &World<'_>, nodes: &Nodes) -> Builder {
+    fn builder(&self, world: &World<'_>, nodes: &Nodes) -> MirrorBuilder {
         let builder = match nodes {
             Nodes::One => world.builder(),
             Nodes::Two(mode, other) => {
-                let other = Node::new(other.rpc_url()).ws_url(other.ws_url());
+                let other = NodeConfig::new(other.rpc_url()).ws_url(other.ws_url());
                 world.builder().node(other).mode(*mode)
             }
         };
@@ -111,7 +113,7 @@ impl Bot {
     pub(super) async fn start(
         world: &World<'_>,
         nodes: &Nodes,
-        targets: Vec<balance_mirror::Target>,
+        targets: Vec<balance_mirror::WatchTarget>,
         truth: &Arc<Truth>,
     ) -> Outcome<Self> {
         let bounds = Bounds::of(world);
@@ -263,7 +265,7 @@ async fn ask(
     max_age: Duration,
     floor: Option<Slot>,
 ) {
-    let query = Query::max_age(max_age);
+    let query = ReadQuery::max_age(max_age);
     let query = floor.map_or(query, |slot| query.as_of(Floor::confirmed(slot)));
     let before = judge.begin(&address);
     match tokio::time::timeout(FOR_EVER, mirror.balance(&address, query)).await {

@@ -16,7 +16,7 @@ use std::{
 };
 
 use balance_mirror::{
-    AccountState, Balance, Pubkey, ReadError, Reading, ServedFrom, Slot, Stale, StaleReason,
+    AccountState, Balance, Pubkey, ReadError, Reading, ServedFrom, Slot, StaleError, StaleReason,
 };
 
 use super::truth::{Number, Truth};
@@ -184,7 +184,7 @@ impl Judge {
         before: &Before,
         truth: &Truth,
         max_age: Duration,
-        outcome: Result<Balance, Stale>,
+        outcome: Result<Balance, StaleError>,
     ) {
         match outcome {
             Ok(balance) => {

@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 
-use balance_mirror::{Pubkey, Slot, Target};
+use balance_mirror::{Pubkey, Slot, WatchTarget};
 use localnet::{Instruction, Keypair, Signer};
 
 use super::{
@@ -33,7 +33,7 @@ impl<'a> Load<'a> {
     }
 
     /// What is watched all the time.
-    pub(super) fn targets(&self) -> Vec<Target> {
+    pub(super) fn targets(&self) -> Vec<WatchTarget> {
         let of_wallet = |wallet: &Keypair| {
             let wallet = wallet.pubkey();
             self.tokens.iter().map(move |token| token.target(&wallet)).collect::<Vec<_>>()
@@ -42,7 +42,7 @@ impl<'a> Load<'a> {
     }
 
     /// What is watched now and then, by mint.
-    pub(super) fn late(&self) -> Vec<Target> {
+    pub(super) fn late(&self) -> Vec<WatchTarget> {
         self.tokens.iter().map(|token| token.target(&self.wallets[WALLETS].pubkey())).collect()
     }
 

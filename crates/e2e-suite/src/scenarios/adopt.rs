@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use balance_mirror::{
-    AdoptError, Adopted, Mirror, Position, Pubkey, RpcFailure, Target, TokenProgram, WatchError,
+    AdoptError, AdoptedWallet, Mirror, Position, Pubkey, RpcFailure, TokenProgram, WatchError, WatchTarget,
 };
 use localnet::{Keypair, Signer, tokens::Extension};
 
@@ -55,7 +55,7 @@ impl Holder {
     }
 
     /// Waits until every account that was found is live, and compares what they hold.
-    async fn holds(&self, world: &World<'_>, adopted: &Adopted) -> Outcome {
+    async fn holds(&self, world: &World<'_>, adopted: &AdoptedWallet) -> Outcome {
         equal!(addresses(adopted), self.found.keys().copied().collect::<Vec<_>>(), "what was found");
         for position in &adopted.positions {
             let reading = world.live(position.reader()).await?;
@@ -69,13 +69,13 @@ impl Holder {
     }
 }
 
-fn addresses(adopted: &Adopted) -> Vec<Pubkey> {
+fn addresses(adopted: &AdoptedWallet) -> Vec<Pubkey> {
     let mut addresses: Vec<Pubkey> = adopted.positions.iter().map(Position::address).collect();
     addresses.sort_unstable();
     addresses
 }
 
-async fn adopted(world: &World<'_>, mirror: &Mirror, wallet: &Pubkey) -> Outcome<Adopted> {
+async fn adopted(world: &World<'_>, mirror: &Mirror, wallet: &Pubkey) -> Outcome<AdoptedWallet> {
     Ok(world.within("adoption", mirror.adopt(wallet)).await??)
 }
 
@@ -84,7 +84,7 @@ pub(crate) async fn everything_that_a_wallet_holds_is_found(world: &World<'_>) -
     let tip = world.slot().await?;
     let mirror = world.mirror()?;
     // One of them is watched by hand already, and the search may come before the link.
-    let by_hand = mirror.watch(Target::account(holder.tokens[0].ata(&holder.owner())))?;
+    let by_hand = mirror.watch(WatchTarget::account(holder.tokens[0].ata(&holder.owner())))?;
     let first = adopted(world, &mirror, &holder.owner()).await?;
     equal!((first.fresh, first.left_out.len()), (3, 0), "new ones, and those left out");
     check!(first.slot >= tip, "searched as of {}, after {tip}", first.slot);
@@ -134,8 +134,8 @@ pub(crate) async fn what_cannot_be_watched_is_named(world: &World<'_>) -> Outcom
     let holder = Holder::open(world).await?;
     let mirror = world.builder().max_accounts(3).start()?;
     let (plain, with_fee) = (holder.tokens[0].ata(&holder.owner()), holder.tokens[1].ata(&holder.owner()));
-    let foreign = mirror.watch(Target::account(with_fee).mint(holder.tokens[0].mint))?;
-    let by_hand = mirror.watch(Target::account(plain))?;
+    let foreign = mirror.watch(WatchTarget::account(with_fee).mint(holder.tokens[0].mint))?;
+    let by_hand = mirror.watch(WatchTarget::account(plain))?;
     let found = adopted(world, &mirror, &holder.owner()).await?;
     let mut seen = addresses(&found);
     check!(found.fresh == 1 && seen.len() == 2 && seen.contains(&plain), "{found:?}");

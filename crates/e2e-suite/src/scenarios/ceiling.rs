@@ -99,7 +99,7 @@ impl Looks {
         if let Some(available) = reading.available().filter(|available| *available > most) {
             self.violation(format!("{available} available, at most {most} should be: {reading:?}"));
         }
-        if let Ok(balance) = position.cached() {
+        if let Ok(balance) = position.fresh() {
             self.fresh += 1;
             if balance.as_of() < Some(sold_at) {
                 self.violation(format!("served from before the sell at {sold_at}: {balance:?}"));

@@ -1,6 +1,6 @@
 //! A wallet that trades one token: what every scenario of a whole trade begins with.
 
-use balance_mirror::{Buy, BuyError, InFlight, Mirror, Position, Pubkey, TokenProgram};
+use balance_mirror::{BuyError, ExpectedBuy, InFlight, Mirror, Position, Pubkey, TokenProgram};
 use localnet::{
     Keypair, Signer,
     tokens::{self, Extension},
@@ -119,7 +119,7 @@ impl Desk {
         let position = self.expect(world, mirror).await?;
         let before = position.baseline().ok_or("no baseline")?.amount;
         let order = self.buy_order(world, amount).await?;
-        let buy = Buy::at_least(amount).signature(order.signature());
+        let buy = ExpectedBuy::at_least(amount).signature(order.signature());
         world.post(&order).await?;
         let settled = world.within("settled buy", position.settled(buy)).await??;
         equal!(settled.received, amount, "what arrived");

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use balance_mirror::{Floor, Query, ServedFrom, StaleReason};
+use balance_mirror::{Floor, ReadQuery, ServedFrom, StaleReason};
 
 use super::market::{Market, USUAL};
 use crate::{
@@ -58,7 +58,7 @@ pub(crate) async fn a_doubt_with_a_floor_ends_at_its_slot(world: &World<'_>) -> 
     let (address, ahead) = (market.accounts[0], 12);
     let floor = world.slot().await? + ahead;
     check!(mirror.invalidate(&address, Some(Floor::confirmed(floor))), "it is watched");
-    let query = Query::max_age(USUAL).deadline(world.soon());
+    let query = ReadQuery::max_age(USUAL).deadline(world.soon());
     let balance = mirror.balance(&address, query).await?;
     check!(balance.as_of() >= Some(floor), "as of {:?}, where {floor} was asked for", balance.as_of());
     check!(world.slot().await? >= floor, "the node was never there");
@@ -67,7 +67,7 @@ pub(crate) async fn a_doubt_with_a_floor_ends_at_its_slot(world: &World<'_>) -> 
     // A slot that does not come is waited for as long as the read may take.
     let never = world.slot().await? + 100_000;
     mirror.invalidate(&address, Some(Floor::confirmed(never)));
-    let query = Query::max_age(USUAL).deadline(Duration::from_millis(700));
+    let query = ReadQuery::max_age(USUAL).deadline(Duration::from_millis(700));
     let error = mirror.balance(&address, query).await;
     check!(error.as_ref().is_err_and(|error| error.is_transient()), "{error:?}");
     shape!(

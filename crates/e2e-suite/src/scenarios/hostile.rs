@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use balance_mirror::{LinkPhase, Mirror, Reader, Reading, Update, Updates};
+use balance_mirror::{LinkPhase, Mirror, MirrorUpdate, MirrorUpdates, Reader, Reading};
 use localnet::{Accounts, BadAnswer, CommitmentConfig, Flood, Forged, Huge, Junk, Malformed};
 
 use super::market::{Market, USUAL};
@@ -170,10 +170,10 @@ pub(crate) async fn bad_answers_of_rpc_are_survived(world: &World<'_>) -> Outcom
     Ok(())
 }
 
-async fn until_reset(world: &World<'_>, updates: &mut Updates, epoch: u32) -> Outcome {
+async fn until_reset(world: &World<'_>, updates: &mut MirrorUpdates, epoch: u32) -> Outcome {
     let reset = async {
         while let Some(update) = updates.next().await {
-            if update == (Update::Reset { epoch }) {
+            if update == (MirrorUpdate::Reset { epoch }) {
                 return true;
             }
         }

@@ -1,6 +1,6 @@
 //! What stands at an address is told apart: no account, another's account, no token account, both programs.
 
-use balance_mirror::{AccountState, NotToken, Pubkey, Target, TokenProgram, Unsellable};
+use balance_mirror::{AccountState, NotToken, Pubkey, TokenProgram, Unsellable, WatchTarget};
 use localnet::{
     Keypair, Signer,
     tokens::{self, Extension},
@@ -67,7 +67,7 @@ pub(crate) async fn an_account_given_away_is_not_ours(world: &World<'_>) -> Outc
     world.holds(&expected, 10).await?;
     // Where the owner was not given, the first one seen is the one expected.
     let other = world.mirror()?;
-    let learnt = other.watch(Target::account(expected.address()))?;
+    let learnt = other.watch(WatchTarget::account(expected.address()))?;
     world.holds(&learnt, 10).await?;
 
     let give = token.give_account(&expected.address(), &wallet.pubkey(), &thief.pubkey());
@@ -96,11 +96,11 @@ pub(crate) async fn what_is_not_the_account_expected_says_why(world: &World<'_>)
     world.send(&[transfer(&world.payer().pubkey(), &dusted, 2_000_000)], &[]).await?;
 
     let mirror = world.mirror()?;
-    let wrong_mint = mirror.watch(Target::account(token.ata(&wallet)).mint(other.mint))?;
-    let mint = mirror.watch(Target::account(token.mint))?;
-    let modern_mint = mirror.watch(Target::account(modern.mint))?;
-    let program = mirror.watch(Target::account(modern.ata(&wallet)).program(TokenProgram::Token))?;
-    let foreign = mirror.watch(Target::account(TokenProgram::Token.id()))?;
+    let wrong_mint = mirror.watch(WatchTarget::account(token.ata(&wallet)).mint(other.mint))?;
+    let mint = mirror.watch(WatchTarget::account(token.mint))?;
+    let modern_mint = mirror.watch(WatchTarget::account(modern.mint))?;
+    let program = mirror.watch(WatchTarget::account(modern.ata(&wallet)).program(TokenProgram::Token))?;
+    let foreign = mirror.watch(WatchTarget::account(TokenProgram::Token.id()))?;
     let dust = mirror.watch(other.target(&wallet))?;
 
     let reading = world.is(&wrong_mint, "wrong_mint").await?;
@@ -246,7 +246,7 @@ pub(crate) async fn wrapped_sol_counts_what_is_synced(world: &World<'_>) -> Outc
     let create = tokens::create_ata(&program.id(), &payer, &wallet, &native);
     world.send(&[create, transfer(&payer, &account, 5_000_000), sync()], &[]).await?;
     let mirror = world.mirror()?;
-    let reader = mirror.watch(Target::ata(&wallet, &native, program))?;
+    let reader = mirror.watch(WatchTarget::ata(&wallet, &native, program))?;
     let reading = world.holds(&reader, 5_000_000).await?;
     let reserve = reading.last_known().and_then(AccountState::token).and_then(|token| token.native_reserve);
     check!(reserve.is_some_and(|reserve| reserve > 0), "wrapped SOL keeps back its rent: {reading:?}");

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use balance_mirror::{LinkPhase, Mirror, Mode, Reader, Reading, Update};
+use balance_mirror::{LinkPhase, Mirror, MirrorUpdate, NodeMode, Reader, Reading};
 use localnet::{CommitmentConfig, Faults, Side};
 
 use super::{
@@ -30,7 +30,8 @@ async fn slots_far_ahead(world: &World<'_>, side: Side, liars_place: usize) -> O
     let second = net.add_node()?;
     let door = Door::open(&second.rpc_url(), &second.ws_url())?;
     let market = Market::open(world, 3).await?;
-    let builder = world.builder().node(door.node()).mode(Mode::Race).audit_every(Duration::from_millis(200));
+    let builder =
+        world.builder().node(door.node()).mode(NodeMode::Race).audit_every(Duration::from_millis(200));
     let (mirror, readers) = market.follow(world, builder).await?;
     let liar: &Faults = if liars_place == 0 { net.faults() } else { second.faults() };
     let checker = Checker::start(world, &readers, USUAL)?;
@@ -109,7 +110,7 @@ pub(crate) async fn a_lie_that_came_first_is_overcome(world: &World<'_>) -> Outc
     market.trade(world).await?;
     let reset = async {
         while let Some(update) = updates.next().await {
-            if let Update::Reset { epoch } = update {
+            if let MirrorUpdate::Reset { epoch } = update {
                 return epoch;
             }
         }
@@ -163,14 +164,14 @@ impl Witness {
 }
 
 /// The first of two nodes lies about one account's amount, at right slots.
-async fn a_wrong_amount(world: &World<'_>, mode: Mode, side: Side) -> Outcome {
+async fn a_wrong_amount(world: &World<'_>, mode: NodeMode, side: Side) -> Outcome {
     let net = world.local()?;
     let second = net.add_node()?;
     let door = Door::open(&second.rpc_url(), &second.ws_url())?;
     let market = Market::open(world, 2).await?;
     let builder = world.builder().node(door.node()).mode(mode).audit_every(Duration::from_millis(200));
     let (mirror, readers) = market.follow(world, builder).await?;
-    if mode == Mode::Race {
+    if mode == NodeMode::Race {
         world.until("both live", || (0..2).all(|place| node(&mirror, place).live == 2)).await?;
     }
     let witness = Witness::start(&readers[0]);
@@ -197,11 +198,11 @@ async fn a_wrong_amount(world: &World<'_>, mode: Mode, side: Side) -> Outcome {
 }
 
 pub(crate) async fn in_a_race_a_wrong_amount_is_reported(world: &World<'_>) -> Outcome {
-    a_wrong_amount(world, Mode::Race, Side::Both).await
+    a_wrong_amount(world, NodeMode::Race, Side::Both).await
 }
 
 pub(crate) async fn a_wrong_amount_is_found_by_asking_another_node(world: &World<'_>) -> Outcome {
-    a_wrong_amount(world, Mode::Failover, Side::Both).await
+    a_wrong_amount(world, NodeMode::Failover, Side::Both).await
 }
 
 pub(crate) async fn a_link_that_is_quarantined_is_not_live_in_health(world: &World<'_>) -> Outcome {

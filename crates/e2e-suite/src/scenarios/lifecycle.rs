@@ -2,7 +2,9 @@
 
 use std::{error::Error, fmt::Debug, sync::Arc, time::Duration};
 
-use balance_mirror::{CommitmentLevel, Mirror, Query, Reader, ServedFrom, StaleReason, Target, WaitError};
+use balance_mirror::{
+    CommitmentLevel, Mirror, ReadQuery, Reader, ServedFrom, StaleReason, WaitError, WatchTarget,
+};
 use localnet::{CommitmentConfig, Keypair, Signer};
 use solana_rpc_client::nonblocking::rpc_client::RpcClient;
 
@@ -32,7 +34,7 @@ pub(crate) async fn dropping_the_last_handle_ends_every_task(world: &World<'_>) 
     Ok(())
 }
 
-async fn drop_it(world: &World<'_>, target: Target, deaf: bool) -> Outcome {
+async fn drop_it(world: &World<'_>, target: WatchTarget, deaf: bool) -> Outcome {
     let tasks = tokio::runtime::Handle::current().metrics();
     equal!(tasks.num_alive_tasks(), 0, "tasks before");
     let mirror = world.mirror()?;
@@ -108,7 +110,7 @@ pub(crate) async fn the_bots_own_rpc_client_is_used(world: &World<'_>) -> Outcom
 
 pub(crate) async fn headers_reach_the_server(world: &World<'_>) -> Outcome {
     let mirror = world.builder().header("x-second", "another").start()?;
-    let reader = mirror.watch(Target::account(Keypair::new().pubkey()))?;
+    let reader = mirror.watch(WatchTarget::account(Keypair::new().pubkey()))?;
     world.is(&reader, "absent").await?;
     mirror.balance(&reader.address(), Duration::ZERO).await?;
     for (proxy, start) in [(&world.ws_side, "get /?api-key="), (&world.rpc_side, "post /?api-key=")] {
@@ -131,9 +133,9 @@ pub(crate) async fn no_secret_is_shown(world: &World<'_>) -> Outcome {
     let mirror = world.builder().start()?;
     shown.debug(&world.builder());
     shown.debug(&mirror);
-    let reader = mirror.watch(Target::account(Keypair::new().pubkey()))?;
+    let reader = mirror.watch(WatchTarget::account(Keypair::new().pubkey()))?;
     world.is(&reader, "absent").await?;
-    let query = Query::max_age(Duration::ZERO).deadline(Duration::from_millis(300));
+    let query = ReadQuery::max_age(Duration::ZERO).deadline(Duration::from_millis(300));
     // Refused, unanswered, and cut while under way: each has words of its own.
     world.rpc_side.refuse(true);
     world.ws_side.refuse(true);
@@ -197,7 +199,7 @@ impl Shown {
         }
     }
 
-    async fn failure(&mut self, mirror: &Mirror, reader: &Reader, query: Query) -> Outcome {
+    async fn failure(&mut self, mirror: &Mirror, reader: &Reader, query: ReadQuery) -> Outcome {
         let error = mirror.balance(&reader.address(), query).await.err().ok_or("a read without a node")?;
         self.error(&error);
         self.debug(&mirror.health());
@@ -236,9 +238,9 @@ pub(crate) async fn finalized_absence_is_confirmed_without_hurry(world: &World<'
     world.ws_side.refuse(true);
     let mirror = world.builder().commitment(CommitmentLevel::Finalized).start()?;
     for _ in 0..3 {
-        let reader = mirror.watch(Target::account(Keypair::new().pubkey()))?;
+        let reader = mirror.watch(WatchTarget::account(Keypair::new().pubkey()))?;
         let before = mirror.health();
-        let query = Query::max_age(mirror.selling_age()).deadline(world.soon());
+        let query = ReadQuery::max_age(mirror.selling_age()).deadline(world.soon());
         let balance = mirror.balance(&reader.address(), query).await?;
         equal!((balance.state.token_amount(), balance.served_from), (Some(0), ServedFrom::Rpc), "absent");
         let calls = mirror.health().rpc_calls - before.rpc_calls;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use balance_mirror::{
-    Freshness, Health, LinkPhase, ReadError, StaleReason, Target, TokenProgram, WatchError,
+    Freshness, Health, LinkPhase, ReadError, StaleReason, TokenProgram, WatchError, WatchTarget,
 };
 use localnet::{Keypair, Signer};
 
@@ -54,22 +54,22 @@ pub(crate) async fn watching_twice_is_the_same_watch(world: &World<'_>) -> Outco
     token.buy(world, &wallet, 5).await?;
     let mirror = world.mirror()?;
     let address = token.ata(&wallet);
-    let first = mirror.watch(Target::account(address))?;
+    let first = mirror.watch(WatchTarget::account(address))?;
     world.holds(&first, 5).await?;
     let second = mirror.watch(token.target(&wallet))?;
     check!(second.read().is_live(), "it is live already: {:?}", second.read());
     equal!((mirror.watched(), mirror.health().wanted), (vec![address], 1), "one watch");
 
     for contradiction in [
-        Target::account(address).mint(other.mint),
-        Target::account(address).owner(other.mint),
-        Target::account(address).program(TokenProgram::Token2022),
+        WatchTarget::account(address).mint(other.mint),
+        WatchTarget::account(address).owner(other.mint),
+        WatchTarget::account(address).program(TokenProgram::Token2022),
     ] {
         let refused = mirror.watch(contradiction);
         shape!(refused, Err(WatchError::Contradiction { address: named }) if *named == address, "{contradiction:?}");
     }
     let fresh = Keypair::new().pubkey();
-    let both = [Target::account(fresh), Target::account(address).mint(other.mint)];
+    let both = [WatchTarget::account(fresh), WatchTarget::account(address).mint(other.mint)];
     check!(mirror.watch_all(both).is_err() && mirror.reader(&fresh).is_none(), "all of them, or none");
     world.holds(&first, 5).await?;
     Ok(())
@@ -110,10 +110,10 @@ pub(crate) async fn unwatched_is_stale_and_watched_again_is_live(world: &World<'
 
 pub(crate) async fn no_more_accounts_than_allowed(world: &World<'_>) -> Outcome {
     let mirror = world.builder().max_accounts(3).start()?;
-    let target = || Target::account(Keypair::new().pubkey());
+    let target = || WatchTarget::account(Keypair::new().pubkey());
     let readers = mirror.watch_all([target(), target(), target()])?;
     shape!(mirror.watch(target()), Err(WatchError::TooMany { limit: 3 }), "a fourth");
-    mirror.watch(Target::account(readers[0].address()))?;
+    mirror.watch(WatchTarget::account(readers[0].address()))?;
     mirror.unwatch(&readers[0].address());
     shape!(
         mirror.watch_all([target(), target()]),
@@ -128,7 +128,7 @@ pub(crate) async fn no_more_accounts_than_allowed(world: &World<'_>) -> Outcome 
 pub(crate) async fn no_more_reads_wait_than_allowed(world: &World<'_>) -> Outcome {
     world.ws_side.refuse(true);
     let mirror = world.builder().max_pending_reads(2).start()?;
-    let reader = mirror.watch(Target::account(Keypair::new().pubkey()))?;
+    let reader = mirror.watch(WatchTarget::account(Keypair::new().pubkey()))?;
     let age = mirror.selling_age();
     world.rpc_side.black_hole(Direction::Down, true);
     let address = reader.address();

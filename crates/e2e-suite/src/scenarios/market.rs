@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use balance_mirror::{Builder, Mirror, Pubkey, Reader};
+use balance_mirror::{Mirror, MirrorBuilder, Pubkey, Reader};
 use localnet::{Keypair, Signer};
 
 use crate::{outcome::Outcome, token::Token, world::World};
@@ -30,14 +30,18 @@ impl Market {
     }
 
     /// A mirror that watches all of them, without waiting for anything.
-    pub(super) fn watch(&self, builder: Builder) -> Outcome<(Mirror, Vec<Reader>)> {
+    pub(super) fn watch(&self, builder: MirrorBuilder) -> Outcome<(Mirror, Vec<Reader>)> {
         let mirror = builder.start()?;
         let readers = mirror.watch_all(self.wallets.iter().map(|wallet| self.token.target(wallet)))?;
         Ok((mirror, readers))
     }
 
     /// A mirror to which all of them are live.
-    pub(super) async fn follow(&self, world: &World<'_>, builder: Builder) -> Outcome<(Mirror, Vec<Reader>)> {
+    pub(super) async fn follow(
+        &self,
+        world: &World<'_>,
+        builder: MirrorBuilder,
+    ) -> Outcome<(Mirror, Vec<Reader>)> {
         let (mirror, readers) = self.watch(builder)?;
         self.hold(world, &readers, 100).await?;
         Ok((mirror, readers))

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use balance_mirror::{LinkPhase, Mirror, Mode, NodeHealth, ServedFrom};
+use balance_mirror::{LinkPhase, Mirror, NodeHealth, NodeMode, ServedFrom};
 
 use super::market::{Market, USUAL};
 use crate::{
@@ -111,7 +111,7 @@ pub(crate) async fn reads_go_to_the_next_node_where_the_first_fails(world: &Worl
 pub(crate) async fn in_a_race_no_reader_notices_one_node_go(world: &World<'_>) -> Outcome {
     let market = Market::open(world, 3).await?;
     let door = world.back_door()?;
-    let builder = world.builder().node(door.node()).mode(Mode::Race);
+    let builder = world.builder().node(door.node()).mode(NodeMode::Race);
     let (mirror, readers) = market.follow(world, builder).await?;
     let checker = Checker::start(world, &readers, USUAL)?;
     for round in 1..=2u64 {

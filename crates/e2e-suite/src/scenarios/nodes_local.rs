@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use balance_mirror::Mode;
+use balance_mirror::NodeMode;
 use localnet::Localnet;
 
 use super::{
@@ -42,7 +42,8 @@ pub(crate) async fn in_a_race_a_late_node_is_outrun(world: &World<'_>) -> Outcom
     let second = net.add_node()?;
     let door = Door::open(&second.rpc_url(), &second.ws_url())?;
     let market = Market::open(world, 3).await?;
-    let builder = world.builder().node(door.node()).mode(Mode::Race).audit_every(Duration::from_millis(300));
+    let builder =
+        world.builder().node(door.node()).mode(NodeMode::Race).audit_every(Duration::from_millis(300));
     let (mirror, readers) = market.follow(world, builder).await?;
     let checker = Checker::start(world, &readers, USUAL)?;
     let mut amount = 100;
@@ -73,7 +74,7 @@ pub(crate) async fn a_node_on_another_chain_is_refused(world: &World<'_>) -> Out
     // The first chain that is heard of is the mirror's.
     door.rpc.refuse(true);
     door.ws.refuse(true);
-    let builder = world.builder().node(door.node()).mode(Mode::Race);
+    let builder = world.builder().node(door.node()).mode(NodeMode::Race);
     let (mirror, readers) = market.follow(world, builder).await?;
     door.rpc.refuse(false);
     door.ws.refuse(false);

@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use balance_mirror::{
-    AccountState, Freshness, LinkPhase, Mirror, Query, ReadError, Reader, Reading, RpcFailure, ServedFrom,
-    StaleReason, WatchError,
+    AccountState, Freshness, LinkPhase, Mirror, ReadError, ReadQuery, Reader, Reading, RpcFailure,
+    ServedFrom, StaleReason, WatchError,
 };
 use localnet::{Keypair, Pubkey, Signer};
 
@@ -226,7 +226,7 @@ pub(crate) async fn without_rpc_a_live_link_serves(world: &World<'_>) -> Outcome
     for round in 1..=3u64 {
         let slot = market.trade(world).await?;
         for reader in &market.readers {
-            let query = Query::max_age(market.mirror.selling_age())
+            let query = ReadQuery::max_age(market.mirror.selling_age())
                 .as_of(balance_mirror::Floor::confirmed(slot))
                 .deadline(world.soon());
             let balance = market.mirror.balance(&reader.address(), query).await?;

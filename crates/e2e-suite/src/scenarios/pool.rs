@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use balance_mirror::{Builder, Mirror, NodeHealth, Reader, ServedFrom};
+use balance_mirror::{Mirror, MirrorBuilder, NodeHealth, Reader, ServedFrom};
 
 use super::market::{Market, USUAL};
 use crate::{
@@ -15,7 +15,7 @@ use crate::{
 const ACCOUNTS: usize = 25;
 pub(super) const EACH: usize = 10;
 
-fn builder(world: &World<'_>, connections: usize) -> Builder {
+fn builder(world: &World<'_>, connections: usize) -> MirrorBuilder {
     world.builder().max_connections(connections).max_per_connection(EACH)
 }
 

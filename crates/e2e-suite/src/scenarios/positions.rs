@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use balance_mirror::{
-    Buy, BuyError, Floor, Landing, MintError, Mirror, NotSettled, SettledBy, StaleReason, TokenProgram,
+    BuyError, BuyLanding, ExpectedBuy, Floor, MintError, Mirror, SettleError, SettledBy, StaleReason,
+    TokenProgram,
 };
 use localnet::{Keypair, Signer, tokens::Extension};
 
@@ -36,9 +37,9 @@ pub(crate) async fn a_token_is_bought_held_sold_and_swept(world: &World<'_>) -> 
         world.live(position.reader()).await?;
 
         token.buy(world, &wallet.pubkey(), 500).await?;
-        let settled = position.settled(Buy::at_least(500).deadline(world.soon())).await?;
-        equal!((settled.received, settled.how), (500, SettledBy::Notification), "what was bought");
-        equal!(position.cached()?.state.token_amount(), Some(500), "and is there to be sold");
+        let settled = position.settled(ExpectedBuy::at_least(500).deadline(world.soon())).await?;
+        equal!((settled.received, settled.settled_by), (500, SettledBy::Notification), "what was bought");
+        equal!(position.fresh()?.state.token_amount(), Some(500), "and is there to be sold");
 
         let hold = position.hold(200)?;
         check!(position.hold(301).is_err(), "held twice");
@@ -50,11 +51,11 @@ pub(crate) async fn a_token_is_bought_held_sold_and_swept(world: &World<'_>) -> 
         let sell = world.sign(&token.sell_out_with(&wallet.pubkey(), 500), &[&wallet]).await?;
         let in_flight = sell.sells(hold);
         let landed = world.submit(&sell).await?;
-        in_flight.sold(Floor::confirmed(landed));
+        in_flight.landed(Floor::confirmed(landed));
 
         world.until("sweep", || mirror.health().swept == 1).await?;
         equal!(mirror.watched(), [], "and nothing is watched");
-        shape!(position.cached(), Err(stale) if stale.why == StaleReason::Unwatched, "its position");
+        shape!(position.fresh(), Err(stale) if stale.why == StaleReason::Unwatched, "its position");
         check!(mirror.positions().is_empty() && mirror.position(&position.address()).is_none(), "forgotten");
     }
     Ok(())
@@ -70,17 +71,17 @@ pub(crate) async fn dust_is_not_taken_for_the_buy(world: &World<'_>) -> Outcome 
 
     // A stranger's dust is no buy, by notification or by probe.
     token.mint(world, &wallet, 3).await?;
-    let buy = Buy::at_least(100).deadline(world.slots(15));
-    let shape = |received| NotSettled::Deadline {
+    let buy = ExpectedBuy::at_least(100).deadline(world.slots(15));
+    let shape = |received| SettleError::Deadline {
         received,
         expected: 100,
         deadline: world.slots(15),
-        landing: Landing::Unknown,
+        landing: BuyLanding::Unknown,
     };
     equal!(position.settled(buy).await.err(), Some(shape(3)), "dust");
 
     // A wait that is given up takes nothing with it; one that began before the tokens came hears of them.
-    let buy = Buy::at_least(100).deadline(world.soon());
+    let buy = ExpectedBuy::at_least(100).deadline(world.soon());
     check!(tokio::time::timeout(world.slots(1), position.settled(buy)).await.is_err(), "nothing came");
     let another = position.clone();
     let waiting = async { another.settled(buy).await };
@@ -105,8 +106,8 @@ pub(crate) async fn a_buy_that_nobody_notifies_is_found_by_a_probe(world: &World
     world.live(position.reader()).await?;
     world.ws_side.black_hole(Direction::Down, true);
     token.buy(world, &wallet, 70).await?;
-    let settled = position.settled(Buy::at_least(70).deadline(world.soon())).await?;
-    equal!((settled.received, settled.how), (70, SettledBy::Probe), "what RPC knew");
+    let settled = position.settled(ExpectedBuy::at_least(70).deadline(world.soon())).await?;
+    equal!((settled.received, settled.settled_by), (70, SettledBy::Probe), "what RPC knew");
     check!(settled.took >= world.slots(3), "not before its time: {settled:?}");
     Ok(())
 }
@@ -130,7 +131,7 @@ pub(crate) async fn a_landing_settles_what_a_fee_left_and_a_failure_lets_the_acc
     world.post(&failing).await?;
     let outcome = position.settled(soon(&failing)).await;
     let signature = failing.signature();
-    shape!(outcome, Err(NotSettled::Failed { signature: of, .. }) if *of == signature, "a buy that fails");
+    shape!(outcome, Err(SettleError::Failed { signature: of, .. }) if *of == signature, "a buy that fails");
     world.until("sweep at once", || mirror.watched().is_empty()).await?;
 
     let position = expect().await?;
@@ -139,11 +140,11 @@ pub(crate) async fn a_landing_settles_what_a_fee_left_and_a_failure_lets_the_acc
     let waiting = position.settled(soon(&buying));
     let (settled, landed) = tokio::join!(waiting, world.submit(&buying));
     let (settled, landed) = (settled?, landed?);
-    equal!((settled.received, settled.how), (180, SettledBy::Signature), "less than was sent");
+    equal!((settled.received, settled.settled_by), (180, SettledBy::Signature), "less than was sent");
     check!(settled.balance.as_of() >= Some(landed), "{landed}: {settled:?}");
     // Its slot known, nothing has to be asked for.
-    let buy = Buy::at_least(200).landed_at(Floor::confirmed(landed)).deadline(world.soon());
-    equal!(position.settled(buy).await?.how, SettledBy::Signature, "the landing alone");
+    let buy = ExpectedBuy::at_least(200).landed_at(Floor::confirmed(landed)).deadline(world.soon());
+    equal!(position.settled(buy).await?.settled_by, SettledBy::Signature, "the landing alone");
     Ok(())
 }
 
@@ -161,7 +162,7 @@ pub(crate) async fn a_mint_that_is_none_or_not_answered_for_is_no_position(world
     // The program given, it is watched at once; but what it holds nobody can tell.
     let warm = mirror.prewarm(&wallet, &nowhere, Some(TokenProgram::Token), deadline).await?;
     check!(warm.baseline().is_none(), "{warm:?}");
-    shape!(warm.settled(Buy::at_least(1)).await, Err(NotSettled::NoBaseline), "not expected");
+    shape!(warm.settled(ExpectedBuy::at_least(1)).await, Err(SettleError::NoBaseline), "not expected");
     let refused = mirror.expect_buy(&wallet, &nowhere, Some(TokenProgram::Token)).await;
     shape!(refused, Err(BuyError::Baseline(_)), "no baseline");
     ended(&mirror, &warm).await
@@ -170,6 +171,6 @@ pub(crate) async fn a_mint_that_is_none_or_not_answered_for_is_no_position(world
 /// A position does not keep its mirror from ending, and says so.
 async fn ended(mirror: &Mirror, position: &balance_mirror::Position) -> Outcome {
     mirror.shutdown().await;
-    shape!(position.cached(), Err(stale) if stale.why == StaleReason::Stopped, "its mirror has ended");
+    shape!(position.fresh(), Err(stale) if stale.why == StaleReason::Stopped, "its mirror has ended");
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use balance_mirror::{AccountState, LinkPhase, Mirror, Reader, Reading, Update, Updates};
+use balance_mirror::{AccountState, LinkPhase, Mirror, MirrorUpdate, MirrorUpdates, Reader, Reading};
 use localnet::Localnet;
 
 use super::market::{Market, USUAL};
@@ -28,7 +28,7 @@ struct Stage<'a> {
     market: Market,
     mirror: Mirror,
     reader: Reader,
-    updates: Updates,
+    updates: MirrorUpdates,
 }
 
 impl<'a> Stage<'a> {
@@ -69,7 +69,12 @@ impl<'a> Stage<'a> {
     }
 
     /// The next update of the processed view that is asked for.
-    async fn until_told(&mut self, world: &World<'_>, what: &str, is: impl Fn(&Update) -> bool) -> Outcome {
+    async fn until_told(
+        &mut self,
+        world: &World<'_>,
+        what: &str,
+        is: impl Fn(&MirrorUpdate) -> bool,
+    ) -> Outcome {
         let told = async {
             while let Some(update) = self.updates.next().await {
                 if is(&update) {
@@ -94,7 +99,11 @@ pub(crate) async fn a_change_is_shown_before_it_is_confirmed(world: &World<'_>) 
     let balance = stage.mirror.balance(&stage.reader.address(), Duration::ZERO).await;
     check!(balance.is_ok_and(|balance| balance.state.token_amount() == Some(before)), "a hint was served");
     stage
-        .until_told(world, "a hint", |update| matches!(update, Update::Processed(seen) if seen.slot == slot))
+        .until_told(
+            world,
+            "a hint",
+            |update| matches!(update, MirrorUpdate::Processed(seen) if seen.slot == slot),
+        )
         .await?;
     stage.net.advance(3);
     stage.reader.wait_for(|reading| confirmed(reading) == Some(before + 5), world.soon()).await?;
@@ -103,13 +112,13 @@ pub(crate) async fn a_change_is_shown_before_it_is_confirmed(world: &World<'_>) 
     let mut reverted = false;
     stage
         .until_told(world, "its confirmation", |update| match update {
-            Update::Account(update) => update.state.token_amount() == Some(before + 5),
+            MirrorUpdate::Account(update) => update.state.token_amount() == Some(before + 5),
             _ => false,
         })
         .await?;
     while let Ok(Some(update)) = tokio::time::timeout(Duration::from_millis(300), stage.updates.next()).await
     {
-        reverted |= matches!(update, Update::Reverted { .. });
+        reverted |= matches!(update, MirrorUpdate::Reverted { .. });
     }
     check!(!reverted, "it came to be, and was called reverted");
     Ok(())
@@ -124,8 +133,8 @@ pub(crate) async fn a_fork_that_is_told_takes_the_hint_back(world: &World<'_>) -
     stage.reader.wait_for(|reading| shown(reading) != Some(before + 7), world.soon()).await?;
     stage
         .until_told(world, "the revert", |update| match update {
-            Update::Reverted { .. } => true,
-            Update::Processed(seen) => seen.state.token_amount() == Some(before),
+            MirrorUpdate::Reverted { .. } => true,
+            MirrorUpdate::Processed(seen) => seen.state.token_amount() == Some(before),
             _ => false,
         })
         .await?;
@@ -149,7 +158,7 @@ pub(crate) async fn a_fork_that_nobody_tells_is_reverted_by_what_is_confirmed(wo
     let reading = stage.reader.read();
     equal!(confirmed(&reading), Some(before), "what is served");
     stage.net.advance(4);
-    stage.until_told(world, "the revert", |update| matches!(update, Update::Reverted { .. })).await?;
+    stage.until_told(world, "the revert", |update| matches!(update, MirrorUpdate::Reverted { .. })).await?;
     stage.reader.wait_for(|reading| shown(reading).is_none(), world.soon()).await?;
     stage.net.faults().clear();
     stage.net.resume_slots();
@@ -173,7 +182,7 @@ pub(crate) async fn a_hint_goes_with_its_connection(world: &World<'_>) -> Outcom
     // And the next connection shows again.
     world.until("the twin", || stage.net.subscribers(&stage.reader.address()) == 2).await?;
     let mut amount = before + 3;
-    let wanted = |update: &Update| matches!(update, Update::Processed(_));
+    let wanted = |update: &MirrorUpdate| matches!(update, MirrorUpdate::Processed(_));
     stage.updates = stage.mirror.updates();
     for _ in 0..3 {
         stage.market.trade(world).await?;

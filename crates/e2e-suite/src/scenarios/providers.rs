@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use balance_mirror::{
-    Builder, Floor, LinkPhase, Mirror, NodeHealth, Origin, Profile, Pubkey, Query, Reading, ServedFrom,
+    Floor, LinkPhase, Mirror, MirrorBuilder, NodeHealth, NodeProfile, Pubkey, ReadQuery, Reading, ServedFrom,
+    StateOrigin,
 };
 use localnet::TooMany;
 
@@ -25,7 +26,7 @@ fn node(mirror: &Mirror) -> NodeHealth {
 }
 
 /// Served by notifications, TTL and RPC, and never live.
-async fn made_do_with(world: &World<'_>, builder: Builder) -> Outcome {
+async fn made_do_with(world: &World<'_>, builder: MirrorBuilder) -> Outcome {
     let market = Market::open(world, 2).await?;
     // So seldom that what is seen here comes from elsewhere.
     let (mirror, readers) = market.watch(builder.refresh_every(Duration::from_secs(600)))?;
@@ -58,7 +59,7 @@ async fn made_do_with(world: &World<'_>, builder: Builder) -> Outcome {
                 reading.last_known().and_then(|state| state.token_amount()) == Some(100 + round)
             };
             let reading = reader.wait_for(told, world.soon()).await?;
-            equal!(reading.origin(), Some(Origin::Subscription), "who told it");
+            equal!(reading.origin(), Some(StateOrigin::Subscription), "who told it");
             check!(!reading.is_live(), "{reading:?}");
         }
         equal!(mirror.health().rpc_calls, calls, "RPC was not asked");
@@ -84,7 +85,7 @@ async fn made_do_with(world: &World<'_>, builder: Builder) -> Outcome {
 
 pub(crate) async fn a_fan_out_without_a_clock_is_made_do_with(world: &World<'_>) -> Outcome {
     world.local()?.faults().silence_account(&clock()?);
-    made_do_with(world, world.builder().profile(Profile::FanOut)).await
+    made_do_with(world, world.builder().profile(NodeProfile::FanOut)).await
 }
 
 pub(crate) async fn a_provider_without_a_clock_is_found_out(world: &World<'_>) -> Outcome {
@@ -101,7 +102,7 @@ pub(crate) async fn a_node_of_ones_own_must_tick(world: &World<'_>) -> Outcome {
     let net = world.local()?;
     net.faults().silence_account(&clock()?);
     let market = Market::open(world, 2).await?;
-    let (mirror, readers) = market.watch(world.builder().profile(Profile::OwnNode))?;
+    let (mirror, readers) = market.watch(world.builder().profile(NodeProfile::OwnNode))?;
     let given_up = async {
         while mirror.health().losses < 4 {
             check!(mirror.health().phase != LinkPhase::Unproven, "{:?}", mirror.health());
@@ -220,7 +221,7 @@ pub(crate) async fn a_floor_refused_in_other_words_is_waited_for(world: &World<'
         // The client that trades sees what RPC sees: further on, neither has been.
         let slot = market.trade(world).await? + 10;
         for reader in &readers {
-            let query = Query::max_age(USUAL).as_of(Floor::confirmed(slot)).deadline(world.soon());
+            let query = ReadQuery::max_age(USUAL).as_of(Floor::confirmed(slot)).deadline(world.soon());
             let balance = mirror.balance(&reader.address(), query).await?;
             equal!(balance.state.token_amount(), Some(100 + round), "as of {slot}");
             check!(balance.as_of() >= Some(slot), "{balance:?}");

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use balance_mirror::{
-    AccountState, Floor, Freshness, Origin, Query, ReadError, RpcFailure, ServedFrom, StaleReason, Target,
-    Update, WaitError,
+    AccountState, Floor, Freshness, MirrorUpdate, ReadError, ReadQuery, RpcFailure, ServedFrom, StaleReason,
+    StateOrigin, WaitError, WatchTarget,
 };
 use localnet::{Keypair, Signer};
 
@@ -24,7 +24,7 @@ pub(crate) async fn a_buy_becomes_a_live_balance(world: &World<'_>) -> Outcome {
 
     let slot = token.buy(world, &wallet, 1_234_567).await?;
     let reading = world.holds(&reader, 1_234_567).await?;
-    equal!(reading.origin(), Some(Origin::Subscription), "who told");
+    equal!(reading.origin(), Some(StateOrigin::Subscription), "who told");
     check!(reading.slot() >= Some(slot), "{reading:?} is older than slot {slot}");
     let balance = mirror.balance(&token.ata(&wallet), mirror.selling_age()).await?;
     equal!(
@@ -58,7 +58,7 @@ pub(crate) async fn a_change_is_notified_without_rpc(world: &World<'_>) -> Outco
         world.send(&[token.transfer(&seller.pubkey(), &buyer, 100)], &[&seller]).await?;
         let left = world.holds(&readers[0], 500 - 100 * sold).await?;
         let right = world.holds(&readers[1], 100 * sold).await?;
-        equal!(left.origin(), Some(Origin::Subscription), "who told of the sale");
+        equal!(left.origin(), Some(StateOrigin::Subscription), "who told of the sale");
         equal!(right.revision(), 1 + sold, "one change a transfer");
     }
     let after = mirror.health();
@@ -77,7 +77,7 @@ pub(crate) async fn an_absent_account_appears(world: &World<'_>) -> Outcome {
     let token = Token::plain(world).await?;
     let wallet = Keypair::new().pubkey();
     let mirror = world.mirror()?;
-    let reader = mirror.watch(Target::account(token.ata(&wallet)))?;
+    let reader = mirror.watch(WatchTarget::account(token.ata(&wallet)))?;
     world.is(&reader, "absent").await?;
     let absent = reader.fresh(mirror.selling_age())?;
     equal!(absent.state.token_amount(), Some(0), "an absent account");
@@ -125,13 +125,13 @@ pub(crate) async fn a_floor_is_met_at_slots_that_changed_it_or_not(world: &World
     for round in 1..=5u64 {
         // A slot that changes the account, and one that does not.
         let changed = token.mint(world, &wallet, 1).await?;
-        let floor = Query::max_age(mirror.selling_age()).as_of(Floor::confirmed(changed));
+        let floor = ReadQuery::max_age(mirror.selling_age()).as_of(Floor::confirmed(changed));
         let own = mirror.balance(&reader.address(), floor).await?;
         equal!(own.state.token_amount(), Some(1 + round), "own write of slot {changed}");
         check!(own.as_of() >= Some(changed), "{own:?} is not as of {changed}");
 
         let elsewhere = token.buy(world, &other, 1).await?;
-        let floor = Query::max_age(mirror.selling_age()).as_of(Floor::confirmed(elsewhere));
+        let floor = ReadQuery::max_age(mirror.selling_age()).as_of(Floor::confirmed(elsewhere));
         let same = mirror.balance(&reader.address(), floor).await?;
         equal!(same.state.token_amount(), Some(1 + round), "as of slot {elsewhere}, which did not change it");
         check!(same.as_of() >= Some(elsewhere), "{same:?} is not as of {elsewhere}");
@@ -154,7 +154,7 @@ pub(crate) async fn a_floor_far_ahead_fails_in_time_and_holds_up_nobody(world: &
     let deadline = Duration::from_millis(700) + world.slots(4);
     let far = world.slot().await? + 1_000_000;
     let query =
-        |n: u64| Query::max_age(mirror.selling_age()).as_of(Floor::confirmed(far + n)).deadline(deadline);
+        |n: u64| ReadQuery::max_age(mirror.selling_age()).as_of(Floor::confirmed(far + n)).deadline(deadline);
     let waiting = readers[..6].iter().zip(0..).map(|(reader, n)| {
         let (mirror, address, query) = (&mirror, reader.address(), query(n));
         timed(async move { mirror.balance(&address, query).await })
@@ -217,7 +217,7 @@ pub(crate) async fn updates_come_in_order_and_a_slow_consumer_is_told(world: &Wo
         world.holds(&reader, amount).await?;
         while seen.len() < amount as usize + 1 {
             match world.within("update", quick.next()).await? {
-                Some(Update::Account(update)) => seen.push(update),
+                Some(MirrorUpdate::Account(update)) => seen.push(update),
                 other => return Err(format!("{other:?} instead of an update").into()),
             }
         }
@@ -229,9 +229,9 @@ pub(crate) async fn updates_come_in_order_and_a_slow_consumer_is_told(world: &Wo
     equal!(revisions, (1..=11).collect::<Vec<u64>>(), "revisions");
     check!(seen.is_sorted_by_key(|update| update.slot), "slots in order");
 
-    shape!(slow.next().await, Some(Update::Missed(7)), "11 updates through a buffer of 4");
+    shape!(slow.next().await, Some(MirrorUpdate::Missed(7)), "11 updates through a buffer of 4");
     for amount in 7..=10 {
-        shape!(slow.next().await, Some(Update::Account(update)) if update.state.token_amount() == Some(amount), "the rest");
+        shape!(slow.next().await, Some(MirrorUpdate::Account(update)) if update.state.token_amount() == Some(amount), "the rest");
     }
     mirror.shutdown().await;
     shape!(slow.next().await, None, "after the shutdown");
@@ -240,7 +240,7 @@ pub(crate) async fn updates_come_in_order_and_a_slow_consumer_is_told(world: &Wo
 
 pub(crate) async fn waiting_ends_in_time(world: &World<'_>) -> Outcome {
     let mirror = world.mirror()?;
-    let reader = mirror.watch(Target::account(Keypair::new().pubkey()))?;
+    let reader = mirror.watch(WatchTarget::account(Keypair::new().pubkey()))?;
     let deadline = Duration::from_millis(200);
     let (waited, took) = timed(reader.wait_for(|reading| reading.revision() > 99, deadline)).await;
     shape!(waited, Err(WaitError::Deadline { .. }), "a wait for nothing");

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use balance_mirror::{Floor, Mirror, Query, ReadError, Reader, RpcFailure};
+use balance_mirror::{Floor, Mirror, ReadError, ReadQuery, Reader, RpcFailure};
 use localnet::{Keypair, Signer};
 
 use crate::{
@@ -145,7 +145,7 @@ pub(crate) async fn rpc_behind_the_tip_is_waited_for(world: &World<'_>) -> Outco
         let deadline = world.soon();
         for round in 1..=3u64 {
             let slot = token.mint(world, &wallet, 1).await?;
-            let query = Query::max_age(USUAL).as_of(Floor::confirmed(slot)).deadline(deadline);
+            let query = ReadQuery::max_age(USUAL).as_of(Floor::confirmed(slot)).deadline(deadline);
             let balance = mirror.balance(&reader.address(), query).await?;
             equal!(balance.state.token_amount(), Some(100 + round), "as of {slot}");
         }
@@ -155,7 +155,7 @@ pub(crate) async fn rpc_behind_the_tip_is_waited_for(world: &World<'_>) -> Outco
         world.ws_side.cut(Cut::Reset);
         world.until("end of live", || !reader.read().is_live()).await?;
         let landed = net.send(&[token.mint_to(&reader.address(), 1)], &[])?;
-        let query = Query::max_age(USUAL).as_of(Floor::confirmed(landed.slot)).deadline(deadline);
+        let query = ReadQuery::max_age(USUAL).as_of(Floor::confirmed(landed.slot)).deadline(deadline);
         let balance = mirror.balance(&reader.address(), query).await?;
         equal!(balance.state.token_amount(), Some(104), "as of {}", landed.slot);
         check!(balance.as_of() >= Some(landed.slot), "{balance:?}");

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use balance_mirror::{
-    AccountState, Buy, BuyError, Floor, Landing, LinkPhase, MintError, NotSettled, Settled, SettledBy,
-    TokenProgram,
+    AccountState, BuyError, BuyLanding, ExpectedBuy, Floor, LinkPhase, MintError, SettleError, SettledBuy,
+    SettledBy, TokenProgram,
 };
 use localnet::{Keypair, Signer, tokens::Extension};
 
@@ -21,7 +21,7 @@ const NO_PROBE: Duration = Duration::from_secs(600);
 /// In which nothing should happen: longer than a signature is left unasked for.
 const SPELL: Duration = Duration::from_millis(2_500);
 
-fn amount_of(settled: &Settled) -> u64 {
+fn amount_of(settled: &SettledBuy) -> u64 {
     match settled.balance.state {
         AccountState::Initialized(token) => token.amount,
         _ => 0,
@@ -48,11 +48,11 @@ pub(crate) async fn a_buy_is_settled_by_its_notification(world: &World<'_>) -> O
                 world.post(&order).await?;
                 world.landed(&order).await
             };
-            let settled = timed(position.settled(Buy::at_least(amount)));
+            let settled = timed(position.settled(ExpectedBuy::at_least(amount)));
             let ((settled, took), slot) =
                 world.within("settled buy", async { tokio::join!(settled, landed) }).await?;
             let (settled, slot) = (settled?, slot?);
-            equal!((settled.received, settled.how), (amount, SettledBy::Notification), "{settled:?}");
+            equal!((settled.received, settled.settled_by), (amount, SettledBy::Notification), "{settled:?}");
             equal!(amount_of(&settled), before + amount, "what is there");
             equal!(settled.balance.reading.slot(), Some(slot), "where it landed");
             check!(baseline.as_of < slot, "{baseline:?} is no baseline of a buy at {slot}");
@@ -73,11 +73,11 @@ pub(crate) async fn a_buy_seen_before_it_is_asked_for_is_settled_at_once(world: 
     world.holds(position.reader(), 70).await?;
     world.until("mint", || mirror.mint(&desk.token.mint).is_some()).await?;
     let before = asked(world);
-    let bare = Buy::at_least(70);
+    let bare = ExpectedBuy::at_least(70);
     let signed = bare.signature(order.signature()).valid_until(order.last_valid_block_height);
     for buy in [bare, signed, signed.landed_at(Floor::confirmed(slot))] {
         let settled = world.within("settled buy", position.settled(buy)).await??;
-        equal!((settled.received, settled.how), (70, SettledBy::Notification), "{settled:?}");
+        equal!((settled.received, settled.settled_by), (70, SettledBy::Notification), "{settled:?}");
         check!(settled.took < Duration::from_millis(100), "{:?}", settled.took);
     }
     equal!(asked(world), before, "bytes sent to RPC");
@@ -93,17 +93,17 @@ pub(crate) async fn without_a_link_a_buy_is_settled_by_asking(world: &World<'_>)
     let position = world.within("baseline", expected).await??;
     check!(mirror.health().phase != LinkPhase::Live, "{:?}", mirror.health());
     desk.buy(world, 70).await?;
-    let settled = world.within("settled buy", position.settled(Buy::at_least(70))).await??;
-    equal!((settled.received, settled.how), (70, SettledBy::Probe), "{settled:?}");
+    let settled = world.within("settled buy", position.settled(ExpectedBuy::at_least(70))).await??;
+    equal!((settled.received, settled.settled_by), (70, SettledBy::Probe), "{settled:?}");
     check!(settled.took >= wait, "no probe is sent before {wait:?}: {:?}", settled.took);
     check!(settled.took < Duration::from_secs(5), "{:?}", settled.took);
     // And by its landing, where that is known: at once.
     let position = world.within("baseline", desk.open_buy(&mirror, None)).await??;
     equal!(position.baseline().map(|baseline| baseline.amount), Some(70), "the baseline");
     let slot = desk.buy(world, 30).await?;
-    let buy = Buy::at_least(1_000).landed_at(Floor::confirmed(slot));
+    let buy = ExpectedBuy::at_least(1_000).landed_at(Floor::confirmed(slot));
     let settled = world.within("settled buy", position.settled(buy)).await??;
-    equal!((settled.received, settled.how), (30, SettledBy::Signature), "{settled:?}");
+    equal!((settled.received, settled.settled_by), (30, SettledBy::Signature), "{settled:?}");
     check!(settled.balance.as_of() >= Some(slot), "{settled:?}");
     Ok(())
 }
@@ -116,11 +116,11 @@ pub(crate) async fn what_strangers_send_is_no_buy(world: &World<'_>) -> Outcome 
     equal!(position.baseline().map(|baseline| baseline.amount), Some(0), "the baseline");
     world.send(&[desk.token.create_ata(&desk.owner())], &[]).await?;
     world.holds(position.reader(), 0).await?;
-    let short = |minimum| Buy::at_least(minimum).deadline(Duration::from_millis(700));
+    let short = |minimum| ExpectedBuy::at_least(minimum).deadline(Duration::from_millis(700));
     for minimum in [0, 1, 100] {
         shape!(
             position.settled(short(minimum)).await,
-            Err(NotSettled::Deadline { received: 0, landing: Landing::Unknown, .. }),
+            Err(SettleError::Deadline { received: 0, landing: BuyLanding::Unknown, .. }),
             "an empty account is no buy of {minimum}"
         );
     }
@@ -128,7 +128,7 @@ pub(crate) async fn what_strangers_send_is_no_buy(world: &World<'_>) -> Outcome 
     world.holds(position.reader(), 5).await?;
     shape!(
         position.settled(short(100)).await,
-        Err(NotSettled::Deadline { received: 5, expected: 100, landing: Landing::Unknown, .. }),
+        Err(SettleError::Deadline { received: 5, expected: 100, landing: BuyLanding::Unknown, .. }),
         "dust is no buy"
     );
     // Dust that was there before is part of the next baseline.
@@ -136,7 +136,7 @@ pub(crate) async fn what_strangers_send_is_no_buy(world: &World<'_>) -> Outcome 
     equal!(second.baseline().map(|baseline| baseline.amount), Some(5), "the baseline");
     drop(second);
     desk.buy(world, 100).await?;
-    let settled = world.within("settled buy", position.settled(Buy::at_least(100))).await??;
+    let settled = world.within("settled buy", position.settled(ExpectedBuy::at_least(100))).await??;
     equal!(settled.received, 105, "over the first baseline");
     Ok(())
 }
@@ -150,7 +150,7 @@ pub(crate) async fn the_program_is_read_from_the_mint_once(world: &World<'_>) ->
         equal!((position.program(), position.address()), (program, desk.account()), "read");
         equal!((position.wallet(), position.mint()), (desk.owner(), desk.token.mint), "given");
         desk.buy(world, 9).await?;
-        equal!(position.settled(Buy::at_least(9)).await?.received, 9, "what arrived");
+        equal!(position.settled(ExpectedBuy::at_least(9)).await?.received, 9, "what arrived");
         // For another wallet nothing is left to be read.
         let neighbour = desk.neighbour();
         world.rpc_side.refuse(true);
@@ -206,7 +206,11 @@ pub(crate) async fn a_prewarmed_buy_asks_rpc_for_nothing(world: &World<'_>) -> O
             .within("prewarmed", mirror.prewarm(&desk.owner(), &desk.token.mint, None, NO_PROBE))
             .await??;
         equal!(warm.baseline(), None, "nothing is expected yet");
-        shape!(warm.settled(Buy::at_least(1)).await, Err(NotSettled::NoBaseline), "nothing is expected yet");
+        shape!(
+            warm.settled(ExpectedBuy::at_least(1)).await,
+            Err(SettleError::NoBaseline),
+            "nothing is expected yet"
+        );
         world.live(warm.reader()).await?;
         let before = asked(world);
         let expected = timed(desk.open_buy(&mirror, None));
@@ -215,10 +219,10 @@ pub(crate) async fn a_prewarmed_buy_asks_rpc_for_nothing(world: &World<'_>) -> O
         check!(took < Duration::from_millis(100), "it took {took:?}");
         equal!(position.baseline().map(|baseline| baseline.amount), Some(0), "the baseline");
         let slot = desk.buy(world, 12).await?;
-        let settled = world.within("settled buy", position.settled(Buy::at_least(12))).await??;
-        equal!((settled.received, settled.how), (12, SettledBy::Notification), "{settled:?}");
+        let settled = world.within("settled buy", position.settled(ExpectedBuy::at_least(12))).await??;
+        equal!((settled.received, settled.settled_by), (12, SettledBy::Notification), "{settled:?}");
         let hold = position.hold_all()?;
-        equal!((hold.amount(), position.cached()?.as_of() >= Some(slot)), (12, true), "to sell");
+        equal!((hold.amount(), position.fresh()?.as_of() >= Some(slot)), (12, true), "to sell");
         equal!(asked(world), before, "bytes sent to RPC");
     }
     Ok(())
@@ -231,24 +235,24 @@ pub(crate) async fn less_arrives_than_was_sent(world: &World<'_>) -> Outcome {
     // Whoever knows the fee expects less.
     let position = desk.expect(world, &mirror).await?;
     desk.buy(world, 10_000).await?;
-    let settled = world.within("settled buy", position.settled(Buy::at_least(9_900))).await??;
-    equal!((settled.received, settled.how), (9_900, SettledBy::Notification), "{settled:?}");
+    let settled = world.within("settled buy", position.settled(ExpectedBuy::at_least(9_900))).await??;
+    equal!((settled.received, settled.settled_by), (9_900, SettledBy::Notification), "{settled:?}");
     // Whoever does not gives the signature, and learns what arrived.
     let position = desk.expect(world, &mirror).await?;
     let order = desk.buy_order(world, 10_000).await?;
     let buy = order.buys(10_000);
     world.post(&order).await?;
     let settled = world.within("settled buy", position.settled(buy)).await??;
-    equal!((settled.received, settled.how), (9_900, SettledBy::Signature), "{settled:?}");
+    equal!((settled.received, settled.settled_by), (9_900, SettledBy::Signature), "{settled:?}");
     let End::Landed(slot) = world.end_of(&order).await? else { return Err("it failed".into()) };
     check!(settled.balance.as_of() >= Some(slot), "as of its slot {slot}: {settled:?}");
     // With neither, what arrived is told, and nothing is taken for granted.
     let position = desk.expect(world, &mirror).await?;
     desk.buy(world, 10_000).await?;
-    let buy = Buy::at_least(10_000).deadline(SPELL);
+    let buy = ExpectedBuy::at_least(10_000).deadline(SPELL);
     shape!(
         position.settled(buy).await,
-        Err(NotSettled::Deadline { received: 9_900, expected: 10_000, landing: Landing::Unknown, .. }),
+        Err(SettleError::Deadline { received: 9_900, expected: 10_000, landing: BuyLanding::Unknown, .. }),
         "less than expected"
     );
     // All of it can be sold.
@@ -257,7 +261,7 @@ pub(crate) async fn less_arrives_than_was_sent(world: &World<'_>) -> Outcome {
     let order = desk.sell_order(world, hold.amount()).await?;
     let flight = order.sells(hold);
     world.post(&order).await?;
-    flight.sold(Floor::confirmed(world.landed(&order).await?));
+    flight.landed(Floor::confirmed(world.landed(&order).await?));
     world.holds(position.reader(), 0).await?;
     desk.chain_holds(world, 0).await
 }

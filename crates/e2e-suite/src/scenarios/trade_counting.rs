@@ -30,22 +30,22 @@ pub(crate) async fn what_changes_often_is_trusted_for_less_time(world: &World<'_
     equal!(mirror.health().shortest_ttl_ms.map(Duration::from_millis), Some(least), "the shortest");
     // A live link proves what it proves.
     world.pass(2 * least).await;
-    check!(trading.cached().is_ok() && trading.hold(1).is_ok(), "{:?}", trading.reader().read());
+    check!(trading.fresh().is_ok() && trading.hold(1).is_ok(), "{:?}", trading.reader().read());
     busy.dust(world, 1).await?;
     world.holds(trading.reader(), 107).await?;
     for proxy in [&world.ws_side, &world.rpc_side] {
         proxy.refuse(true);
         proxy.cut(Cut::Reset);
     }
-    check!(trading.cached().is_ok(), "not so soon: {:?}", trading.reader().read());
-    world.until("end of what is trusted", || trading.cached().is_err()).await?;
+    check!(trading.fresh().is_ok(), "not so soon: {:?}", trading.reader().read());
+    world.until("end of what is trusted", || trading.fresh().is_err()).await?;
     shape!(
-        trading.cached(),
+        trading.fresh(),
         Err(stale) if stale.why == StaleReason::Expired && stale.age.is_some_and(|age| age > least && age < most),
         "too old for what changes so often"
     );
     shape!(trading.hold(1), Err(HoldError::Stale(_)), "nor is it sold");
-    equal!(kept.cached()?.state.token_amount(), Some(100), "the quiet one");
+    equal!(kept.fresh()?.state.token_amount(), Some(100), "the quiet one");
     equal!(kept.hold_all()?.amount(), 100, "is sold");
     Ok(())
 }
@@ -58,7 +58,7 @@ pub(crate) async fn what_a_trade_costs_is_counted(world: &World<'_>) -> Outcome 
     equal!((before.address, before.changes), (desk.account(), 2), "absent, and bought");
     check!(before.notifications > 0 && before.rpc_reads > 0 && before.memory_bytes > 0, "{before:?}");
     for _ in 0..10 {
-        equal!(position.cached()?.state.token_amount(), Some(100), "what it holds");
+        equal!(position.fresh()?.state.token_amount(), Some(100), "what it holds");
     }
     equal!(position.balance().await?.served_from, ServedFrom::Cache, "memory serves");
     let hot = position.stats();

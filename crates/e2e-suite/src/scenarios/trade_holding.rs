@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use balance_mirror::{Buy, Floor, Hold, HoldError, Position, StaleReason};
+use balance_mirror::{ExpectedBuy, Floor, Hold, HoldError, Position, StaleReason};
 use futures::future::join_all;
 
 use super::{
@@ -30,7 +30,7 @@ pub(crate) async fn more_than_there_is_cannot_be_held(world: &World<'_>) -> Outc
     let first = position.hold(60)?;
     equal!((first.amount(), first.address()), (60, desk.account()), "held");
     equal!(available(&position), Some(40), "what is left");
-    equal!(position.cached()?.state.token_amount(), Some(100), "what the chain holds is no other for it");
+    equal!(position.fresh()?.state.token_amount(), Some(100), "what the chain holds is no other for it");
     shape!(
         position.hold(41),
         Err(HoldError::TooMuch { address, wanted: 41, available: 40 }) if *address == desk.account(),
@@ -77,7 +77,7 @@ pub(crate) async fn nothing_is_held_on_a_balance_that_is_too_old(world: &World<'
         proxy.refuse(true);
         proxy.cut(Cut::Reset);
     }
-    world.until("end of fresh", || position.cached().is_err()).await?;
+    world.until("end of fresh", || position.fresh().is_err()).await?;
     shape!(
         position.hold(1),
         Err(HoldError::Stale(stale)) if stale.why == StaleReason::Expired && stale.age > Some(age),
@@ -186,7 +186,7 @@ impl Sale<'_> {
         match round % 3 {
             // The mirror finds out.
             0 => drop(flight),
-            _ => flight.sold(Floor::confirmed(slot)),
+            _ => flight.landed(Floor::confirmed(slot)),
         }
         Ok(())
     }
@@ -208,7 +208,7 @@ pub(crate) async fn strategies_that_race_sell_nothing_twice(world: &World<'_>) -
     ceiling.raise(9);
     let again = desk.expect(world, &mirror).await?;
     desk.buy(world, 9).await?;
-    world.within("settled buy", again.settled(Buy::at_least(9))).await??;
+    world.within("settled buy", again.settled(ExpectedBuy::at_least(9))).await??;
     world.until("all of it, to sell", || available(&position) == Some(9)).await?;
     ceiling.finish()?;
     equal!(position.hold_all()?.amount(), 9, "bought anew");

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use balance_mirror::{Buy, HoldError, Mirror, StaleReason, TokenProgram, WaitError};
+use balance_mirror::{ExpectedBuy, HoldError, Mirror, StaleReason, TokenProgram, WaitError};
 
 use super::desk::Desk;
 use crate::{
@@ -44,7 +44,7 @@ pub(crate) async fn what_is_sold_out_is_let_go(world: &World<'_>) -> Outcome {
         let (ended, swept) = tokio::join!(world.within("end of a wait", ended), desk.swept(world, &mirror));
         swept?;
         shape!(ended?, Err(WaitError::Ended { why: StaleReason::Unwatched, .. }), "who waits is told");
-        shape!(position.cached(), Err(stale) if stale.why == StaleReason::Unwatched, "who reads is told");
+        shape!(position.fresh(), Err(stale) if stale.why == StaleReason::Unwatched, "who reads is told");
         shape!(position.hold(1), Err(HoldError::NotWatched { .. }), "nothing is sold there");
         equal!((mirror.health().swept, mirror.watched()), (1, vec![]), "swept, and left");
         check!(mirror.position(&desk.account()).is_none() && mirror.positions().is_empty(), "{mirror:?}");
@@ -86,10 +86,10 @@ pub(crate) async fn what_is_held_or_expected_is_not_let_go(world: &World<'_>) ->
     // As soon as nothing keeps them they go, but what is watched by hand.
     drop(hold);
     held.swept(world, &mirror).await?;
-    flight.refused();
+    flight.not_sent();
     flying.swept(world, &mirror).await?;
     expected.buy(world, 5).await?;
-    world.within("settled buy", open.settled(Buy::at_least(5))).await??;
+    world.within("settled buy", open.settled(ExpectedBuy::at_least(5))).await??;
     stays(world, &mirror, &expected, "it holds something").await?;
     expected.sell(world, 5).await?;
     expected.swept(world, &mirror).await?;
@@ -110,7 +110,7 @@ pub(crate) async fn what_is_prewarmed_is_kept_for_its_time(world: &World<'_>) ->
     let gone = warm(&short, LINGER).await?;
     world.live(kept.reader()).await?;
     short.swept(world, &mirror).await?;
-    shape!(gone.cached(), Err(stale) if stale.why == StaleReason::Unwatched, "its time is over");
+    shape!(gone.fresh(), Err(stale) if stale.why == StaleReason::Unwatched, "its time is over");
     stays(world, &mirror, &long, "its time is not over").await?;
     // A buy that is given up does not shorten it.
     drop(long.expect(world, &mirror).await?);

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use balance_mirror::{Buy, Floor, NotSettled, Origin, SellOutcome};
+use balance_mirror::{ExpectedBuy, Floor, SellOutcome, SettleError, StateOrigin};
 use localnet::{Accounts, CommitmentConfig};
 
 use super::{
@@ -28,17 +28,17 @@ pub(crate) async fn a_sell_that_its_link_keeps_silent_about_stays_sold(world: &W
         let flight = send(world, &position, &ceiling, 30, &order).await?;
         let slot = world.landed(&order).await?;
         if told {
-            flight.sold(Floor::confirmed(slot));
+            flight.landed(Floor::confirmed(slot));
         } else {
             equal!(flight.outcome(world.soon()).await?, SellOutcome::Landed { slot }, "found out");
         }
         ceiling.sold_at(slot);
         equal!(available(&position), Some(70), "to sell");
         // Canaries pass the sell and prove nothing of it; RPC is asked.
-        world.until("balance after the sell", || position.cached().is_ok()).await?;
-        let balance = position.cached()?;
+        world.until("balance after the sell", || position.fresh().is_ok()).await?;
+        let balance = position.fresh()?;
         let shown = (balance.state.token_amount(), balance.reading.origin());
-        equal!(shown, (Some(70), Some(Origin::Rpc)), "asked for");
+        equal!(shown, (Some(70), Some(StateOrigin::Rpc)), "asked for");
         check!(balance.reading.slot() >= Some(slot), "{balance:?}");
         equal!(position.hold_all()?.amount(), 70, "the rest");
         equal!(mirror.health().reconnects, 0, "on one connection");
@@ -96,19 +96,19 @@ pub(crate) async fn on_a_new_chain_no_buy_settles_and_what_is_in_flight_stays_so
     let net = world.local()?;
     let (desk, mirror, position) = holding(world, BOUGHT).await?;
     let open = desk.expect(world, &mirror).await?;
-    let waiting = tokio::spawn(async move { open.settled(Buy::at_least(5)).await });
+    let waiting = tokio::spawn(async move { open.settled(ExpectedBuy::at_least(5)).await });
     let order = desk.sell_order(world, 30).await?;
     let flight = position.hold(30)?.sending(order.signature(), u64::MAX);
     net.new_chain(Accounts::Keep);
     shape!(
         world.within("end of the wait", waiting).await??,
-        Err(NotSettled::Reset),
+        Err(SettleError::Reset),
         "a buy of the old chain"
     );
     equal!(mirror.health().resets, 1, "resets");
     world.holds(position.reader(), BOUGHT).await?;
     equal!(available(&position), Some(70), "it was told to be in flight");
-    flight.refused();
+    flight.not_sent();
     equal!(position.hold_all()?.amount(), BOUGHT, "free");
     // And the new chain is traded on.
     let again = desk.bought(world, &mirror, 5).await?;

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use balance_mirror::{HoldError, Mirror, Obstacle, Obstacles, Position, TokenProgram, Unsellable, Warning};
+use balance_mirror::{
+    HoldError, Mirror, Position, SellObstacle, SellObstacles, SellWarning, TokenProgram, Unsellable,
+};
 use localnet::{
     Keypair, Signer,
     tokens::{self, Extension},
@@ -18,8 +20,8 @@ use crate::{
 const HELD: u64 = 100;
 
 /// Both forms of the question agree: the one that tells, and the one that takes.
-fn blocked(position: &Position, obstacle: Obstacle) -> Outcome {
-    let only = |obstacles: &Obstacles| obstacles.iter().eq([obstacle]);
+fn blocked(position: &Position, obstacle: SellObstacle) -> Outcome {
+    let only = |obstacles: &SellObstacles| obstacles.iter().eq([obstacle]);
     shape!(position.sellable(), Err(Unsellable::Blocked(obstacles)) if only(obstacles), "it is {obstacle}");
     shape!(
         position.hold(1),
@@ -53,11 +55,11 @@ pub(crate) async fn frozen_between_buy_and_sell(world: &World<'_>) -> Outcome {
         let position = desk.bought(world, &mirror, HELD).await?;
         free(&position, HELD)?;
         let sellable = position.sellable()?;
-        check!(sellable.warnings.contains(Warning::FreezeAuthority), "{sellable:?}");
+        check!(sellable.warnings.contains(SellWarning::FreezeAuthority), "{sellable:?}");
         let held = position.hold(10)?;
         world.send(&[desk.token.freeze(&desk.account())], &[]).await?;
         world.is(position.reader(), "frozen").await?;
-        blocked(&position, Obstacle::Frozen)?;
+        blocked(&position, SellObstacle::Frozen)?;
         // What the chain says of it is the same.
         let sell = desk.sell_order(world, 1).await?;
         check!(world.submit(&sell).await.is_err(), "a frozen account sold");
@@ -70,7 +72,7 @@ pub(crate) async fn frozen_between_buy_and_sell(world: &World<'_>) -> Outcome {
         world.holds(position.reader(), 0).await?;
         shape!(
             position.sellable(),
-            Err(Unsellable::Blocked(obstacles)) if obstacles.iter().eq([Obstacle::Empty]),
+            Err(Unsellable::Blocked(obstacles)) if obstacles.iter().eq([SellObstacle::Empty]),
             "sold out"
         );
     }
@@ -81,14 +83,14 @@ pub(crate) async fn what_there_is_not_cannot_be_sold(world: &World<'_>) -> Outco
     let desk = Desk::plain(world).await?;
     let mirror = world.builder().linger(Duration::from_secs(600)).start()?;
     let position = desk.expect(world, &mirror).await?;
-    blocked(&position, Obstacle::Absent)?;
+    blocked(&position, SellObstacle::Absent)?;
     desk.buy(world, HELD).await?;
     world.holds(position.reader(), HELD).await?;
     free(&position, HELD)?;
     let all = position.hold_all()?;
     shape!(
         position.sellable(),
-        Err(Unsellable::Blocked(obstacles)) if obstacles.iter().eq([Obstacle::Held]),
+        Err(Unsellable::Blocked(obstacles)) if obstacles.iter().eq([SellObstacle::Held]),
         "all of it is held"
     );
     drop(all);
@@ -96,14 +98,14 @@ pub(crate) async fn what_there_is_not_cannot_be_sold(world: &World<'_>) -> Outco
     let give = desk.token.give_account(&desk.account(), &desk.owner(), &stranger.pubkey());
     world.send(&[give], &[&desk.wallet]).await?;
     world.is(position.reader(), "owner_changed").await?;
-    blocked(&position, Obstacle::OwnerChanged)?;
+    blocked(&position, SellObstacle::OwnerChanged)?;
     let back = desk.token.give_account(&desk.account(), &stranger.pubkey(), &desk.owner());
     world.send(&[back], &[&stranger]).await?;
     world.holds(position.reader(), HELD).await?;
     free(&position, HELD)?;
     desk.token.sell_out(world, &desk.wallet, HELD).await?;
     world.is(position.reader(), "closed").await?;
-    blocked(&position, Obstacle::Closed)
+    blocked(&position, SellObstacle::Closed)
 }
 
 pub(crate) async fn what_others_may_do_is_a_warning(world: &World<'_>) -> Outcome {
@@ -114,10 +116,14 @@ pub(crate) async fn what_others_may_do_is_a_warning(world: &World<'_>) -> Outcom
     let mirror = world.mirror()?;
     desk.buy(world, 1_000).await?;
     let position = adopted(world, &mirror, &desk).await?;
-    let of_mint =
-        [Warning::TransferFee, Warning::PermanentDelegate, Warning::Pausable, Warning::FreezeAuthority];
+    let of_mint = [
+        SellWarning::TransferFee,
+        SellWarning::PermanentDelegate,
+        SellWarning::Pausable,
+        SellWarning::FreezeAuthority,
+    ];
     // A part of what it bought is withheld in the account.
-    let of_account = [Warning::WithheldFees];
+    let of_account = [SellWarning::WithheldFees];
     free(&position, 990)?;
     let warnings = position.sellable()?.warnings;
     let mut told: Vec<_> = warnings.iter().collect();
@@ -128,7 +134,7 @@ pub(crate) async fn what_others_may_do_is_a_warning(world: &World<'_>) -> Outcom
     desk.approve(world, &delegate, 5).await?;
     world
         .until("delegate", || {
-            position.sellable().is_ok_and(|sellable| sellable.warnings.contains(Warning::Delegate))
+            position.sellable().is_ok_and(|sellable| sellable.warnings.contains(SellWarning::Delegate))
         })
         .await?;
     free(&position, 990)
@@ -142,7 +148,7 @@ pub(crate) async fn what_its_mint_forbids_cannot_be_sold(world: &World<'_>) -> O
     token.buy(world, &desk.owner(), HELD).await?;
     let mirror = world.mirror()?;
     let position = adopted(world, &mirror, &desk).await?;
-    blocked(&position, Obstacle::NonTransferable)?;
+    blocked(&position, SellObstacle::NonTransferable)?;
 
     let desk = Desk::open(world, TokenProgram::Token2022, &[Extension::Pausable]).await?;
     desk.buy(world, HELD).await?;
@@ -156,7 +162,7 @@ pub(crate) async fn what_its_mint_forbids_cannot_be_sold(world: &World<'_>) -> O
     // A mint is read again every minute: a bot that starts now knows at once.
     let paused = world.mirror()?;
     let position = adopted(world, &paused, &desk).await?;
-    blocked(&position, Obstacle::Paused)?;
+    blocked(&position, SellObstacle::Paused)?;
     world.send(&[tokens::resume(&desk.token.mint, &authority)], &[]).await?;
     let resumed = world.mirror()?;
     let position = adopted(world, &resumed, &desk).await?;
@@ -174,7 +180,7 @@ pub(crate) async fn behind_a_cpi_guard_nothing_is_sold_until_its_owner_opens_it(
     world.send(&guard, &[&desk.wallet]).await?;
     let guarded = || position.sellable().is_err();
     world.until("guard", guarded).await?;
-    blocked(&position, Obstacle::CpiGuard)?;
+    blocked(&position, SellObstacle::CpiGuard)?;
     let open = tokens::disable_cpi_guard(&desk.account(), &desk.owner());
     world.send(&[open], &[&desk.wallet]).await?;
     world.until("guard's end", || !guarded()).await?;

@@ -40,7 +40,7 @@ pub(crate) async fn a_bot_that_starts_again_sells_what_it_finds(world: &World<'_
         let flight = order.sells(hold);
         world.post(&order).await?;
         let slot = world.landed(&order).await?;
-        flight.sold(Floor::confirmed(slot));
+        flight.landed(Floor::confirmed(slot));
         ceiling.sold_at(slot);
         world.holds(position.reader(), 0).await?;
         ceiling.finish()?;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use balance_mirror::{
-    Floor, HoldError, LinkPhase, Mirror, Position, Query, SellOutcome, ServedFrom, StaleReason,
+    Floor, HoldError, LinkPhase, Mirror, Position, ReadQuery, SellOutcome, ServedFrom, StaleReason,
 };
 
 use super::{
@@ -29,7 +29,7 @@ async fn failed(world: &World<'_>, order: &Order) -> Outcome<u64> {
 }
 
 async fn doubted_until_rpc_answers(position: &Position, mirror: &Mirror, floor: u64) -> Outcome {
-    for stale in [position.cached().err(), position.reader().fresh(mirror.general_age()).err()] {
+    for stale in [position.fresh().err(), position.reader().fresh(mirror.general_age()).err()] {
         shape!(stale, Some(stale) if stale.why == StaleReason::Invalidated, "in doubt");
     }
     shape!(
@@ -56,13 +56,13 @@ pub(crate) async fn the_sell_path_asks_rpc_for_nothing(world: &World<'_>) -> Out
     for (amount, left) in [(60, 40), (40, 0)] {
         let order = desk.sell_order(world, amount).await?;
         let before = asked(world);
-        let balance = position.cached()?;
+        let balance = position.fresh()?;
         equal!(balance.served_from, ServedFrom::Cache, "memory serves");
         let flight = send(world, &position, &ceiling, amount, &order).await?;
         equal!(asked(world), before, "bytes sent to RPC until the sell is sent");
         // Where it is slow to land, the mirror asks what became of it.
         let slot = world.landed(&order).await?;
-        flight.sold(Floor::confirmed(slot));
+        flight.landed(Floor::confirmed(slot));
         ceiling.sold_at(slot);
         world.holds(position.reader(), left).await?;
     }
@@ -88,13 +88,13 @@ pub(crate) async fn the_rest_is_sold_while_the_first_part_is_not_seen_to_be_gone
     let flight = send(world, &position, &ceiling, 60, &order).await?;
     equal!(available(&position), Some(40), "while it is under way");
     let slot = world.landed(&order).await?;
-    flight.sold(Floor::confirmed(slot));
+    flight.landed(Floor::confirmed(slot));
     ceiling.sold_at(slot);
     let observed = position.reader().read();
     equal!(observed.last_known().and_then(|state| state.token_amount()), Some(BOUGHT), "what was last seen");
     equal!(available(&position), Some(40), "sold, and not seen to be gone");
-    check!(position.cached().is_err(), "a balance from before the sell: {observed:?}");
-    let query = Query::max_age(mirror.selling_age()).deadline(Duration::from_millis(300));
+    check!(position.fresh().is_err(), "a balance from before the sell: {observed:?}");
+    let query = ReadQuery::max_age(mirror.selling_age()).deadline(Duration::from_millis(300));
     let unread = mirror.balance(&position.address(), query).await;
     check!(unread.as_ref().is_err_and(|error| error.is_transient()), "nobody can tell: {unread:?}");
     shape!(position.hold(41), Err(HoldError::TooMuch { wanted: 41, available: 40, .. }), "of what is gone");
@@ -106,7 +106,7 @@ pub(crate) async fn the_rest_is_sold_while_the_first_part_is_not_seen_to_be_gone
     let flight = order.sells(rest);
     world.post(&order).await?;
     let slot = world.landed(&order).await?;
-    flight.sold(Floor::confirmed(slot));
+    flight.landed(Floor::confirmed(slot));
     ceiling.sold_at(slot);
     shape!(position.hold_all(), Err(HoldError::Nothing { .. }), "all is sold");
     desk.chain_holds(world, 0).await?;
@@ -135,7 +135,7 @@ pub(crate) async fn after_a_sell_no_older_balance_is_served(world: &World<'_>) -
         let order = desk.sell_order(world, 10).await?;
         let flight = send(world, &position, &ceiling, 10, &order).await?;
         let slot = world.landed(&order).await?;
-        flight.sold(Floor::confirmed(slot));
+        flight.landed(Floor::confirmed(slot));
         ceiling.sold_at(slot);
         left -= 10;
         check!(position.reader().read().as_of() < Some(slot), "the link is not late");
@@ -178,7 +178,7 @@ pub(crate) async fn a_sell_that_lands_while_the_link_is_down_stays_sold(world: &
         match round {
             // Whoever sent it tells, or it is found out; before the link is back, or after.
             0 => {
-                flight.sold(Floor::confirmed(slot));
+                flight.landed(Floor::confirmed(slot));
                 ceiling.sold_at(slot);
             }
             1 => {
@@ -194,7 +194,7 @@ pub(crate) async fn a_sell_that_lands_while_the_link_is_down_stays_sold(world: &
         world.ws_side.refuse(false);
         world.holds(position.reader(), left).await?;
         world.until("rest, to sell", || available(&position) == Some(left)).await?;
-        world.until("fresh", || position.cached().is_ok()).await?;
+        world.until("fresh", || position.fresh().is_ok()).await?;
         equal!(position.hold_all()?.amount(), left, "the rest");
     }
     let looks = ceiling.finish()?;
@@ -234,7 +234,7 @@ pub(crate) async fn what_nobody_tells_of_a_failed_sell_is_found_out(world: &Worl
     world.post(&order).await?;
     failed(world, &order).await?;
     world.until("free tokens", || available(&position) == Some(BOUGHT)).await?;
-    shape!(position.cached(), Err(stale) if stale.why == StaleReason::Invalidated, "in doubt");
+    shape!(position.fresh(), Err(stale) if stale.why == StaleReason::Invalidated, "in doubt");
     equal!(mirror.health().invalidations, 2, "invalidations");
     Ok(())
 }
@@ -295,7 +295,7 @@ pub(crate) async fn a_sell_that_never_left_is_free_at_once(world: &World<'_>) ->
     let before = asked(world);
     let flight = order.sells(position.hold_all()?);
     shape!(position.hold(1), Err(HoldError::TooMuch { wanted: 1, available: 0, .. }), "all is under way");
-    flight.refused();
+    flight.not_sent();
     equal!(position.hold_all()?.amount(), BOUGHT, "free");
     world.pass(Duration::from_millis(2_500)).await;
     equal!(asked(world), before, "bytes sent to RPC");

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use balance_mirror::{Buy, Landing, Mirror, NotSettled, Position, StaleReason};
+use balance_mirror::{BuyLanding, ExpectedBuy, Mirror, Position, SettleError, StaleReason};
 use localnet::{Hash, Signer};
 
 use super::desk::Desk;
@@ -22,15 +22,15 @@ async fn expecting(world: &World<'_>) -> Outcome<(Desk, Mirror, Position)> {
     Ok((desk, mirror, position))
 }
 
-fn told(order: &Order, last_valid_block_height: u64) -> Buy {
-    Buy::at_least(10).signature(order.signature()).valid_until(last_valid_block_height)
+fn told(order: &Order, last_valid_block_height: u64) -> ExpectedBuy {
+    ExpectedBuy::at_least(10).signature(order.signature()).valid_until(last_valid_block_height)
 }
 
 /// What a buy came to nothing for is let go at once, whatever the linger.
 async fn released(world: &World<'_>, desk: &Desk, mirror: &Mirror, position: &Position) -> Outcome {
     desk.swept(world, mirror).await?;
     equal!((mirror.health().swept, mirror.positions().len()), (1, 0), "swept, and left");
-    shape!(position.cached(), Err(stale) if stale.why == StaleReason::Unwatched, "its readers are told");
+    shape!(position.fresh(), Err(stale) if stale.why == StaleReason::Unwatched, "its readers are told");
     desk.chain_holds(world, 0).await
 }
 
@@ -43,7 +43,7 @@ pub(crate) async fn a_buy_that_was_never_sent_expires(world: &World<'_>) -> Outc
     let height = world.height().await?;
     shape!(
         expired,
-        Err(NotSettled::Expired { signature, last_valid_block_height })
+        Err(SettleError::Expired { signature, last_valid_block_height })
             if *signature == order.signature() && *last_valid_block_height == last_valid,
         "it can land no more"
     );
@@ -52,7 +52,7 @@ pub(crate) async fn a_buy_that_was_never_sent_expires(world: &World<'_>) -> Outc
     // The same can be expected again.
     let again = desk.expect(world, &mirror).await?;
     desk.buy(world, 10).await?;
-    equal!(again.settled(Buy::at_least(10)).await?.received, 10, "the next one");
+    equal!(again.settled(ExpectedBuy::at_least(10)).await?.received, 10, "the next one");
     Ok(())
 }
 
@@ -66,7 +66,7 @@ pub(crate) async fn a_buy_sent_too_late_expires(world: &World<'_>) -> Outcome {
     let order = world.sign_with((Hash::new_from_array([7; 32]), over), &instructions, &[]);
     world.post(&order).await?;
     let expired = world.within("expiry", position.settled(told(&order, over))).await?;
-    shape!(expired, Err(NotSettled::Expired { .. }), "it cannot land");
+    shape!(expired, Err(SettleError::Expired { .. }), "it cannot land");
     released(world, &desk, &mirror, &position).await
 }
 
@@ -80,7 +80,7 @@ pub(crate) async fn a_buy_that_fails_on_chain_says_where(world: &World<'_>) -> O
     let End::Failed(at) = world.end_of(&order).await? else { return Err("it landed".into()) };
     shape!(
         failed,
-        Err(NotSettled::Failed { signature, slot }) if *signature == order.signature() && *slot == at,
+        Err(SettleError::Failed { signature, slot }) if *signature == order.signature() && *slot == at,
         "failed at {at}"
     );
     released(world, &desk, &mirror, &position).await
@@ -89,12 +89,12 @@ pub(crate) async fn a_buy_that_fails_on_chain_says_where(world: &World<'_>) -> O
 pub(crate) async fn a_buy_that_fails_takes_no_tokens_along(world: &World<'_>) -> Outcome {
     let (desk, mirror, first) = expecting(world).await?;
     desk.buy(world, 30).await?;
-    world.within("settled buy", first.settled(Buy::at_least(30))).await??;
+    world.within("settled buy", first.settled(ExpectedBuy::at_least(30))).await??;
     let second = desk.expect(world, &mirror).await?;
     let order = desk.buy_order(world, u64::MAX).await?;
     world.post(&order).await?;
     let failed = world.within("failure", second.settled(told(&order, order.last_valid_block_height)));
-    shape!(failed.await?, Err(NotSettled::Failed { .. }), "it fails");
+    shape!(failed.await?, Err(SettleError::Failed { .. }), "it fails");
     // What was there before stays watched, and can be sold.
     world.pass(Duration::from_secs(1)).await;
     equal!(first.hold_all()?.amount(), 30, "what is there");
@@ -105,11 +105,11 @@ pub(crate) async fn a_buy_that_fails_takes_no_tokens_along(world: &World<'_>) ->
 pub(crate) async fn without_a_signature_nobody_knows_that_a_buy_never_landed(world: &World<'_>) -> Outcome {
     let (desk, mirror, position) = expecting(world).await?;
     let deadline = Duration::from_millis(900);
-    let bare = Buy::at_least(10).deadline(deadline);
+    let bare = ExpectedBuy::at_least(10).deadline(deadline);
     let waited = Instant::now();
     shape!(
         position.settled(bare).await,
-        Err(NotSettled::Deadline { received: 0, expected: 10, deadline: told, landing: Landing::Unknown })
+        Err(SettleError::Deadline { received: 0, expected: 10, deadline: told, landing: BuyLanding::Unknown })
             if *told == deadline,
         "nobody can tell"
     );
@@ -117,7 +117,7 @@ pub(crate) async fn without_a_signature_nobody_knows_that_a_buy_never_landed(wor
     let order = desk.buy_order(world, 10).await?;
     shape!(
         position.settled(told(&order, order.last_valid_block_height).deadline(deadline)).await,
-        Err(NotSettled::Deadline { received: 0, landing: Landing::Pending, .. }),
+        Err(SettleError::Deadline { received: 0, landing: BuyLanding::Pending, .. }),
         "it may still land"
     );
     // It stays expected, and settles in the end.
@@ -139,7 +139,7 @@ pub(crate) async fn dust_leaves_it_open_what_an_expired_buy_brought(world: &Worl
     let missed = position.settled(told(&order, last_valid).deadline(deadline)).await;
     shape!(
         missed,
-        Err(NotSettled::Deadline { received: 3, expected: 10, landing: Landing::Expired, .. }),
+        Err(SettleError::Deadline { received: 3, expected: 10, landing: BuyLanding::Expired, .. }),
         "it expired, and something arrived"
     );
     // It holds something: it stays.

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use balance_mirror::{Floor, Mirror, Pubkey, Query, Reader, Target, TokenProgram};
+use balance_mirror::{Floor, Mirror, Pubkey, ReadQuery, Reader, TokenProgram, WatchTarget};
 use tokio::{runtime::Handle, sync::RwLock, time::timeout};
 
 use crate::chaos::random::Random;
@@ -86,12 +86,13 @@ impl Work {
             2 => drop(timeout(patience, self.mirror.balance(&address, Duration::from_secs(30))).await),
             3 => {
                 let floor = Floor::confirmed(tip + random.below(3));
-                let query = Query::max_age(Duration::from_secs(30)).as_of(floor);
+                let query = ReadQuery::max_age(Duration::from_secs(30)).as_of(floor);
                 drop(timeout(patience, self.mirror.balance(&address, query)).await);
             }
             4 => {
                 // Nobody gets this.
-                let query = Query::max_age(Duration::from_secs(30)).as_of(Floor::confirmed(tip + 1_000_000));
+                let query =
+                    ReadQuery::max_age(Duration::from_secs(30)).as_of(Floor::confirmed(tip + 1_000_000));
                 drop(timeout(patience, self.mirror.balance(&address, query)).await);
             }
             5 => drop(reader.wait_for(|_| false, patience).await),
@@ -110,10 +111,10 @@ impl Work {
     /// Accounts never seen before, of mints never seen before, are watched; the oldest of them no longer.
     fn pass(&self, random: &mut Random) {
         let target =
-            |random: &mut Random| Target::ata(&somebody(random), &somebody(random), TokenProgram::Token);
+            |random: &mut Random| WatchTarget::ata(&somebody(random), &somebody(random), TokenProgram::Token);
         let targets: Vec<_> = (0..BATCH).map(|_| target(random)).collect();
         let mut passing = self.passing.lock().unwrap_or_else(PoisonError::into_inner);
-        passing.extend(targets.iter().map(Target::address));
+        passing.extend(targets.iter().map(WatchTarget::address));
         if self.mirror.watch_all(targets).is_ok() {
             self.watched.fetch_add(BATCH as u64, Relaxed);
         }

@@ -290,9 +290,9 @@ fn a_mint_that_no_watched_account_names_is_asked_for_no_more() {
 }
 
 /// A mint that its authority can pause.
-fn pausable(paused: bool) -> Mint {
+fn pausable(paused: bool) -> MintInfo {
     let pause_authority = Some(key(203));
-    Mint { pause_authority, paused, slot: Some(0), ..Mint::plain(TokenProgram::Token2022, 6) }
+    MintInfo { pause_authority, paused, slot: Some(0), ..MintInfo::plain(TokenProgram::Token2022, 6) }
 }
 
 #[test]

@@ -6,8 +6,8 @@ use super::*;
 use crate::core::{
     account::{
         freshness::StaleReason,
-        reading::{Query, Reading},
-        sellable::Obstacle,
+        reading::{ReadQuery, Reading},
+        sellable::SellObstacle,
     },
     trade::{
         holds::{Held, HoldError},
@@ -55,7 +55,7 @@ impl World {
     /// Why a read fails, if it does.
     fn refusal(&self, byte: u8) -> Option<StaleReason> {
         let reading = self.reading(byte);
-        reading.satisfies(&Query::max_age(SELLING_AGE), self.now).err().map(|stale| stale.why)
+        reading.satisfies(&ReadQuery::max_age(SELLING_AGE), self.now).err().map(|stale| stale.why)
     }
 
     /// The next inquiry, when it is time for one.
@@ -137,7 +137,10 @@ fn nothing_is_held_of_what_is_stale_unseen_unwatched_frozen_or_stopped() {
     frozen[108] = 2;
     world.write(&[(1, Presence::decode(&TokenProgram::Token.id(), 1, &frozen))]);
     let refused = world.hold(1, 1).expect_err("frozen");
-    assert!(matches!(refused, HoldError::Unsellable(why) if why.iter().eq([Obstacle::Frozen])), "{refused}");
+    assert!(
+        matches!(refused, HoldError::Unsellable(why) if why.iter().eq([SellObstacle::Frozen])),
+        "{refused}"
+    );
     world.engine.stop(world.now);
     assert_eq!(world.hold(1, 1), Err(HoldError::Stopped));
 }

@@ -41,7 +41,7 @@ pub(crate) use delivery_order::order_turn;
 use pacer::SubscribePacer;
 pub(crate) use probe::Capabilities;
 use probe::CapabilityProbe;
-pub use probe::Profile;
+pub use probe::NodeProfile;
 pub use protocol::LinkPhase;
 pub(crate) use protocol::{Action, Fetch, Input, SessionSettings, Subject};
 pub(crate) use subscriptions::WatchId;

@@ -6,7 +6,7 @@ use std::time::Duration;
 /// the provider can do is found out on each connection in any case.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Profile {
+pub enum NodeProfile {
     /// Unknown: after three connections in a row that never ticked, the next one is made do with.
     #[default]
     Auto,
@@ -16,12 +16,12 @@ pub enum Profile {
     /// A provider's own fan-out of account changes, which may not carry sysvars: one connection that never
     /// ticked is enough.
     FanOut,
-    /// Many nodes behind one name: as [`Auto`](Profile::Auto), but another connection may reach a node that
+    /// Many nodes behind one name: as [`Auto`](NodeProfile::Auto), but another connection may reach a node that
     /// can do more, so it is tried every 2 minutes instead of every 10.
     LoadBalanced,
 }
 
-impl Profile {
+impl NodeProfile {
     /// How many connections in a row must never have ticked before one is made do with.
     fn patience(self) -> Option<u32> {
         match self {
@@ -57,7 +57,7 @@ const TRUST: u32 = 4;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct CapabilityProbe {
-    pub(super) profile: Profile,
+    pub(super) profile: NodeProfile,
     pub(super) found: Capabilities,
     /// Connections in a row that answered and never ticked.
     mute: u32,
@@ -68,7 +68,7 @@ pub(super) struct CapabilityProbe {
 }
 
 impl CapabilityProbe {
-    pub(super) fn new(profile: Profile) -> Self {
+    pub(super) fn new(profile: NodeProfile) -> Self {
         Self { profile, found: Capabilities::default(), mute: 0, ticked_once: false, ignores_slices: false }
     }
 

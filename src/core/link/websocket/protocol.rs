@@ -5,7 +5,7 @@ use std::time::Duration;
 use solana_pubkey::Pubkey;
 
 use crate::core::link::websocket::{
-    probe::Profile,
+    probe::NodeProfile,
     subscriptions::{Attempt, WatchId},
 };
 use crate::core::{
@@ -174,7 +174,7 @@ impl LinkPhase {
 /// The deadlines and bounds of a connection.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct SessionSettings {
-    pub(crate) profile: Profile,
+    pub(crate) profile: NodeProfile,
     pub(crate) connect_timeout: Duration,
     pub(crate) subscribe_deadline: Duration,
     pub(crate) canary_deadline: Duration,

@@ -37,7 +37,7 @@ struct World {
 impl World {
     fn new() -> Self {
         let settings = SessionSettings {
-            profile: Profile::Auto,
+            profile: NodeProfile::Auto,
             connect_timeout: Duration::from_secs(10),
             subscribe_deadline: Duration::from_secs(5),
             canary_deadline: Duration::from_secs(5),

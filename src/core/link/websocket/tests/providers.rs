@@ -5,7 +5,7 @@ use super::*;
 const KEEPALIVE: Duration = Duration::from_secs(30);
 
 impl World {
-    fn of(profile: Profile) -> Self {
+    fn of(profile: NodeProfile) -> Self {
         let mut world = Self::new();
         world.session.probe = CapabilityProbe::new(profile);
         world
@@ -27,7 +27,7 @@ impl World {
         self.session.phase()
     }
 
-    fn unproven(profile: Profile) -> Self {
+    fn unproven(profile: NodeProfile) -> Self {
         let mut world = Self::of(profile);
         assert!((0..4).any(|_| world.mute() == LinkPhase::Unproven));
         world
@@ -56,7 +56,9 @@ impl World {
 
 #[test]
 fn a_provider_that_never_ticks_is_made_do_with_as_soon_as_its_profile_says() {
-    for (profile, patience) in [(Profile::FanOut, 1), (Profile::Auto, 3), (Profile::LoadBalanced, 3)] {
+    for (profile, patience) in
+        [(NodeProfile::FanOut, 1), (NodeProfile::Auto, 3), (NodeProfile::LoadBalanced, 3)]
+    {
         let mut world = World::of(profile);
         for _ in 0..patience {
             assert_eq!(world.session.capabilities().canary, None);
@@ -65,7 +67,7 @@ fn a_provider_that_never_ticks_is_made_do_with_as_soon_as_its_profile_says() {
         assert_eq!(world.mute(), LinkPhase::Unproven, "{profile:?}");
         assert_eq!(world.session.capabilities().canary, Some(false));
     }
-    let mut own = World::of(Profile::OwnNode);
+    let mut own = World::of(NodeProfile::OwnNode);
     for _ in 0..50 {
         assert_eq!(own.mute(), LinkPhase::Waiting);
     }
@@ -73,7 +75,7 @@ fn a_provider_that_never_ticks_is_made_do_with_as_soon_as_its_profile_says() {
 
 #[test]
 fn a_refused_canary_counts_like_a_silent_one() {
-    let mut world = World::of(Profile::Auto);
+    let mut world = World::of(NodeProfile::Auto);
     for _ in 0..3 {
         world.tell(Input::Connected);
         let actions = world.tell(Input::Refused(Subject::Canary));
@@ -87,7 +89,7 @@ fn a_refused_canary_counts_like_a_silent_one() {
 
 #[test]
 fn a_connection_that_answers_nothing_says_nothing_of_its_provider() {
-    let mut world = World::of(Profile::FanOut);
+    let mut world = World::of(NodeProfile::FanOut);
     world.session.settings.subscribe_deadline = Duration::from_secs(6);
     for _ in 0..10 {
         world.tell(Input::Connected);
@@ -101,7 +103,7 @@ fn a_connection_that_answers_nothing_says_nothing_of_its_provider() {
 
 #[test]
 fn a_connection_that_stops_ticking_is_lost_however_mute_the_ones_before_it() {
-    let mut world = World::unproven(Profile::FanOut);
+    let mut world = World::unproven(NodeProfile::FanOut);
     world.canaries(2);
     assert_eq!(world.session.phase(), LinkPhase::Live);
     let actions = world.pass(Duration::from_secs(5));
@@ -111,7 +113,7 @@ fn a_connection_that_stops_ticking_is_lost_however_mute_the_ones_before_it() {
 
 #[test]
 fn an_unproven_connection_takes_notifications_and_covers_nobody() {
-    let mut world = World::of(Profile::Auto);
+    let mut world = World::of(NodeProfile::Auto);
     world.watch(1, 1);
     for _ in 0..4 {
         world.opens();
@@ -136,7 +138,7 @@ fn an_unproven_connection_takes_notifications_and_covers_nobody() {
 
 #[test]
 fn a_canary_that_ticks_after_all_ends_the_unproven_state_at_once() {
-    let mut world = World::unproven(Profile::Auto);
+    let mut world = World::unproven(NodeProfile::Auto);
     world.watch(1, 1);
     world.acknowledge(account(1, 0));
     let actions = world.canary(500);
@@ -157,7 +159,7 @@ fn a_canary_that_ticks_after_all_ends_the_unproven_state_at_once() {
 
 #[test]
 fn an_unproven_connection_lives_by_its_keepalives() {
-    let mut world = World::unproven(Profile::Auto);
+    let mut world = World::unproven(NodeProfile::Auto);
     assert_eq!(world.answer_keepalives(World::slots(Duration::from_secs(500))), []);
     assert_eq!(world.session.phase(), LinkPhase::Unproven);
     let mut waited = Duration::ZERO;
@@ -172,7 +174,7 @@ fn an_unproven_connection_lives_by_its_keepalives() {
 
 #[test]
 fn a_canary_that_is_never_answered_does_not_cost_an_unproven_connection() {
-    let mut world = World::of(Profile::Auto);
+    let mut world = World::of(NodeProfile::Auto);
     world.watch(1, 1);
     for _ in 0..4 {
         world.opens();
@@ -207,7 +209,7 @@ fn a_keepalive_that_is_unanswered_is_not_sent_twice() {
 
 #[test]
 fn another_connection_is_tried_after_a_while_without_a_canary() {
-    for (profile, minutes) in [(Profile::Auto, 10), (Profile::LoadBalanced, 2)] {
+    for (profile, minutes) in [(NodeProfile::Auto, 10), (NodeProfile::LoadBalanced, 2)] {
         let mut world = World::unproven(profile);
         let unproven = Duration::from_secs(minutes * 60);
         assert_eq!(world.answer_keepalives(World::slots(unproven) - 1), []);
