@@ -2,7 +2,11 @@
 
 mod api;
 mod clock;
+#[cfg(not(feature = "internals"))]
 mod core;
+#[cfg(feature = "internals")]
+#[doc(hidden)]
+pub mod core;
 mod error;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]

@@ -3,17 +3,17 @@
 use crate::{
     action::Action,
     chain::{Millis, SLOT_TIME, Slot, Value, address, expected, tick},
-    core::{
-        account::observation::LinkId,
-        base::failure::RpcFailure,
-        engine::{LinkEvent, Role},
-        link::websocket::Subject,
-        rpc::scheduler::{Ask, AskId, Reply},
-    },
     judge,
     plan::Plan,
     wire::{Connection, Event, confirmed},
     world::{Look, Watch, Wire, World},
+};
+use balance_mirror::core::{
+    account::observation::LinkId,
+    base::failure::RpcFailure,
+    engine::{LinkEvent, Role},
+    link::websocket::Subject,
+    rpc::scheduler::{Ask, AskId, Reply},
 };
 
 impl World {

@@ -1,12 +1,13 @@
 //! The chain, small: a few slots, and what stands at each account in each of them.
 
+use balance_mirror::core::internals::plain_account;
 use solana_pubkey::Pubkey;
 
-use crate::core::{
+use balance_mirror::core::{
     base::time::Tick,
     chain::{
         state::{AccountState, Expected},
-        token::{Presence, TokenAccount, TokenExtensions, TokenProgram},
+        token::{Presence, TokenProgram},
     },
 };
 
@@ -38,17 +39,9 @@ pub enum Value {
 impl Value {
     pub(crate) fn presence(self) -> Presence {
         let token = |amount, owner, frozen| {
-            Presence::Token(TokenAccount {
-                program: TokenProgram::Token,
-                mint: MINT,
-                owner,
-                amount,
-                frozen,
-                delegate: None,
-                close_authority: None,
-                native_reserve: None,
-                extensions: TokenExtensions::default(),
-            })
+            let mut account = plain_account(TokenProgram::Token, MINT, owner, amount);
+            account.frozen = frozen;
+            Presence::Token(account)
         };
         match self {
             Self::Absent => Presence::Absent,

@@ -2,15 +2,15 @@
 
 use crate::{
     chain::{account_of, tick},
-    core::{
-        account::observation::LinkId,
-        engine::{LinkCommand, LinkEvent, accounts::EngineEvent},
-        link::websocket::{Subject, order_turn},
-    },
     judge::{self, Check},
     plan::Plan,
     wire::{Event, Request},
     world::{Wire, World},
+};
+use balance_mirror::core::{
+    account::observation::LinkId,
+    engine::{LinkCommand, LinkEvent, accounts::EngineEvent},
+    link::websocket::{Subject, order_turn},
 };
 
 impl World {

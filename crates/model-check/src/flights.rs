@@ -2,13 +2,11 @@
 
 use crate::{
     chain::{Millis, Slot, account_of, tick},
-    core::{
-        base::failure::RpcFailure,
-        chain::{mint::MintInfo, token::TokenProgram},
-        engine::CallAnswer,
-        rpc::scheduler::Call,
-    },
     world::World,
+};
+use balance_mirror::core::internals::plain_mint;
+use balance_mirror::core::{
+    base::failure::RpcFailure, chain::token::TokenProgram, engine::CallAnswer, rpc::scheduler::Call,
 };
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -60,7 +58,7 @@ impl World {
         }
         let accounts = call.accounts.iter().map(account_of);
         let presences = accounts.clone().filter_map(|account| self.chain.value(account, slot));
-        let mint = MintInfo::plain(TokenProgram::Token, 6);
+        let mint = plain_mint(TokenProgram::Token, 6);
         let answer = CallAnswer {
             slot,
             sent: tick(sent),

@@ -1,20 +1,21 @@
 //! The contract's promises, judged against the chain's own history. Of the mirror it knows what a reader sees.
 
+use balance_mirror::core::internals::{self, satisfies};
 use std::{cell::Cell, time::Duration};
 
 use crate::{
     chain::{Slot, address, tick},
-    core::{
-        account::{
-            evidence::Evidence,
-            freshness::{Freshness, look},
-            ledger::Record,
-            reading::{Floor, ReadQuery, Reading},
-        },
-        chain::state::AccountState,
-    },
     plan::{CANARY_DEADLINE, Plan},
     world::{Look, Wire, World},
+};
+use balance_mirror::core::{
+    account::{
+        evidence::Evidence,
+        freshness::{Freshness, look},
+        ledger::Record,
+        reading::{Floor, ReadQuery, Reading},
+    },
+    chain::state::AccountState,
 };
 
 /// A promise.
@@ -98,7 +99,7 @@ pub(crate) fn reading(plan: &Plan, world: &World, account: u8) -> Option<Reading
 fn read(plan: &Plan, world: &World, account: u8, evidence: &Evidence, record: Option<Record>) -> Reading {
     let key = address(account);
     let overlay = world.engine.overlay(&key).copied();
-    Reading::join(key, evidence, record, overlay, tick(world.now), &plan.policy())
+    internals::reading(key, evidence, (record, overlay), tick(world.now), &plan.policy(), None)
 }
 
 /// What a reader sees that loads one thing from `before` and the other from `after`.
@@ -163,7 +164,7 @@ fn judge(plan: &Plan, world: &World, account: u8, seen: &Reading) -> Judgement {
         world.chain.value(account, slot).is_some_and(|value| value.is_told_by(state, watch.shown))
     };
     demand(stood(slot), Check::Phantom)?;
-    let is_stale = |query: &ReadQuery| seen.satisfies(query, tick(world.now)).is_err();
+    let is_stale = |query: &ReadQuery| satisfies(seen, query, tick(world.now)).is_err();
     let served = !is_stale(&ReadQuery::max_age(AGES[3]));
     demand(!served || watch.killed || stood(as_of), Check::AsOf)?;
     // Of a subscription that died in silence only this is promised.
@@ -181,7 +182,7 @@ fn judge(plan: &Plan, world: &World, account: u8, seen: &Reading) -> Judgement {
         let since = world.chain.at(tick(world.now).minus(proof).minus(misled)).saturating_sub(plan.lag);
         demand((since..=head).any(stood), Check::Age)?;
         for floor in as_of.saturating_sub(1)..=head + 1 {
-            let granted = seen.satisfies(&query.as_of(Floor::confirmed(floor)), tick(world.now)).is_ok();
+            let granted = satisfies(seen, &query.as_of(Floor::confirmed(floor)), tick(world.now)).is_ok();
             demand(granted == (as_of >= floor), Check::Floor)?;
             demand(!granted || watch.killed || (floor..=head).any(stood), Check::Floor)?;
         }

@@ -21,16 +21,6 @@
 //! Of the states (one of [`Plan::fair_every`], chosen by their hash) each is played on without faults, everything
 //! delivered: within 40 slots every account is live and true. What is broken on that way counts as well.
 
-#[allow(
-    dead_code,
-    missing_docs,
-    unreachable_pub,
-    clippy::all,
-    reason = "the library's own files, of which a part is used here, and which are linted where they stand"
-)]
-#[path = "../../../src/core/mod.rs"]
-mod core;
-
 mod action;
 mod acts;
 mod chain;

@@ -2,14 +2,12 @@
 
 use std::time::Duration;
 
-use crate::{
-    chain::{SLOT_TIME, Value},
-    core::{
-        account::{freshness::Policy, ledger::Rules},
-        base::backoff::Backoff,
-        engine::{EngineSettings, NodeMode},
-        link::websocket::{NodeProfile, SessionSettings},
-    },
+use crate::chain::{SLOT_TIME, Value};
+use balance_mirror::core::{
+    account::{freshness::Policy, ledger::Rules},
+    base::backoff::Backoff,
+    engine::{EngineSettings, NodeMode},
+    link::websocket::{NodeProfile, SessionSettings},
 };
 
 /// How often each thing may still happen.

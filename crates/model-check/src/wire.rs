@@ -3,10 +3,8 @@
 
 use std::collections::VecDeque;
 
-use crate::{
-    chain::{Chain, Millis, Slot, Value, account_of},
-    core::link::websocket::Subject,
-};
+use crate::chain::{Chain, Millis, Slot, Value, account_of};
+use balance_mirror::core::link::websocket::Subject;
 
 /// What the client asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -5,15 +5,15 @@ use std::collections::BTreeSet;
 use crate::{
     action::Action,
     chain::{Chain, Millis, Slot, Value, address, expected, tick},
-    core::{
-        account::{evidence::Evidence, ledger::Record, observation::LinkId},
-        engine::Engine,
-        rpc::scheduler::AskId,
-    },
     flights::Flight,
     judge::{self, Check},
     plan::{Budget, Plan},
     wire::Connection,
+};
+use balance_mirror::core::{
+    account::{evidence::Evidence, ledger::Record, observation::LinkId},
+    engine::Engine,
+    rpc::scheduler::AskId,
 };
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -5,19 +5,20 @@ use crate::{
     agenda::{MS, Nanos, SECOND},
     chain::{MINT, OWNER},
     checker::{Asked, Expectation, Facts, Served, Violation},
-    core::{
-        account::{
-            observation::Slot,
-            reading::{Floor, ReadQuery},
-        },
-        base::failure::RpcFailure,
-        chain::{state::Expected, token::TokenProgram},
-        rpc::scheduler::{Ask, AskId, Reply},
-    },
     key,
     plan::{self, READ_DEADLINE, RPC_TIMEOUT},
     run::{Event, World},
     skin::{address, tick},
+};
+use balance_mirror::core::internals::satisfies;
+use balance_mirror::core::{
+    account::{
+        observation::Slot,
+        reading::{Floor, ReadQuery},
+    },
+    base::failure::RpcFailure,
+    chain::{state::Expected, token::TokenProgram},
+    rpc::scheduler::{Ask, AskId, Reply},
 };
 
 /// How soon a read that is not met asks RPC again.
@@ -106,7 +107,7 @@ impl World {
         if let Some(floor) = floor {
             query = query.as_of(Floor::confirmed(floor));
         }
-        let state = look.reading.satisfies(&query, tick(self.now)).ok();
+        let state = satisfies(&look.reading, &query, tick(self.now)).ok();
         let asked = state.map(|state| Asked { state, at: self.now, max_age, floor });
         let served =
             Served { reading: &look.reading, watch: look.watch, begun: look.begun, now: self.now, asked };
@@ -173,7 +174,7 @@ impl World {
         if let Some(floor) = pending.floor {
             query = query.as_of(Floor::confirmed(floor));
         }
-        let Ok(state) = look.reading.satisfies(&query, tick(pending.asked)) else { return Ok(false) };
+        let Ok(state) = satisfies(&look.reading, &query, tick(pending.asked)) else { return Ok(false) };
         let asked = Asked { state, at: pending.asked, max_age: pending.max_age, floor: pending.floor };
         let served = Served {
             reading: &look.reading,

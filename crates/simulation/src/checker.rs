@@ -21,16 +21,16 @@ use std::{fmt, time::Duration};
 use crate::{
     agenda::{MS, Nanos, SECOND},
     chain::{Chain, GRAIN, Held, STRAY, Tokens, lag_ms},
-    core::{
-        account::reading::Reading,
-        chain::{
-            state::AccountState,
-            token::{NotToken, TokenAccount},
-        },
-    },
     key,
     links::Links,
     node::{Node, Told, View, sight},
+};
+use balance_mirror::core::{
+    account::reading::Reading,
+    chain::{
+        state::AccountState,
+        token::{NotToken, TokenAccount},
+    },
 };
 
 /// What was violated, as mutants name it.

@@ -2,13 +2,13 @@
 
 use crate::{
     agenda::MS,
-    core::{account::observation::LinkId, engine::LinkEvent},
     node::Lie,
     plan,
     run::{Event, World},
     skin::tick,
     wire::Wire,
 };
+use balance_mirror::core::{account::observation::LinkId, engine::LinkEvent};
 
 impl World {
     pub(crate) fn connect(&mut self, link: u16, life: u64) {

@@ -4,16 +4,6 @@
 //! a mutant of it (`mutants/`) is built in seconds. A checker that knows the whole true history judges
 //! every reading. A seed that fails fails again: nothing here depends on anything else.
 
-#[allow(
-    dead_code,
-    missing_docs,
-    unreachable_pub,
-    clippy::all,
-    reason = "the library's own files, of which a part is used here, and which are linted where they stand"
-)]
-#[path = "../../../src/core/mod.rs"]
-mod core;
-
 mod agenda;
 mod callers;
 mod chain;

@@ -4,11 +4,12 @@ use crate::{
     agenda::SECOND,
     callers::facts,
     checker::{Asked, Check, Served, Violation},
-    core::account::reading::ReadQuery,
     plan,
     run::{Event, World},
     skin::tick,
 };
+use balance_mirror::core::account::reading::ReadQuery;
+use balance_mirror::core::internals::satisfies;
 
 impl World {
     /// One probe of the quiet: everything watched that has a place must be live and true, from the bound on.
@@ -20,7 +21,7 @@ impl World {
             let born = place.since;
             let Some(look) = self.skin.read(account, self.now, &mut self.rng) else { continue };
             let query = ReadQuery::max_age(plan::duration(40 * SECOND));
-            let state = look.reading.satisfies(&query, tick(self.now)).ok();
+            let state = satisfies(&look.reading, &query, tick(self.now)).ok();
             let max_age = 40 * SECOND;
             let asked = state.map(|state| Asked { state, at: self.now, max_age, floor: None });
             let served =

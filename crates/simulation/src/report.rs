@@ -7,10 +7,10 @@ use std::{
 
 use crate::{
     agenda::{Nanos, SECOND},
-    core::engine::accounts::EngineEvent,
     plan::Trouble,
     run::{Counts, Event},
 };
+use balance_mirror::core::engine::accounts::EngineEvent;
 
 /// What happened in one world.
 #[derive(Clone, Debug)]

@@ -1,24 +1,22 @@
 //! RPC in this world: answers of one bank, and all the ways of not getting one.
 
+use balance_mirror::core::internals::plain_mint;
 use solana_pubkey::Pubkey;
 
 use crate::{
     agenda::{MS, Nanos, SECOND},
     chain::{Held, Tokens, lag_ms},
-    core::{
-        base::failure::RpcFailure,
-        chain::{
-            mint::MintInfo,
-            token::{Presence, TokenProgram},
-        },
-        engine::CallAnswer,
-        rpc::scheduler::Call,
-    },
     key,
     node::{Lie, Thing, Told, View, sight},
     plan::{self, RPC_TIMEOUT},
     run::{Event, World},
     skin::{account_of, tick},
+};
+use balance_mirror::core::{
+    base::failure::RpcFailure,
+    chain::token::{Presence, TokenProgram},
+    engine::CallAnswer,
+    rpc::scheduler::Call,
 };
 
 /// A call under way.
@@ -156,7 +154,7 @@ impl World {
                     self.checker.answered(place.watch, flight.sent, sight.slot);
                 }
             }
-            let mint = MintInfo::plain(TokenProgram::Token, 6);
+            let mint = plain_mint(TokenProgram::Token, 6);
             CallAnswer {
                 slot: sight.slot,
                 sent: tick(flight.sent),

@@ -7,7 +7,6 @@ use crate::{
     callers::Pending,
     chain::Chain,
     checker::{Checker, Promise, Violation},
-    core::{account::observation::Slot, base::failure::RpcFailure, engine::Role, rpc::scheduler::AskId},
     faults::Mood,
     links::Links,
     node::{Node, View},
@@ -18,6 +17,9 @@ use crate::{
     settings,
     skin::Skin,
     wire::{Message, Request, Wire},
+};
+use balance_mirror::core::{
+    account::observation::Slot, base::failure::RpcFailure, engine::Role, rpc::scheduler::AskId,
 };
 
 /// What happens in virtual time.

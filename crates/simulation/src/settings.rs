@@ -2,16 +2,16 @@
 
 use crate::{
     agenda::SECOND,
-    core::{
-        account::{evidence::FINALIZED_SETTLES, freshness::Policy, ledger::Rules},
-        base::backoff::Backoff,
-        engine::{Engine, EngineSettings, NodeMode},
-        link::websocket::{NodeProfile, SessionSettings},
-    },
     plan::{
         self, CANARY_DEADLINE, CONNECT_TIMEOUT, Plan, RPC_TIMEOUT, SUBSCRIBE_DEADLINE, VERIFY_EVERY, duration,
     },
     skin::tick,
+};
+use balance_mirror::core::{
+    account::{evidence::FINALIZED_SETTLES, freshness::Policy, ledger::Rules},
+    base::backoff::Backoff,
+    engine::{Engine, EngineSettings, NodeMode},
+    link::websocket::{NodeProfile, SessionSettings},
 };
 
 pub(crate) fn policy() -> Policy {

@@ -3,6 +3,7 @@
 //! After each step the changed records are published first and the links' evidence second; a reader loads through
 //! `look`, and between its two loads any number of those publications may have happened.
 
+use balance_mirror::core::internals;
 use std::{
     cell::Cell as Shared,
     collections::{BTreeMap, VecDeque},
@@ -11,22 +12,18 @@ use std::{
 
 use solana_pubkey::Pubkey;
 
-use crate::{
-    agenda::Nanos,
-    core::{
-        account::{
-            evidence::Evidence,
-            freshness::{Policy, StaleReason, look},
-            ledger::Record,
-            observation::LinkId,
-            overlay::Shown,
-            reading::Reading,
-        },
-        base::time::Tick,
-        engine::Engine,
+use crate::{agenda::Nanos, key, rng::Rng};
+use balance_mirror::core::{
+    account::{
+        evidence::Evidence,
+        freshness::{Policy, StaleReason, look},
+        ledger::Record,
+        observation::LinkId,
+        overlay::Shown,
+        reading::Reading,
     },
-    key,
-    rng::Rng,
+    base::time::Tick,
+    engine::Engine,
 };
 
 /// Publications remembered, for readers that are slow between their two loads.
@@ -216,9 +213,8 @@ impl Skin {
         let loads = Shared::new(0);
         let load = || if loads.replace(loads.get() + 1) == 0 { first } else { version };
         let (evidence, shown) = look(|| self.evidence.at(load()), || *place.shown.at(load()));
-        let (record, overlay) = shown;
-        let mut reading = Reading::join(address(account), evidence, record, overlay, tick(now), &self.policy);
-        reading.ended = place.ended;
+        let reading =
+            internals::reading(address(account), evidence, shown, tick(now), &self.policy, place.ended);
         let look = Look { reading, watch: place.watch, begun };
         if let Some(place) = self.watched.get_mut(&account) {
             place.loaded = version;

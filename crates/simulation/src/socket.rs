@@ -3,11 +3,6 @@
 use crate::{
     agenda::{MS, Nanos, SECOND},
     chain::lag_ms,
-    core::{
-        account::observation::LinkId,
-        engine::{LinkCommand, LinkEvent},
-        link::websocket::{Subject, order_turn},
-    },
     links::SERVED,
     node::{Key, Thing, Told},
     plan::{CONNECT_TIMEOUT, VERIFY_EVERY},
@@ -15,6 +10,11 @@ use crate::{
     run::{Event, World},
     skin::{account_of, tick},
     wire::{Arrival, Message, Request},
+};
+use balance_mirror::core::{
+    account::observation::LinkId,
+    engine::{LinkCommand, LinkEvent},
+    link::websocket::{Subject, order_turn},
 };
 
 impl World {

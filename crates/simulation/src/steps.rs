@@ -3,10 +3,10 @@
 use crate::{
     agenda::{MS, Nanos, SECOND},
     checker::{Check, Violation},
-    core::account::observation::LinkId,
     run::{Event, World},
     skin::{nanos, tick},
 };
+use balance_mirror::core::account::observation::LinkId;
 
 impl World {
     /// A link's driver, or the engine itself, is woken when it wants to be, or a little later.

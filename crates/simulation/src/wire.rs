@@ -4,10 +4,10 @@ use std::collections::VecDeque;
 
 use crate::{
     agenda::Nanos,
-    core::link::websocket::Subject,
     node::{Notice, Told},
     skin::account_of,
 };
+use balance_mirror::core::link::websocket::Subject;
 
 /// What the server sends, in order.
 #[derive(Clone, Copy, Debug)]

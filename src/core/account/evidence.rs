@@ -23,45 +23,45 @@ const LAG_WINDOW: Duration = Duration::from_secs(300);
 
 /// At finalized, how many slots in a row a notifier is not believed to skip: one for each that a bank lives as
 /// confirmed before it is finalized.
-pub(crate) const FINALIZED_SETTLES: Slot = 32;
+pub const FINALIZED_SETTLES: Slot = 32;
 
 /// A canary later than usual by more than this proves nothing: a bank outlives its check by some 32 slots, about
 /// 12 s, and a notifier that is further behind than that skips checks also at confirmed.
-pub(crate) const MAX_EXCESS: Duration = Duration::from_secs(8);
+pub const MAX_EXCESS: Duration = Duration::from_secs(8);
 
 /// A link's published proof. Whoever reads loads this first and the account's record second; whoever
 /// writes publishes the record first. So a proof is never joined with a record that it does not cover.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub(crate) struct LinkEvidence {
-    pub(crate) generation: Generation,
+pub struct LinkEvidence {
+    pub generation: Generation,
     /// Whether the canary ticks; a link that is down or lags proves nothing new.
-    pub(crate) ticking: bool,
+    pub ticking: bool,
     /// The slot as of which the link's accounts are known.
-    pub(crate) slot: Slot,
+    pub slot: Slot,
     /// When the node held that slot.
-    pub(crate) proof: Tick,
+    pub proof: Tick,
     /// When the newest canary arrived: what the canary deadline is counted from.
-    pub(crate) arrived: Tick,
+    pub arrived: Tick,
 }
 
 /// What all links prove, as published.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub(crate) struct Evidence {
+pub struct Evidence {
     /// By the links' ids.
-    pub(crate) links: Vec<LinkEvidence>,
+    pub links: Vec<LinkEvidence>,
     /// Proofs from before this moment are void: the host's clocks jumped since, or the chain began anew.
-    pub(crate) valid_from: Tick,
+    pub valid_from: Tick,
     /// Counts the chain's new beginnings.
-    pub(crate) epoch: u32,
+    pub epoch: u32,
 }
 
 impl Evidence {
-    pub(crate) fn new(links: usize) -> Self {
+    pub fn new(links: usize) -> Self {
         Self { links: vec![LinkEvidence::default(); links], valid_from: Tick::NEVER, epoch: 0 }
     }
 
     /// What a connection proves, while it is the one that its link last had.
-    pub(crate) fn of(&self, generation: Generation) -> Option<&LinkEvidence> {
+    pub fn of(&self, generation: Generation) -> Option<&LinkEvidence> {
         let link = self.links.get(usize::from(generation.link.0))?;
         (link.generation == generation).then_some(link)
     }
@@ -69,7 +69,7 @@ impl Evidence {
 
 /// The delay of a node's chain clock against wall time, and how much of it is more than usual.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub(crate) struct LagGauge {
+pub struct LagGauge {
     window: Option<Window>,
 }
 
@@ -86,14 +86,14 @@ impl LagGauge {
     ///
     /// A backlog read at full rate after a stall so counts from when it was sent. The chain's Clock has
     /// whole seconds, so up to a second is taken off without need: never too young.
-    pub(crate) fn excess(&mut self, arrived: Tick, lag_ms: i64) -> Duration {
+    pub fn excess(&mut self, arrived: Tick, lag_ms: i64) -> Duration {
         let excess = lag_ms.saturating_sub(self.note(arrived, lag_ms));
         Duration::from_millis(excess.unsigned_abs())
     }
 
     /// Takes in the lag of an answer, also of another source with the same chain's Clock, and returns the
     /// smallest of late. RPC answers tell what is usual where the link itself was slow from its first moment.
-    pub(crate) fn note(&mut self, arrived: Tick, lag_ms: i64) -> i64 {
+    pub fn note(&mut self, arrived: Tick, lag_ms: i64) -> i64 {
         let window =
             self.window.get_or_insert(Window { since: arrived, smallest: lag_ms, smallest_before: i64::MAX });
         if arrived.since(window.since) >= LAG_WINDOW {

@@ -9,13 +9,13 @@ use crate::core::{
 
 /// The ages that decide on which proof a state is served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Policy {
+pub struct Policy {
     /// A link without a canary for so long proves nothing.
-    pub(crate) canary_deadline: Duration,
+    pub canary_deadline: Duration,
     /// A link proves nothing about an account that was itself not heard of for so long.
-    pub(crate) verify_every: Duration,
+    pub verify_every: Duration,
     /// Where the TTL is dynamic, between what it moves.
-    pub(crate) ttl: Option<TtlBounds>,
+    pub ttl: Option<TtlBounds>,
 }
 
 /// How well a state is proved.
@@ -78,19 +78,19 @@ impl fmt::Display for StaleReason {
 
 /// A record's evidence and its link's, joined at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Standing {
+pub struct Standing {
     /// The newest slot as of which the state is known.
-    pub(crate) as_of: Slot,
+    pub as_of: Slot,
     /// The newest moment at which it was surely so; [`Tick::NEVER`] where there is none.
-    pub(crate) proof: Tick,
+    pub proof: Tick,
     /// A live link proves it.
-    pub(crate) live: bool,
+    pub live: bool,
     /// How old the proof may be without a live link, whatever is asked for.
-    pub(crate) ttl: Option<Duration>,
+    pub ttl: Option<Duration>,
 }
 
 /// Judges a record. The reader's own clock decides, so a starved runtime cannot make anything younger.
-pub(crate) fn standing(record: &Record, evidence: &Evidence, now: Tick, policy: &Policy) -> Standing {
+pub fn standing(record: &Record, evidence: &Evidence, now: Tick, policy: &Policy) -> Standing {
     let (as_of, proof) = record.proved(evidence, policy.verify_every);
     let ttl = policy.ttl.map(|bounds| record.change_rate.ttl(now, &bounds));
     let mut standing = Standing { as_of, proof, live: false, ttl };
@@ -109,7 +109,7 @@ pub(crate) fn standing(record: &Record, evidence: &Evidence, now: Tick, policy: 
 
 /// Loads what is published in the one order in which a proof is never joined with a record that it does not
 /// cover: evidence first, record second. Whoever publishes goes the other way.
-pub(crate) fn look<E, R>(evidence: impl FnOnce() -> E, record: impl FnOnce() -> R) -> (E, R) {
+pub fn look<E, R>(evidence: impl FnOnce() -> E, record: impl FnOnce() -> R) -> (E, R) {
     let evidence = evidence();
     let record = record();
     (evidence, record)
@@ -117,12 +117,12 @@ pub(crate) fn look<E, R>(evidence: impl FnOnce() -> E, record: impl FnOnce() -> 
 
 impl Standing {
     /// The age of the proof, if there is one.
-    pub(crate) fn age(&self, now: Tick) -> Option<Duration> {
+    pub fn age(&self, now: Tick) -> Option<Duration> {
         (self.proof != Tick::NEVER).then(|| now.since(self.proof))
     }
 
     /// How fresh this is to someone who accepts proofs up to `max_age` old.
-    pub(crate) fn freshness(&self, now: Tick, max_age: Duration) -> Freshness {
+    pub fn freshness(&self, now: Tick, max_age: Duration) -> Freshness {
         match self.age(now) {
             Some(age) if age <= max_age => {
                 if self.live {

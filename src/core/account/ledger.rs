@@ -29,14 +29,14 @@ use crate::core::{
 
 /// The connections whose canaries speak for an account: at most one of each endpoint.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub(crate) struct Covers([Option<Generation>; MAX_ENDPOINTS]);
+pub struct Covers([Option<Generation>; MAX_ENDPOINTS]);
 
 impl Covers {
-    pub(crate) fn iter(&self) -> impl Iterator<Item = Generation> + '_ {
+    pub fn iter(&self) -> impl Iterator<Item = Generation> + '_ {
         self.0.iter().flatten().copied()
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.0.iter().all(Option::is_none)
     }
 
@@ -48,49 +48,49 @@ impl Covers {
 
 /// A caller's doubt about a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Invalidation {
+pub struct Invalidation {
     /// Only an RPC answer to a request sent at this moment or later ends it,
-    pub(crate) at: Tick,
+    pub at: Tick,
     /// and only one of this slot or later.
-    pub(crate) min_slot: Slot,
+    pub min_slot: Slot,
 }
 
 /// An account's state with its evidence, as published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Record {
-    pub(crate) state: AccountState,
+pub struct Record {
+    pub state: AccountState,
     /// The context slot of the observation that `state` came from, or that last repeated it.
-    pub(crate) slot: Slot,
-    pub(crate) source: ObservedVia,
+    pub slot: Slot,
+    pub source: ObservedVia,
     /// The newest slot as of which `state` is known, the covering links' own proofs not counted.
-    pub(crate) as_of: Slot,
+    pub as_of: Slot,
     /// When the state was surely so, the covering links' own proofs not counted.
-    pub(crate) proof: Tick,
+    pub proof: Tick,
     /// When the account itself, not merely a link, was last heard of.
-    pub(crate) verified: Tick,
-    pub(crate) covers: Covers,
-    pub(crate) disputed: bool,
-    pub(crate) invalidated: Option<Invalidation>,
+    pub verified: Tick,
+    pub covers: Covers,
+    pub disputed: bool,
+    pub invalidated: Option<Invalidation>,
     /// What is spoken for of its tokens.
-    pub(crate) held: Held,
+    pub held: Held,
     /// How often `state` changes, where that matters.
-    pub(crate) change_rate: ChangeRate,
+    pub change_rate: ChangeRate,
     /// Counts the changes of `state`.
-    pub(crate) revision: u64,
+    pub revision: u64,
     /// Counts the chain's new beginnings: slots compare only within one.
-    pub(crate) epoch: u32,
+    pub epoch: u32,
 }
 
 impl Record {
     /// The newest slot as of which the state is known.
-    pub(crate) fn as_of(&self, evidence: &Evidence) -> Slot {
+    pub fn as_of(&self, evidence: &Evidence) -> Slot {
         let links = self.covers.iter().filter_map(|generation| evidence.of(generation));
         links.fold(self.as_of, |newest, link| newest.max(link.slot))
     }
 
     /// The newest slot as of which the state is proved, and when it was surely so: a link proves nothing of an account
     /// that was itself not heard of within `verify_every`.
-    pub(crate) fn proved(&self, evidence: &Evidence, verify_every: Duration) -> (Slot, Tick) {
+    pub fn proved(&self, evidence: &Evidence, verify_every: Duration) -> (Slot, Tick) {
         let links = self.covers.iter().filter_map(|generation| evidence.of(generation));
         // A state of a later slot is at least as fresh as a proof of an earlier one, so each link's counts.
         let proving = links.filter(|link| link.proof.since(self.verified) <= verify_every);
@@ -102,7 +102,7 @@ impl Record {
 
 /// What an observation did to a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum ApplyOutcome {
+pub enum ApplyOutcome {
     /// The state changed, or was seen for the first time.
     Changed,
     /// The state is confirmed, at a later slot or by a later proof.
@@ -117,16 +117,16 @@ pub(crate) enum ApplyOutcome {
 
 /// What is the same for all accounts of a mirror.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Rules {
+pub struct Rules {
     /// Whether a first RPC report of absence has to be repeated: so at finalized.
-    pub(crate) absence_twice: bool,
+    pub absence_twice: bool,
     /// A link proves nothing about an account that was itself not heard of for so long.
-    pub(crate) verify_every: Duration,
+    pub verify_every: Duration,
 }
 
 /// An account as the mirror's single writer holds it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Ledger {
+pub struct Ledger {
     identity: Identity,
     record: Option<Record>,
     rules: Rules,
@@ -144,7 +144,7 @@ pub(crate) struct Ledger {
 }
 
 impl Ledger {
-    pub(crate) fn new(expected: Expected, rules: Rules, epoch: u32) -> Self {
+    pub fn new(expected: Expected, rules: Rules, epoch: u32) -> Self {
         Self {
             identity: Identity::new(expected),
             record: None,
@@ -158,22 +158,22 @@ impl Ledger {
         }
     }
 
-    pub(crate) fn record(&self) -> Option<&Record> {
+    pub fn record(&self) -> Option<&Record> {
         self.record.as_ref()
     }
 
-    pub(crate) fn expected(&self) -> Expected {
+    pub fn expected(&self) -> Expected {
         self.identity.expected
     }
 
     /// Adds expectations to an account that is watched again; `None`, and no change, where they contradict.
-    pub(crate) fn expect(&mut self, expected: Expected) -> Option<()> {
+    pub fn expect(&mut self, expected: Expected) -> Option<()> {
         self.identity.expected = self.identity.expected.merge(expected)?;
         Some(())
     }
 
     /// Takes in one observation; `evidence` is what the links prove as it stands.
-    pub(crate) fn apply(&mut self, seen: &Observation, evidence: &Evidence) -> ApplyOutcome {
+    pub fn apply(&mut self, seen: &Observation, evidence: &Evidence) -> ApplyOutcome {
         let state = self.identity.classify(&seen.presence);
         let Some(record) = self.record else {
             if self.defer_absence(seen) {
@@ -213,7 +213,7 @@ impl Ledger {
     }
 
     /// Notes at what time the state changed, so that its pace is known.
-    pub(crate) fn changed(&mut self, now: Tick) {
+    pub fn changed(&mut self, now: Tick) {
         if let Some(record) = &mut self.record {
             record.change_rate.change(now);
         }
@@ -247,7 +247,7 @@ impl Ledger {
 
     /// Puts the account under a connection's canaries: it is subscribed, past its barrier, and rechecked.
     /// Without effect while there is no record, it is disputed, or its absence was reported once of twice.
-    pub(crate) fn cover(&mut self, endpoint: EndpointId, generation: Generation) -> bool {
+    pub fn cover(&mut self, endpoint: EndpointId, generation: Generation) -> bool {
         let place = usize::from(endpoint.0);
         match &mut self.record {
             Some(record) if !record.disputed && self.absence_reported.is_none() && place < MAX_ENDPOINTS => {
@@ -260,7 +260,7 @@ impl Ledger {
     }
 
     /// Takes the account from under a link, whichever connection of it speaks, and keeps what that had proved.
-    pub(crate) fn uncover(&mut self, endpoint: EndpointId, evidence: &Evidence) -> bool {
+    pub fn uncover(&mut self, endpoint: EndpointId, evidence: &Evidence) -> bool {
         let place = usize::from(endpoint.0);
         if place >= MAX_ENDPOINTS {
             return false;
@@ -282,7 +282,7 @@ impl Ledger {
     /// Keeps what a link has proved of the account where its next proof, of the moment `next`, says nothing of it
     /// any more: the account was not heard of for too long. Without that, what was known as of a slot would be
     /// known no longer a moment later. Whether the record changed; and when it is over, if it is not.
-    pub(crate) fn outlive(&mut self, next: Tick, evidence: &Evidence) -> (bool, Option<Tick>) {
+    pub fn outlive(&mut self, next: Tick, evidence: &Evidence) -> (bool, Option<Tick>) {
         let Some(record) = self.record.filter(|record| !record.covers.is_empty()) else {
             return (false, None);
         };
@@ -290,7 +290,7 @@ impl Ledger {
         if next <= over { (false, Some(over)) } else { (self.keep(evidence), None) }
     }
 
-    pub(crate) fn uncover_all(&mut self, evidence: &Evidence) -> bool {
+    pub fn uncover_all(&mut self, evidence: &Evidence) -> bool {
         let mut uncovered = false;
         for place in 0..MAX_ENDPOINTS as u8 {
             uncovered |= self.uncover(EndpointId(place), evidence);
@@ -299,13 +299,13 @@ impl Ledger {
     }
 
     /// Whether a notification should be under way for a change that another source showed.
-    pub(crate) fn is_awaiting(&self) -> bool {
+    pub fn is_awaiting(&self) -> bool {
         self.awaiting.iter().any(Option::is_some)
     }
 
     /// The endpoints whose link has passed, in silence, a change that another source showed: either that
     /// subscription is dead, or that source lied.
-    pub(crate) fn missed(&self, evidence: &Evidence) -> impl Iterator<Item = EndpointId> {
+    pub fn missed(&self, evidence: &Evidence) -> impl Iterator<Item = EndpointId> {
         let covers = self.record.map(|record| record.covers).unwrap_or_default().0;
         let places = covers.into_iter().zip(self.awaiting).zip(0u8..);
         let passed = places.filter_map(|((cover, awaited), place)| {
@@ -316,7 +316,7 @@ impl Ledger {
     }
 
     /// A caller doubts the record, however it was proved; see the module's invariant 5.
-    pub(crate) fn invalidate(&mut self, at: Tick, min_slot: Slot, evidence: &Evidence) {
+    pub fn invalidate(&mut self, at: Tick, min_slot: Slot, evidence: &Evidence) {
         let known = self.record.map_or(0, |record| record.as_of(evidence));
         let before = self.invalidated.take().or(self.record.and_then(|record| record.invalidated));
         let min_slot = min_slot.max(known).max(before.map_or(0, |before| before.min_slot));
@@ -328,18 +328,18 @@ impl Ledger {
     }
 
     /// Writes what is spoken for of the account's tokens into its record; whether that changed it.
-    pub(crate) fn set_held(&mut self, held: Held) -> bool {
+    pub fn set_held(&mut self, held: Held) -> bool {
         self.held = held;
         self.record.as_mut().is_some_and(|record| std::mem::replace(&mut record.held, held) != held)
     }
 
     /// What a presence at the address is to the watcher.
-    pub(crate) fn classify(&self, presence: &Presence) -> AccountState {
+    pub fn classify(&self, presence: &Presence) -> AccountState {
         self.identity.classify(presence)
     }
 
     /// The chain began anew: nothing that is known has an order with what comes.
-    pub(crate) fn begin(&mut self, epoch: u32) {
+    pub fn begin(&mut self, epoch: u32) {
         let revisions_before = self.record.map_or(self.revisions_before, |record| record.revision);
         *self = Self {
             revisions_before,
@@ -350,14 +350,14 @@ impl Ledger {
 
     /// The slot from which an RPC answer is worth having. The covering links' do not count: an answer from
     /// between the record and a link still tells whether they are right.
-    pub(crate) fn wanted_slot(&self) -> Slot {
+    pub fn wanted_slot(&self) -> Slot {
         let doubted = self.invalidated.or(self.record.and_then(|record| record.invalidated));
         let known = self.record.map_or(0, |record| record.as_of.saturating_add(u64::from(record.disputed)));
         known.max(doubted.map_or(0, |doubted| doubted.min_slot)).max(self.held.floor)
     }
 
     /// Two sources contradict each other: nobody's word is taken before RPC has settled it.
-    pub(crate) fn dispute(&mut self, evidence: &Evidence) {
+    pub fn dispute(&mut self, evidence: &Evidence) {
         self.uncover_all(evidence);
         if let Some(record) = &mut self.record {
             record.disputed = true;

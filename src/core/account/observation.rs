@@ -6,35 +6,35 @@ use crate::core::{base::time::Tick, chain::token::Presence};
 pub type Slot = u64;
 
 /// Endpoints a mirror can have.
-pub(crate) const MAX_ENDPOINTS: usize = 4;
+pub const MAX_ENDPOINTS: usize = 4;
 
 /// A node that the mirror was given, in the order given.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct EndpointId(pub(crate) u8);
+pub struct EndpointId(pub u8);
 
 /// A place for a connection in the mirror, fixed when it starts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct LinkId(pub(crate) u16);
+pub struct LinkId(pub u16);
 
 /// One life of one connection. Never used twice within a mirror, so whatever carries the generation of
 /// a dead connection can match nothing that lives.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Generation {
-    pub(crate) link: LinkId,
+pub struct Generation {
+    pub link: LinkId,
     /// 0 before the first connect.
-    pub(crate) life: u32,
+    pub life: u32,
 }
 
 /// Who says so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum ObservedVia {
+pub enum ObservedVia {
     Subscription(Generation),
     Rpc(EndpointId),
 }
 
 impl ObservedVia {
     /// The connection that says so, if one does.
-    pub(crate) fn generation(self) -> Option<Generation> {
+    pub fn generation(self) -> Option<Generation> {
         match self {
             Self::Subscription(generation) => Some(generation),
             Self::Rpc(_) => None,
@@ -73,12 +73,12 @@ impl From<ObservedVia> for StateOrigin {
 
 /// At `slot`, by `source`, `presence` stood at the account's address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Observation {
-    pub(crate) presence: Presence,
+pub struct Observation {
+    pub presence: Presence,
     /// The context slot: the bank that was looked at, not the slot of the write.
-    pub(crate) slot: Slot,
-    pub(crate) source: ObservedVia,
+    pub slot: Slot,
+    pub source: ObservedVia,
     /// When this was surely true: for an RPC answer the moment its request was sent, for a notification
     /// the link's last proof. [`Tick::NEVER`] where the node lags too far for its word to prove anything.
-    pub(crate) proof: Tick,
+    pub proof: Tick,
 }

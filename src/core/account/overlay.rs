@@ -19,22 +19,22 @@ use crate::core::{
 
 /// A processed state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Shown {
-    pub(crate) state: AccountState,
-    pub(crate) slot: Slot,
-    pub(crate) generation: Generation,
+pub struct Shown {
+    pub state: AccountState,
+    pub slot: Slot,
+    pub generation: Generation,
 }
 
 /// What the confirmed record says: the slot as of which it is known, and its state, if it has one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub(crate) struct Confirmed {
-    pub(crate) as_of: Slot,
-    pub(crate) state: Option<AccountState>,
+pub struct Confirmed {
+    pub as_of: Slot,
+    pub state: Option<AccountState>,
 }
 
 /// What a processed notification did to the view.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum OverlayChange {
+pub enum OverlayChange {
     /// The view shows another state.
     Changed,
     /// The node took back what it had shown: the view shows a state of an earlier slot.
@@ -49,26 +49,26 @@ pub(crate) enum OverlayChange {
 
 /// The processed state is gone from the view, which shows the confirmed record again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Dropped {
+pub struct Dropped {
     /// What is confirmed is not what was shown: it was of an abandoned fork, or overwritten within the slots that
     /// were confirmed at once. Whoever acted on it should look again.
-    pub(crate) reverted: bool,
+    pub reverted: bool,
 }
 
 /// One account's processed view.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub(crate) struct Overlay {
+pub struct Overlay {
     shown: Option<Shown>,
 }
 
 impl Overlay {
     /// The processed state, where there is one ahead of the confirmed record.
-    pub(crate) fn shown(&self) -> Option<&Shown> {
+    pub fn shown(&self) -> Option<&Shown> {
         self.shown.as_ref()
     }
 
     /// Takes in a processed notification of a connection that is open.
-    pub(crate) fn see(
+    pub fn see(
         &mut self,
         generation: Generation,
         slot: Slot,
@@ -95,7 +95,7 @@ impl Overlay {
     }
 
     /// Takes in that the confirmed record has moved on. (Invariant 2)
-    pub(crate) fn confirmed(&mut self, confirmed: &Confirmed) -> Option<Dropped> {
+    pub fn confirmed(&mut self, confirmed: &Confirmed) -> Option<Dropped> {
         let shown = self.shown.take_if(|shown| shown.slot <= confirmed.as_of)?;
         let reverted = !confirmed.state.is_some_and(|state| same(&shown.state, &state));
         Some(Dropped { reverted })
@@ -103,7 +103,7 @@ impl Overlay {
 
     /// Takes in that a connection has ended. (Invariant 2) That reverts nothing: what was shown may yet be
     /// confirmed.
-    pub(crate) fn ended(&mut self, generation: Generation) -> Option<Dropped> {
+    pub fn ended(&mut self, generation: Generation) -> Option<Dropped> {
         let ended = self.shown.take_if(|shown| shown.generation == generation);
         ended.map(|_| Dropped { reverted: false })
     }

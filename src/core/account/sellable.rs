@@ -202,13 +202,13 @@ pub enum Unsellable {
 
 /// What a mint has to do with the sells of its holders.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub(crate) struct MintSays {
+pub struct MintSays {
     obstacles: SellObstacles,
     warnings: SellWarnings,
 }
 
 impl MintSays {
-    pub(crate) fn of(mint: &MintInfo) -> Self {
+    pub fn of(mint: &MintInfo) -> Self {
         Self {
             obstacles: SellObstacles::default()
                 .when(SellObstacle::NonTransferable, mint.non_transferable)
@@ -225,23 +225,23 @@ impl MintSays {
     }
 
     /// The same, as far as it can be trusted now; `read` is when it was surely so.
-    pub(crate) fn trusted(self, read: Tick, valid_from: Tick, now: Tick, policy: &Policy) -> Self {
+    pub fn trusted(self, read: Tick, valid_from: Tick, now: Tick, policy: &Policy) -> Self {
         let is_young = read >= valid_from && read != Tick::NEVER && now.since(read) <= policy.verify_every;
         if is_young { self } else { self.outdated() }
     }
 
     /// The same, of a mint that was read too long ago.
-    pub(crate) fn outdated(mut self) -> Self {
+    pub fn outdated(mut self) -> Self {
         self.warnings = self.warnings.when(SellWarning::MintOutdated, true);
         self
     }
 
     /// In one word, so that it can be published in one.
-    pub(crate) fn to_bits(self) -> u32 {
+    pub fn to_bits(self) -> u32 {
         u32::from(self.obstacles.0) << 16 | u32::from(self.warnings.0)
     }
 
-    pub(crate) fn from_bits(bits: u32) -> Self {
+    pub fn from_bits(bits: u32) -> Self {
         Self { obstacles: SellObstacles((bits >> 16) as u16), warnings: SellWarnings(bits as u16) }
     }
 }
@@ -250,7 +250,7 @@ impl MintSays {
 ///
 /// # Errors
 /// Everything that keeps it from being sold.
-pub(crate) fn judge(
+pub fn judge(
     state: &AccountState,
     available: u64,
     mint: Option<MintSays>,

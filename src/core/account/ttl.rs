@@ -6,14 +6,14 @@ use crate::core::base::time::Tick;
 
 /// Between what a dynamic TTL moves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct TtlBounds {
-    pub(crate) least: Duration,
-    pub(crate) most: Duration,
+pub struct TtlBounds {
+    pub least: Duration,
+    pub most: Duration,
 }
 
 /// How often an account changes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub(crate) struct ChangeRate {
+pub struct ChangeRate {
     /// When it changed last; [`Tick::NEVER`] where it did not since it is watched.
     changed: Tick,
     /// The usual interval between changes: each new one counts a quarter.
@@ -22,7 +22,7 @@ pub(crate) struct ChangeRate {
 
 impl ChangeRate {
     /// The account has changed.
-    pub(crate) fn change(&mut self, now: Tick) {
+    pub fn change(&mut self, now: Tick) {
         if self.changed != Tick::NEVER {
             let interval = now.since(self.changed);
             self.every =
@@ -33,13 +33,13 @@ impl ChangeRate {
 
     /// The usual interval between changes, or the time since the last one where that is longer: an account that was
     /// busy once is not for ever. `None` before the second change.
-    pub(crate) fn interval(&self, now: Tick) -> Option<Duration> {
+    pub fn interval(&self, now: Tick) -> Option<Duration> {
         self.every.map(|every| every.max(now.since(self.changed)))
     }
 
     /// Half the usual interval, within the bounds: where changes come at random, what is so old is still true three
     /// times out of five. The longest while nothing is known of it.
-    pub(crate) fn ttl(&self, now: Tick, bounds: &TtlBounds) -> Duration {
+    pub fn ttl(&self, now: Tick, bounds: &TtlBounds) -> Duration {
         self.interval(now).map_or(bounds.most, |every| (every / 2).clamp(bounds.least, bounds.most))
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 /// The next random number of a stream, and the stream's next state (splitmix64): enough to spread
 /// reconnects and to pick slice lengths, not to keep a secret.
-pub(crate) fn next_random(state: &mut u64) -> u64 {
+pub fn next_random(state: &mut u64) -> u64 {
     *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let mut mixed = *state;
     mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -14,19 +14,19 @@ pub(crate) fn next_random(state: &mut u64) -> u64 {
 
 /// Waits of `first`, twice that, and so on up to `cap`, each drawn from the upper half of its span.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Backoff {
+pub struct Backoff {
     first: Duration,
     cap: Duration,
     failures: u32,
 }
 
 impl Backoff {
-    pub(crate) fn new(first: Duration, cap: Duration) -> Self {
+    pub fn new(first: Duration, cap: Duration) -> Self {
         Self { first, cap, failures: 0 }
     }
 
     /// The wait before the next try, after one more failure.
-    pub(crate) fn next(&mut self, random: &mut u64) -> Duration {
+    pub fn next(&mut self, random: &mut u64) -> Duration {
         let span = self.first.saturating_mul(1 << self.failures.min(20)).min(self.cap);
         self.failures = self.failures.saturating_add(1);
         // The top 53 bits, as a fraction of one.
@@ -34,7 +34,7 @@ impl Backoff {
         span.mul_f64(0.5 + fraction / 2.0)
     }
 
-    pub(crate) fn reset(&mut self) {
+    pub fn reset(&mut self) {
         self.failures = 0;
     }
 }

@@ -1,5 +1,5 @@
 //! What every layer is built on.
 
-pub(crate) mod backoff;
-pub(crate) mod failure;
-pub(crate) mod time;
+pub mod backoff;
+pub mod failure;
+pub mod time;

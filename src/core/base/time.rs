@@ -6,32 +6,32 @@ use std::time::Duration;
 ///
 /// Ticks of one clock compare; the clock is `crate::clock::Clock`, or a counter in a test.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Tick(u64);
+pub struct Tick(u64);
 
 impl Tick {
     /// Before anything: evidence from then is no evidence.
-    pub(crate) const NEVER: Tick = Tick(0);
+    pub const NEVER: Tick = Tick(0);
     /// Later than every moment: of what is always so.
-    pub(crate) const FOREVER: Tick = Tick(u64::MAX);
+    pub const FOREVER: Tick = Tick(u64::MAX);
 
-    pub(crate) const fn from_nanos(nanos: u64) -> Self {
+    pub const fn from_nanos(nanos: u64) -> Self {
         Self(nanos)
     }
 
-    pub(crate) const fn as_nanos(self) -> u64 {
+    pub const fn as_nanos(self) -> u64 {
         self.0
     }
 
     /// The time from `earlier` to here; zero where `earlier` is not earlier.
-    pub(crate) fn since(self, earlier: Tick) -> Duration {
+    pub fn since(self, earlier: Tick) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
 
-    pub(crate) fn plus(self, duration: Duration) -> Self {
+    pub fn plus(self, duration: Duration) -> Self {
         Self(self.0.saturating_add(nanos(duration)))
     }
 
-    pub(crate) fn minus(self, duration: Duration) -> Self {
+    pub fn minus(self, duration: Duration) -> Self {
         Self(self.0.saturating_sub(nanos(duration)))
     }
 }

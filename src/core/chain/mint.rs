@@ -207,7 +207,7 @@ impl MintInfo {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+pub mod tests {
     use super::*;
 
     fn mint_bytes(decimals: u8) -> Vec<u8> {
@@ -259,7 +259,7 @@ pub(crate) mod tests {
     }
 
     /// A Token-2022 mint with extensions by number and value, as they stand on chain.
-    pub(crate) fn extended(values: &[(u16, &[u8])]) -> Vec<u8> {
+    pub fn extended(values: &[(u16, &[u8])]) -> Vec<u8> {
         let mut data = mint_bytes(6);
         data.resize(165, 0);
         data.push(1);

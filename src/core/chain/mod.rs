@@ -1,5 +1,5 @@
 //! What the chain holds at an address, decoded.
 
-pub(crate) mod mint;
-pub(crate) mod state;
-pub(crate) mod token;
+pub mod mint;
+pub mod state;
+pub mod token;

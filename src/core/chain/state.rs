@@ -9,15 +9,15 @@ use crate::core::chain::token::{NotToken, Presence, TokenAccount, TokenProgram};
 /// What a watcher expects of an account. What is left open is learnt from the first token account seen
 /// at the address, so that later changes can be told.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub(crate) struct Expected {
-    pub(crate) program: Option<TokenProgram>,
-    pub(crate) mint: Option<Pubkey>,
-    pub(crate) owner: Option<Pubkey>,
+pub struct Expected {
+    pub program: Option<TokenProgram>,
+    pub mint: Option<Pubkey>,
+    pub owner: Option<Pubkey>,
 }
 
 impl Expected {
     /// Both sets of expectations in one; `None` where they contradict each other.
-    pub(crate) fn merge(self, other: Self) -> Option<Self> {
+    pub fn merge(self, other: Self) -> Option<Self> {
         fn one<T: PartialEq + Copy>(a: Option<T>, b: Option<T>) -> Option<Option<T>> {
             match (a, b) {
                 (Some(a), Some(b)) if a != b => None,
@@ -109,18 +109,18 @@ impl fmt::Display for AccountState {
 
 /// The identity of a watched account through its states: what is expected, and whether it ever existed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub(crate) struct Identity {
-    pub(crate) expected: Expected,
+pub struct Identity {
+    pub expected: Expected,
     existed: bool,
 }
 
 impl Identity {
-    pub(crate) fn new(expected: Expected) -> Self {
+    pub fn new(expected: Expected) -> Self {
         Self { expected, existed: false }
     }
 
     /// What `presence` is to the watcher, without learning from it.
-    pub(crate) fn classify(&self, presence: &Presence) -> AccountState {
+    pub fn classify(&self, presence: &Presence) -> AccountState {
         let token = match presence {
             Presence::Absent if self.existed => return AccountState::Closed,
             Presence::Absent => return AccountState::Absent,
@@ -142,7 +142,7 @@ impl Identity {
     }
 
     /// Takes over what an adopted sight teaches.
-    pub(crate) fn learn(&mut self, presence: &Presence) {
+    pub fn learn(&mut self, presence: &Presence) {
         if let Presence::Token(token) = presence {
             self.existed = true;
             self.expected.learn(token);

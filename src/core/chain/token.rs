@@ -247,7 +247,7 @@ impl fmt::Display for NotToken {
 
 /// What stands at an address, whoever asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Presence {
+pub enum Presence {
     /// No account, or a system account without data, as anyone can make by sending lamports to the address.
     Absent,
     Token(TokenAccount),
@@ -256,7 +256,7 @@ pub(crate) enum Presence {
 
 impl Presence {
     /// Decodes an account as sources report it: the owning program, the lamports, the bytes.
-    pub(crate) fn decode(program: &Pubkey, lamports: u64, data: &[u8]) -> Self {
+    pub fn decode(program: &Pubkey, lamports: u64, data: &[u8]) -> Self {
         const SYSTEM_PROGRAM: Pubkey = Pubkey::new_from_array([0; 32]);
         if data.is_empty() && (lamports == 0 || *program == SYSTEM_PROGRAM) {
             return Self::Absent;
@@ -308,11 +308,11 @@ fn decode_token(program: TokenProgram, data: &[u8]) -> Result<TokenAccount, NotT
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+pub mod tests {
     use super::*;
 
     /// A plain SPL Token account's bytes, written by hand from the layout in the program's documentation.
-    pub(crate) fn account_bytes(mint: Pubkey, owner: Pubkey, amount: u64) -> Vec<u8> {
+    pub fn account_bytes(mint: Pubkey, owner: Pubkey, amount: u64) -> Vec<u8> {
         let mut data = vec![0; 165];
         data[0..32].copy_from_slice(mint.as_ref());
         data[32..64].copy_from_slice(owner.as_ref());
@@ -381,7 +381,7 @@ pub(crate) mod tests {
     }
 
     /// Behind a plain account, Token-2022 extensions by number and value, as they stand on chain.
-    pub(crate) fn extended(mut account: Vec<u8>, values: &[(u16, &[u8])]) -> Vec<u8> {
+    pub fn extended(mut account: Vec<u8>, values: &[(u16, &[u8])]) -> Vec<u8> {
         account.push(2);
         for (number, value) in values {
             account.extend(number.to_le_bytes());

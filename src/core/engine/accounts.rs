@@ -48,7 +48,7 @@ pub enum WatchError {
 
 /// Something that was decided, for those who count, log and listen.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum EngineEvent {
+pub enum EngineEvent {
     /// An account's state changed, or was seen for the first time.
     Changed { address: Pubkey, record: Record },
     /// Older than what was known.
@@ -77,7 +77,7 @@ pub(crate) enum EngineEvent {
 
 /// Who is suspected of having missed a change of an account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) enum Suspects {
+pub enum Suspects {
     /// The subscription at one endpoint.
     One(EndpointId),
     /// All of them: it is not known who is right.
@@ -93,7 +93,7 @@ struct Watched {
 
 /// See the module.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Accounts {
+pub struct Accounts {
     rules: Rules,
     paced: bool,
     max_accounts: usize,
@@ -120,10 +120,10 @@ pub(crate) struct Accounts {
 
 impl Accounts {
     /// What is held for each account, in bytes.
-    pub(crate) const BYTES_EACH: usize = size_of::<(Pubkey, Watched)>();
+    pub const BYTES_EACH: usize = size_of::<(Pubkey, Watched)>();
 
     /// With `paced`, it is noted how often each account changes.
-    pub(crate) fn new(rules: Rules, max_accounts: usize, links: usize, paced: bool) -> Self {
+    pub fn new(rules: Rules, max_accounts: usize, links: usize, paced: bool) -> Self {
         Self {
             rules,
             paced,
@@ -146,86 +146,83 @@ impl Accounts {
 
     // What others look at.
 
-    pub(crate) fn record(&self, address: &Pubkey) -> Option<&Record> {
+    pub fn record(&self, address: &Pubkey) -> Option<&Record> {
         self.watched.get(address)?.ledger.record()
     }
 
     /// What the processed view shows past what is confirmed.
-    pub(crate) fn overlay(&self, address: &Pubkey) -> Option<&Shown> {
+    pub fn overlay(&self, address: &Pubkey) -> Option<&Shown> {
         self.watched.get(address)?.overlay.shown()
     }
 
-    pub(crate) fn evidence(&self) -> &Evidence {
+    pub fn evidence(&self) -> &Evidence {
         &self.evidence
     }
 
     /// The accounts that RPC should read now, of those that no live link proves.
-    pub(crate) fn to_refresh(&self, refresh: &mut Refresher, now: Tick, policy: &Policy) -> Vec<Pubkey> {
+    pub fn to_refresh(&self, refresh: &mut Refresher, now: Tick, policy: &Policy) -> Vec<Pubkey> {
         let live = |record: &Record| standing(record, &self.evidence, now, policy).live;
         refresh.due(now, &self.watched, |watched| !watched.ledger.record().is_some_and(live))
     }
 
-    pub(crate) fn watches(&self) -> impl Iterator<Item = (Pubkey, WatchId)> + '_ {
+    pub fn watches(&self) -> impl Iterator<Item = (Pubkey, WatchId)> + '_ {
         self.watched.iter().map(|(address, watched)| (*address, watched.watch))
     }
 
-    pub(crate) fn watch_of(&self, address: &Pubkey) -> Option<WatchId> {
+    pub fn watch_of(&self, address: &Pubkey) -> Option<WatchId> {
         self.watched.get(address).map(|watched| watched.watch)
     }
 
     /// The slot from which an RPC answer about the account is worth having.
-    pub(crate) fn wanted_slot(&self, address: &Pubkey) -> Slot {
+    pub fn wanted_slot(&self, address: &Pubkey) -> Slot {
         self.watched.get(address).map_or(0, |watched| watched.ledger.wanted_slot())
     }
 
     /// The accounts whose record or overlay changed since the last call.
-    pub(crate) fn take_touched(&mut self) -> BTreeSet<Pubkey> {
+    pub fn take_touched(&mut self) -> BTreeSet<Pubkey> {
         std::mem::take(&mut self.touched)
     }
 
     /// The accounts whose state changed since the last call.
-    pub(crate) fn take_changed(&mut self) -> BTreeSet<Pubkey> {
+    pub fn take_changed(&mut self) -> BTreeSet<Pubkey> {
         std::mem::take(&mut self.changed)
     }
 
     /// What is expected of a watched account, or was learnt from the first sight of it.
-    pub(crate) fn expected(&self, address: &Pubkey) -> Option<Expected> {
+    pub fn expected(&self, address: &Pubkey) -> Option<Expected> {
         self.watched.get(address).map(|watched| watched.ledger.expected())
     }
 
     /// The subscriptions that cannot be trusted, since the last call.
-    pub(crate) fn take_accused(&mut self) -> BTreeSet<(Pubkey, Suspects)> {
+    pub fn take_accused(&mut self) -> BTreeSet<(Pubkey, Suspects)> {
         std::mem::take(&mut self.accused)
     }
 
     /// The mints seen or named since the last call.
-    pub(crate) fn take_mints(&mut self) -> BTreeSet<Pubkey> {
+    pub fn take_mints(&mut self) -> BTreeSet<Pubkey> {
         std::mem::take(&mut self.mints_wanted)
     }
 
     /// The mints of the accounts watched: those expected, and those seen.
-    pub(crate) fn mints(&self) -> BTreeSet<Pubkey> {
+    pub fn mints(&self) -> BTreeSet<Pubkey> {
         let ledgers = self.watched.values().map(|watched| &watched.ledger);
         let seen =
             |ledger: &Ledger| ledger.record().and_then(|record| record.state.token()).map(|token| token.mint);
         ledgers.flat_map(|ledger| [ledger.expected().mint, seen(ledger)]).flatten().collect()
     }
 
-    pub(crate) fn next_event(&mut self) -> Option<EngineEvent> {
+    pub fn next_event(&mut self) -> Option<EngineEvent> {
         self.events.pop_front()
     }
 
-    pub(crate) fn emit(&mut self, event: EngineEvent) {
+    pub fn emit(&mut self, event: EngineEvent) {
         self.events.push_back(event);
     }
 
     // The wanted set.
 
     /// Watches all of them, or none; those that were not watched before, with their watch.
-    pub(crate) fn watch(
-        &mut self,
-        targets: &[(Pubkey, Expected)],
-    ) -> Result<Vec<(Pubkey, WatchId)>, WatchError> {
+    pub fn watch(&mut self, targets: &[(Pubkey, Expected)]) -> Result<Vec<(Pubkey, WatchId)>, WatchError> {
         let mut fresh: BTreeMap<Pubkey, Expected> = BTreeMap::new();
         let mut known: BTreeMap<Pubkey, Expected> = BTreeMap::new();
         for (address, expected) in targets {
@@ -258,7 +255,7 @@ impl Accounts {
         Ok(watches)
     }
 
-    pub(crate) fn unwatch(&mut self, now: Tick, address: &Pubkey, max_lag: Duration) -> bool {
+    pub fn unwatch(&mut self, now: Tick, address: &Pubkey, max_lag: Duration) -> bool {
         self.awaiting.remove(address);
         self.overlaid.remove(address);
         self.touched.remove(address);
@@ -269,7 +266,7 @@ impl Accounts {
     }
 
     /// A caller doubts what is known of the account; `false` if it is not watched.
-    pub(crate) fn invalidate(&mut self, address: &Pubkey, at: Tick, min_slot: Slot) -> bool {
+    pub fn invalidate(&mut self, address: &Pubkey, at: Tick, min_slot: Slot) -> bool {
         let Some(watched) = self.watched.get_mut(address) else { return false };
         watched.ledger.invalidate(at, min_slot, &self.evidence);
         self.touched.insert(*address);
@@ -279,7 +276,7 @@ impl Accounts {
     // Observations.
 
     /// Takes in an observation of a watched account; one of any other address is nobody's business.
-    pub(crate) fn apply(&mut self, now: Tick, address: &Pubkey, seen: &Observation) -> Option<ApplyOutcome> {
+    pub fn apply(&mut self, now: Tick, address: &Pubkey, seen: &Observation) -> Option<ApplyOutcome> {
         let watched = self.watched.get_mut(address)?;
         let before = watched.ledger.record().copied();
         let verdict = watched.ledger.apply(seen, &self.evidence);
@@ -324,7 +321,7 @@ impl Accounts {
     }
 
     /// Takes in what the processed view of a connection shows of an account.
-    pub(crate) fn apply_processed(
+    pub fn apply_processed(
         &mut self,
         address: &Pubkey,
         generation: Generation,
@@ -353,7 +350,7 @@ impl Accounts {
     }
 
     /// A connection at processed ended: what it showed is as good as nothing.
-    pub(crate) fn drop_overlays(&mut self, generation: Generation) {
+    pub fn drop_overlays(&mut self, generation: Generation) {
         for address in self.overlaid.clone() {
             let Some(watched) = self.watched.get_mut(&address) else { continue };
             if watched.overlay.ended(generation).is_some() {
@@ -378,7 +375,7 @@ impl Accounts {
     // What the links prove.
 
     /// Puts an account under a link's canaries; `false` where its record is disputed or missing.
-    pub(crate) fn cover(
+    pub fn cover(
         &mut self,
         address: &Pubkey,
         watch: WatchId,
@@ -395,7 +392,7 @@ impl Accounts {
         covered
     }
 
-    pub(crate) fn uncover(&mut self, address: &Pubkey, endpoint: EndpointId) {
+    pub fn uncover(&mut self, address: &Pubkey, endpoint: EndpointId) {
         let Some(watched) = self.watched.get_mut(address) else { return };
         if watched.ledger.uncover(endpoint, &self.evidence) {
             self.touched.insert(*address);
@@ -406,7 +403,7 @@ impl Accounts {
     }
 
     /// Takes all accounts from under a connection.
-    pub(crate) fn uncover_all(&mut self, endpoint: EndpointId, generation: Generation) {
+    pub fn uncover_all(&mut self, endpoint: EndpointId, generation: Generation) {
         let covered = |watched: &Watched| {
             watched.ledger.record().is_some_and(|record| record.covers.iter().any(|one| one == generation))
         };
@@ -422,7 +419,7 @@ impl Accounts {
     }
 
     /// Takes in a link's proof; every record that it speaks for is up to date.
-    pub(crate) fn prove(&mut self, proof: LinkEvidence) {
+    pub fn prove(&mut self, proof: LinkEvidence) {
         let link = usize::from(proof.generation.link.0);
         let mut evidence = self.evidence.clone();
         let Some(place) = evidence.links.get_mut(link) else { return };
@@ -489,12 +486,12 @@ impl Accounts {
     }
 
     /// Every proof from before `now` is void.
-    pub(crate) fn void_proofs(&mut self, now: Tick) {
+    pub fn void_proofs(&mut self, now: Tick) {
         self.evidence.valid_from = now;
     }
 
     /// The chain began anew: every record begins anew.
-    pub(crate) fn reset(&mut self, now: Tick, epoch: u32) {
+    pub fn reset(&mut self, now: Tick, epoch: u32) {
         self.evidence.epoch = epoch;
         self.void_proofs(now);
         self.holds.begin();

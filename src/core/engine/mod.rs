@@ -8,7 +8,7 @@
 //!    speaks for.
 //! 2. Nothing of an endpoint in quarantine, or on another chain, reaches a record.
 
-pub(crate) mod accounts;
+pub mod accounts;
 mod links;
 mod positions;
 mod slots;
@@ -56,36 +56,36 @@ use positions::AwaitedMints;
 
 /// What is the same for the life of a mirror.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct EngineSettings {
-    pub(crate) session: SessionSettings,
-    pub(crate) rules: Rules,
-    pub(crate) policy: Policy,
+pub struct EngineSettings {
+    pub session: SessionSettings,
+    pub rules: Rules,
+    pub policy: Policy,
     /// In the order of preference.
-    pub(crate) endpoints: Vec<NodeProfile>,
-    pub(crate) mode: NodeMode,
+    pub endpoints: Vec<NodeProfile>,
+    pub mode: NodeMode,
     /// How long a preferred endpoint must be live again before the one behind it is given up.
-    pub(crate) failback_after: Duration,
+    pub failback_after: Duration,
     /// Connections of one endpoint, at most.
-    pub(crate) max_links: usize,
+    pub max_links: usize,
     /// Accounts on one connection, at most.
-    pub(crate) max_per_link: usize,
-    pub(crate) max_accounts: usize,
+    pub max_per_link: usize,
+    pub max_accounts: usize,
     /// RPC reads that wait, at most.
-    pub(crate) max_asks: usize,
-    pub(crate) max_lag: Duration,
+    pub max_asks: usize,
+    pub max_lag: Duration,
     /// How often an account that no live link proves is read by RPC.
-    pub(crate) refresh_every: Duration,
+    pub refresh_every: Duration,
     /// How long a node that is behind is asked again for.
-    pub(crate) patience: Duration,
+    pub patience: Duration,
     /// Whether each connection has a twin at processed.
-    pub(crate) processed: bool,
+    pub processed: bool,
     /// How long a position that holds nothing is watched on.
-    pub(crate) linger: Duration,
+    pub linger: Duration,
 }
 
 impl EngineSettings {
     /// What is held for each account, in bytes: its entries here, and those of one connection to each endpoint.
-    pub(crate) fn bytes_each(&self) -> usize {
+    pub fn bytes_each(&self) -> usize {
         let connections = self.endpoints.len() * if self.processed { 2 } else { 1 };
         Accounts::BYTES_EACH
             + connections * Session::BYTES_EACH
@@ -95,21 +95,21 @@ impl EngineSettings {
 
 /// What a call came back with, from one bank.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct CallAnswer {
-    pub(crate) slot: Slot,
+pub struct CallAnswer {
+    pub slot: Slot,
     /// When the request was sent: what the answer says was true no earlier.
-    pub(crate) sent: Tick,
+    pub sent: Tick,
     /// Wall time at its arrival less the chain's Clock.
-    pub(crate) lag_ms: i64,
+    pub lag_ms: i64,
     /// In the order of the call; each for itself what is wrong with it.
-    pub(crate) accounts: Vec<Result<Presence, RpcFailure>>,
+    pub accounts: Vec<Result<Presence, RpcFailure>>,
     /// In the order of the call; `None` where there is no mint.
-    pub(crate) mints: Vec<Option<MintInfo>>,
+    pub mints: Vec<Option<MintInfo>>,
 }
 
 /// What a connection is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Role {
+pub enum Role {
     /// It feeds the mirror at its own commitment.
     Mirror,
     /// It shows the processed bank: hints, and no proof of anything.
@@ -118,7 +118,7 @@ pub(crate) enum Role {
 
 /// What the driver of a connection should do.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum LinkCommand {
+pub enum LinkCommand {
     Connect,
     Disconnect { overdue: Option<Timer> },
     Subscribe(Subject),
@@ -127,7 +127,7 @@ pub(crate) enum LinkCommand {
 
 /// What happened on a connection.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum LinkEvent {
+pub enum LinkEvent {
     /// It is open; with the genesis hash that the endpoint's RPC tells, if it does.
     Connected {
         genesis: Option<[u8; 32]>,
@@ -167,7 +167,7 @@ struct LinkEntry {
 
 /// See the module.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Engine {
+pub struct Engine {
     settings: EngineSettings,
     accounts: Accounts,
     links: Vec<LinkEntry>,
@@ -189,7 +189,7 @@ pub(crate) struct Engine {
 }
 
 impl Engine {
-    pub(crate) fn new(settings: EngineSettings, seed: u64, now: Tick) -> Self {
+    pub fn new(settings: EngineSettings, seed: u64, now: Tick) -> Self {
         let endpoints = settings.endpoints.len();
         let mut links = Vec::new();
         let mut placements = Vec::new();
@@ -245,7 +245,7 @@ impl Engine {
     // Callers.
 
     /// Watches all of them, or none.
-    pub(crate) fn watch(&mut self, now: Tick, targets: &[(Pubkey, Expected)]) -> Result<(), WatchError> {
+    pub fn watch(&mut self, now: Tick, targets: &[(Pubkey, Expected)]) -> Result<(), WatchError> {
         self.follow_accounts(now, targets)?;
         targets.iter().for_each(|(address, _)| self.positions.pin(address));
         Ok(())
@@ -267,7 +267,7 @@ impl Engine {
         Ok(())
     }
 
-    pub(crate) fn unwatch(&mut self, now: Tick, address: &Pubkey) -> bool {
+    pub fn unwatch(&mut self, now: Tick, address: &Pubkey) -> bool {
         let known = self.forget(now, address);
         self.follow(now);
         known
@@ -283,27 +283,27 @@ impl Engine {
     }
 
     /// What is known of an account is in doubt: only an RPC answer from now on, of `min_slot` or later, counts.
-    pub(crate) fn invalidate(&mut self, now: Tick, address: &Pubkey, min_slot: Slot) -> bool {
+    pub fn invalidate(&mut self, now: Tick, address: &Pubkey, min_slot: Slot) -> bool {
         // Whoever doubts it reads it next, as a rule; where that read fails, the refresh tries again.
         self.refresh_soon(now);
         self.accounts.invalidate(address, now, min_slot)
     }
 
     /// Wants an account read by RPC; refused where as many are wanted as the limit allows.
-    pub(crate) fn ask(&mut self, now: Tick, ask: Ask) -> Result<(), Crowded> {
+    pub fn ask(&mut self, now: Tick, ask: Ask) -> Result<(), Crowded> {
         self.scheduler.take(now, ask)?;
         self.follow(now);
         Ok(())
     }
 
     /// Whoever asked has gone.
-    pub(crate) fn cancel(&mut self, id: AskId) {
+    pub fn cancel(&mut self, id: AskId) {
         self.scheduler.cancel(id);
     }
 
     // Links.
 
-    pub(crate) fn handle(&mut self, now: Tick, link: LinkId, event: LinkEvent) {
+    pub fn handle(&mut self, now: Tick, link: LinkId, event: LinkEvent) {
         self.take(now, link, event);
         self.follow(now);
     }
@@ -368,17 +368,17 @@ impl Engine {
         }
     }
 
-    pub(crate) fn next_command(&mut self, link: LinkId) -> Option<LinkCommand> {
+    pub fn next_command(&mut self, link: LinkId) -> Option<LinkCommand> {
         self.links.get_mut(usize::from(link.0))?.commands.pop_front()
     }
 
     /// Whether a link has orders waiting.
-    pub(crate) fn has_commands(&self, link: LinkId) -> bool {
+    pub fn has_commands(&self, link: LinkId) -> bool {
         self.links.get(usize::from(link.0)).is_some_and(|link| !link.commands.is_empty())
     }
 
     /// The deadline for which a link's connection is to be given up, if that is why.
-    pub(crate) fn overdue(&self, link: LinkId) -> Option<Timer> {
+    pub fn overdue(&self, link: LinkId) -> Option<Timer> {
         self.links.get(usize::from(link.0))?.commands.iter().find_map(|order| match order {
             LinkCommand::Disconnect { overdue } => *overdue,
             _ => None,
@@ -489,13 +489,13 @@ impl Engine {
 
     // RPC.
 
-    pub(crate) fn next_call(&mut self, now: Tick) -> Option<Call> {
+    pub fn next_call(&mut self, now: Tick) -> Option<Call> {
         let accounts = &self.accounts;
         self.scheduler.next_call(now, |address| accounts.wanted_slot(address))
     }
 
     /// Takes in what a call came back with.
-    pub(crate) fn answered(&mut self, now: Tick, number: u64, outcome: Result<CallAnswer, RpcFailure>) {
+    pub fn answered(&mut self, now: Tick, number: u64, outcome: Result<CallAnswer, RpcFailure>) {
         self.complete(now, number, outcome);
         if self.scheduler.mints_wanted() > 0 {
             self.forget_mints();
@@ -565,14 +565,14 @@ impl Engine {
     }
 
     /// An answer for a caller.
-    pub(crate) fn next_reply(&mut self) -> Option<(AskId, Result<Slot, RpcFailure>)> {
+    pub fn next_reply(&mut self) -> Option<(AskId, Result<Slot, RpcFailure>)> {
         self.replies.pop_front()
     }
 
     // Time.
 
     /// When [`Engine::expire`] wants to be called next.
-    pub(crate) fn next_deadline(&self) -> Option<Tick> {
+    pub fn next_deadline(&self) -> Option<Tick> {
         let others = [
             self.scheduler.next_deadline(),
             self.refresh.next_deadline(),
@@ -586,12 +586,12 @@ impl Engine {
     }
 
     /// When [`Engine::expire_link`] wants to be called next.
-    pub(crate) fn link_deadline(&self, link: LinkId) -> Option<Tick> {
+    pub fn link_deadline(&self, link: LinkId) -> Option<Tick> {
         self.links.get(usize::from(link.0))?.session.next_deadline()
     }
 
     /// Acts on every deadline of a link that has passed: after what had arrived there before.
-    pub(crate) fn expire_link(&mut self, now: Tick, id: LinkId) {
+    pub fn expire_link(&mut self, now: Tick, id: LinkId) {
         if let Some(link) = self.links.get_mut(usize::from(id.0)) {
             link.session.expire(now);
             self.carry_out(now, id);
@@ -600,7 +600,7 @@ impl Engine {
     }
 
     /// Acts on every deadline that has passed and is no link's.
-    pub(crate) fn expire(&mut self, now: Tick) {
+    pub fn expire(&mut self, now: Tick) {
         if self.stopped {
             return;
         }
@@ -616,7 +616,7 @@ impl Engine {
     }
 
     /// The host's clocks jumped against each other: every proof is void, and what is under way may be old.
-    pub(crate) fn clock_jumped(&mut self, now: Tick) {
+    pub fn clock_jumped(&mut self, now: Tick) {
         self.accounts.void_proofs(now);
         self.mints.read_all(now);
         for place in 0..self.links.len() {
@@ -626,7 +626,7 @@ impl Engine {
     }
 
     /// Ends every connection, for good.
-    pub(crate) fn stop(&mut self, now: Tick) {
+    pub fn stop(&mut self, now: Tick) {
         self.stopped = true;
         for place in 0..self.links.len() {
             self.deliver(now, id_of(place), Input::Stop);
@@ -695,57 +695,57 @@ impl Engine {
 
     // What others look at.
 
-    pub(crate) fn record(&self, address: &Pubkey) -> Option<&Record> {
+    pub fn record(&self, address: &Pubkey) -> Option<&Record> {
         self.accounts.record(address)
     }
 
-    pub(crate) fn overlay(&self, address: &Pubkey) -> Option<&Shown> {
+    pub fn overlay(&self, address: &Pubkey) -> Option<&Shown> {
         self.accounts.overlay(address)
     }
 
-    pub(crate) fn evidence(&self) -> &Evidence {
+    pub fn evidence(&self) -> &Evidence {
         self.accounts.evidence()
     }
 
-    pub(crate) fn take_touched(&mut self) -> BTreeSet<Pubkey> {
+    pub fn take_touched(&mut self) -> BTreeSet<Pubkey> {
         self.accounts.take_touched()
     }
 
-    pub(crate) fn mint(&self, mint: &Pubkey) -> Option<&MintInfo> {
+    pub fn mint(&self, mint: &Pubkey) -> Option<&MintInfo> {
         self.mints.get(mint)
     }
 
     /// The mints' configurations, if one was read since the last call.
-    pub(crate) fn take_mints(&mut self) -> Option<&BTreeMap<Pubkey, MintInfo>> {
+    pub fn take_mints(&mut self) -> Option<&BTreeMap<Pubkey, MintInfo>> {
         self.mints.take_touched()
     }
 
-    pub(crate) fn next_event(&mut self) -> Option<EngineEvent> {
+    pub fn next_event(&mut self) -> Option<EngineEvent> {
         self.accounts.next_event()
     }
 
-    pub(crate) fn links(&self) -> impl Iterator<Item = (LinkId, EndpointId, Role, LinkPhase)> + '_ {
+    pub fn links(&self) -> impl Iterator<Item = (LinkId, EndpointId, Role, LinkPhase)> + '_ {
         let places = (0..self.links.len()).map(id_of).zip(&self.links);
         places.map(|(id, link)| (id, link.endpoint, link.role, link.session.phase()))
     }
 
     /// The endpoint that a link connects to.
-    pub(crate) fn endpoint_of(&self, link: LinkId) -> EndpointId {
+    pub fn endpoint_of(&self, link: LinkId) -> EndpointId {
         self.links.get(usize::from(link.0)).map(|link| link.endpoint).unwrap_or_default()
     }
 
     /// How many accounts an endpoint has no room for.
-    pub(crate) fn unplaced(&self, endpoint: EndpointId) -> usize {
+    pub fn unplaced(&self, endpoint: EndpointId) -> usize {
         self.placements.get(usize::from(endpoint.0)).map_or(0, |placement| placement.unplaced().len())
     }
 
     /// The endpoints in use, and those that are left alone for now.
-    pub(crate) fn endpoints(&self) -> (Vec<EndpointId>, Vec<EndpointId>) {
+    pub fn endpoints(&self) -> (Vec<EndpointId>, Vec<EndpointId>) {
         (self.failover.enabled(), self.failover.paused())
     }
 
     /// Where a link stands: its phase, how many accounts are acknowledged and live, and what its node can do.
-    pub(crate) fn link(&self, id: LinkId) -> Option<(LinkPhase, (usize, usize), Capabilities)> {
+    pub fn link(&self, id: LinkId) -> Option<(LinkPhase, (usize, usize), Capabilities)> {
         let session = &self.links.get(usize::from(id.0))?.session;
         Some((session.phase(), session.counts(), session.capabilities()))
     }

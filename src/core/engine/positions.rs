@@ -60,7 +60,7 @@ impl AwaitedMints {
 
 impl Engine {
     /// Watches accounts as positions, kept until that moment at least: all of them, or none.
-    pub(crate) fn open_positions(
+    pub fn open_positions(
         &mut self,
         now: Tick,
         targets: &[(Pubkey, Expected)],
@@ -79,16 +79,16 @@ impl Engine {
     }
 
     /// Keeps a position from being swept until the claim is released.
-    pub(crate) fn claim(&mut self, address: &Pubkey) -> ClaimId {
+    pub fn claim(&mut self, address: &Pubkey) -> ClaimId {
         self.positions.claim(address)
     }
 
-    pub(crate) fn unclaim(&mut self, now: Tick, address: &Pubkey, claim: ClaimId) {
+    pub fn unclaim(&mut self, now: Tick, address: &Pubkey, claim: ClaimId) {
         self.positions.release(now, address, claim, Release::Linger);
     }
 
     /// A buy is expected into an account of that baseline.
-    pub(crate) fn expect_buy(&mut self, address: Pubkey, buy: ClaimId, baseline: BuyBaseline) {
+    pub fn expect_buy(&mut self, address: Pubkey, buy: ClaimId, baseline: BuyBaseline) {
         // Not for an account that went meanwhile: nobody would forget it.
         if self.positions.is_open(&address) {
             self.positions.buys.expect(address, buy, baseline);
@@ -96,12 +96,12 @@ impl Engine {
     }
 
     /// Somebody waits for a buy: for so much over its baseline.
-    pub(crate) fn await_buy(&mut self, address: &Pubkey, buy: ClaimId, minimum: u64, signed: bool) {
+    pub fn await_buy(&mut self, address: &Pubkey, buy: ClaimId, minimum: u64, signed: bool) {
         self.positions.buys.set_terms(address, buy, minimum, signed);
     }
 
     /// What became of a buy, if that is decided; `max_age` is how old an answer may be.
-    pub(crate) fn judge_buy(
+    pub fn judge_buy(
         &self,
         buy: ClaimId,
         reading: &Reading,
@@ -112,14 +112,14 @@ impl Engine {
     }
 
     /// A buy is over: its tokens came, or none will come, and then nothing keeps the account for it any longer.
-    pub(crate) fn end_buy(&mut self, now: Tick, address: &Pubkey, buy: ClaimId, came: bool) {
+    pub fn end_buy(&mut self, now: Tick, address: &Pubkey, buy: ClaimId, came: bool) {
         self.positions.buys.end(address, buy, came);
         let how = if came { Release::Linger } else { Release::AtOnce };
         self.positions.release(now, address, buy, how);
     }
 
     /// Nobody can ask for a buy any more.
-    pub(crate) fn drop_buy(&mut self, now: Tick, address: &Pubkey, buy: ClaimId) {
+    pub fn drop_buy(&mut self, now: Tick, address: &Pubkey, buy: ClaimId) {
         self.positions.buys.drop(address, buy);
         self.positions.release(now, address, buy, Release::Linger);
     }
@@ -164,7 +164,7 @@ impl Engine {
     // Mints.
 
     /// Wants to know a mint's program, for as long as it is named.
-    pub(crate) fn name_mint(&mut self, now: Tick, mint: Pubkey) {
+    pub fn name_mint(&mut self, now: Tick, mint: Pubkey) {
         self.awaited_mints.add(mint);
         if self.mints.get(&mint).is_none() {
             self.scheduler.want_mint(mint);
@@ -172,31 +172,31 @@ impl Engine {
         self.follow(now);
     }
 
-    pub(crate) fn unname_mint(&mut self, mint: &Pubkey) {
+    pub fn unname_mint(&mut self, mint: &Pubkey) {
         self.awaited_mints.remove(mint);
     }
 
     /// The slot of an answer that showed no mint there, while one is named.
-    pub(crate) fn no_mint(&self, mint: &Pubkey) -> Option<Slot> {
+    pub fn no_mint(&self, mint: &Pubkey) -> Option<Slot> {
         self.awaited_mints.unseen(mint)
     }
 
     // What others look at.
 
     /// What is expected of a watched account, or was learnt from the first sight of it.
-    pub(crate) fn identity(&self, address: &Pubkey) -> Option<Expected> {
+    pub fn identity(&self, address: &Pubkey) -> Option<Expected> {
         self.accounts.expected(address)
     }
 
     /// The accounts opened as positions.
-    pub(crate) fn positions(&self) -> Vec<(Pubkey, Expected)> {
+    pub fn positions(&self) -> Vec<(Pubkey, Expected)> {
         let known = |address| Some((address, self.accounts.expected(&address)?));
         self.positions.addresses().filter_map(known).collect()
     }
 
     /// How many claim an account and how many wait for mints, and how many transactions are followed.
     #[cfg(test)]
-    pub(crate) fn kept_for(&self, address: &Pubkey) -> (usize, usize, usize) {
+    pub fn kept_for(&self, address: &Pubkey) -> (usize, usize, usize) {
         (self.positions.claims(address), self.awaited_mints.0.len(), self.signatures.count())
     }
 }

@@ -10,7 +10,7 @@ use crate::core::{
 
 impl Engine {
     /// The endpoints in the order in which to ask them: those in use first, none that is left alone or not believed.
-    pub(crate) fn to_ask(&self, now: Tick) -> Vec<EndpointId> {
+    pub fn to_ask(&self, now: Tick) -> Vec<EndpointId> {
         let (enabled, paused) = self.endpoints();
         let all = (0u8..).take(self.settings.endpoints.len()).map(EndpointId);
         let may = |id: &EndpointId| {
@@ -22,7 +22,7 @@ impl Engine {
     }
 
     /// The newest slot at the mirror's commitment that a believed node has shown.
-    pub(crate) fn newest_slot(&self) -> Slot {
+    pub fn newest_slot(&self) -> Slot {
         // What a link proved on a chain that was set back since compares with nothing.
         let evidence = self.evidence();
         let valid = evidence.links.iter().filter(|link| link.proof > evidence.valid_from);
@@ -30,7 +30,7 @@ impl Engine {
     }
 
     /// Takes in the slot of an answer, and how far the Clock is behind that came with it.
-    pub(crate) fn hear_bank(
+    pub fn hear_bank(
         &mut self,
         now: Tick,
         endpoint: EndpointId,
@@ -43,12 +43,7 @@ impl Engine {
     }
 
     /// Takes in the slot of an answer without a Clock.
-    pub(crate) fn hear_slot(
-        &mut self,
-        now: Tick,
-        endpoint: EndpointId,
-        slot: Slot,
-    ) -> Result<(), RpcFailure> {
+    pub fn hear_slot(&mut self, now: Tick, endpoint: EndpointId, slot: Slot) -> Result<(), RpcFailure> {
         let believed = self.believe_slot(now, endpoint, slot);
         self.follow(now);
         believed

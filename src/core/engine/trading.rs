@@ -26,7 +26,7 @@ const FAR_BEHIND: Slot = 150;
 
 impl Engine {
     /// Sets tokens aside: so many, or all that are available, of a balance proved at most `max_age` ago.
-    pub(crate) fn hold(
+    pub fn hold(
         &mut self,
         now: Tick,
         address: &Pubkey,
@@ -81,12 +81,12 @@ impl Engine {
     }
 
     /// A hold is dropped. What is in flight stays so.
-    pub(crate) fn release(&mut self, id: TradeId) {
+    pub fn release(&mut self, id: TradeId) {
         self.accounts.change_holds(|holds| holds.release(id));
     }
 
     /// A hold's sell is about to be sent.
-    pub(crate) fn sending(&mut self, now: Tick, id: TradeId, signature: Signature, last_valid: u64) {
+    pub fn sending(&mut self, now: Tick, id: TradeId, signature: Signature, last_valid: u64) {
         if self.accounts.change_holds(|holds| holds.send(id)).is_some() {
             // Sells have no limit here: their holds have.
             let _ = self.signatures.track(now, id, Side::Sell, signature, Some(last_valid));
@@ -94,7 +94,7 @@ impl Engine {
     }
 
     /// A sell landed, by its sender's word: nobody is served the account from before that.
-    pub(crate) fn sold(&mut self, now: Tick, id: TradeId, address: &Pubkey, slot: Slot) {
+    pub fn sold(&mut self, now: Tick, id: TradeId, address: &Pubkey, slot: Slot) {
         self.signatures.untrack(id);
         // A slot that the chain cannot have reached would stop every read of the account.
         let slot = slot.min(self.slot_guard.reach(now));
@@ -108,20 +108,20 @@ impl Engine {
     }
 
     /// A sell failed on chain, by its sender's word.
-    pub(crate) fn failed(&mut self, now: Tick, id: TradeId, address: &Pubkey, slot: Slot) {
+    pub fn failed(&mut self, now: Tick, id: TradeId, address: &Pubkey, slot: Slot) {
         self.refused(id);
         let slot = slot.min(self.slot_guard.reach(now));
         self.invalidate(now, address, slot);
     }
 
     /// A sell never left, by its sender's word.
-    pub(crate) fn refused(&mut self, id: TradeId) {
+    pub fn refused(&mut self, id: TradeId) {
         self.signatures.untrack(id);
         self.accounts.change_holds(|holds| holds.free(id));
     }
 
     /// Asks what becomes of a buy from now on.
-    pub(crate) fn track(
+    pub fn track(
         &mut self,
         now: Tick,
         signature: Signature,
@@ -132,17 +132,17 @@ impl Engine {
     }
 
     /// Nobody cares about a buy any more.
-    pub(crate) fn untrack(&mut self, id: TradeId) {
+    pub fn untrack(&mut self, id: TradeId) {
         self.signatures.untrack(id);
     }
 
     /// Whether tokens of the account are held, or a sale of them is not seen yet.
-    pub(crate) fn has_holds(&self, address: &Pubkey) -> bool {
+    pub fn has_holds(&self, address: &Pubkey) -> bool {
         self.accounts.holds().any(address)
     }
 
     /// What to ask a node about transactions, if it is time to.
-    pub(crate) fn next_inquiry(&mut self, now: Tick) -> Option<Inquiry> {
+    pub fn next_inquiry(&mut self, now: Tick) -> Option<Inquiry> {
         if self.stopped {
             return None;
         }
@@ -151,7 +151,7 @@ impl Engine {
     }
 
     /// Takes in what an inquiry came back with.
-    pub(crate) fn inquired(&mut self, now: Tick, number: u64, outcome: Result<Inquired, RpcFailure>) {
+    pub fn inquired(&mut self, now: Tick, number: u64, outcome: Result<Inquired, RpcFailure>) {
         let Some(endpoint) = self.signatures.asked(number) else { return };
         let outcome = outcome.and_then(|answer| self.believe(now, endpoint, answer));
         if let Err(failure) = &outcome {
@@ -198,7 +198,7 @@ impl Engine {
     }
 
     /// How a tracked transaction ended.
-    pub(crate) fn next_outcome(&mut self) -> Option<(TradeId, TradeOutcome)> {
+    pub fn next_outcome(&mut self) -> Option<(TradeId, TradeOutcome)> {
         self.outcomes.pop_front()
     }
 

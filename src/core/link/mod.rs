@@ -1,4 +1,4 @@
 //! Connections: which account is on which, and the state machine of each.
 
-pub(crate) mod placement;
-pub(crate) mod websocket;
+pub mod placement;
+pub mod websocket;

@@ -23,7 +23,7 @@ enum Place {
 
 /// The places of one endpoint's accounts on its connections.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Placement {
+pub struct Placement {
     max_per_link: usize,
     loads: BTreeMap<LinkId, usize>,
     places: BTreeMap<Pubkey, Place>,
@@ -33,10 +33,10 @@ pub(crate) struct Placement {
 
 impl Placement {
     /// What is held for each account, in bytes.
-    pub(crate) const BYTES_EACH: usize = size_of::<(Pubkey, Place)>();
+    pub const BYTES_EACH: usize = size_of::<(Pubkey, Place)>();
 
     /// Places on `links`, each for up to `max_per_link` accounts.
-    pub(crate) fn new(links: Vec<LinkId>, max_per_link: usize) -> Self {
+    pub fn new(links: Vec<LinkId>, max_per_link: usize) -> Self {
         Self {
             max_per_link: max_per_link.max(1),
             loads: links.into_iter().map(|link| (link, 0)).collect(),
@@ -48,7 +48,7 @@ impl Placement {
 
     /// The account's place: the one that it has, or a new one; `None` where all connections are full, so that it
     /// waits for room.
-    pub(crate) fn place(&mut self, address: Pubkey) -> Option<LinkId> {
+    pub fn place(&mut self, address: Pubkey) -> Option<LinkId> {
         if self.places.contains_key(&address) {
             return self.link_of(&address);
         }
@@ -76,7 +76,7 @@ impl Placement {
     }
 
     /// Gives the account's place up, and returns who takes the room: the one that has waited longest, and where.
-    pub(crate) fn release(&mut self, address: &Pubkey) -> Option<(Pubkey, LinkId)> {
+    pub fn release(&mut self, address: &Pubkey) -> Option<(Pubkey, LinkId)> {
         match self.places.remove(address)? {
             Place::Waiting(number) => {
                 self.queue.remove(&number);
@@ -94,7 +94,7 @@ impl Placement {
     }
 
     /// The connection that carries the account, if one does.
-    pub(crate) fn link_of(&self, address: &Pubkey) -> Option<LinkId> {
+    pub fn link_of(&self, address: &Pubkey) -> Option<LinkId> {
         match self.places.get(address)? {
             Place::On(link) => Some(*link),
             Place::Waiting(_) => None,
@@ -103,28 +103,28 @@ impl Placement {
 
     /// The accounts on a connection, in the order of their addresses.
     #[cfg(test)]
-    pub(crate) fn on(&self, link: LinkId) -> impl Iterator<Item = Pubkey> {
+    pub fn on(&self, link: LinkId) -> impl Iterator<Item = Pubkey> {
         self.places.iter().filter(move |(_, place)| **place == Place::On(link)).map(|(address, _)| *address)
     }
 
     /// The connections that carry accounts.
-    pub(crate) fn in_use(&self) -> impl Iterator<Item = LinkId> {
+    pub fn in_use(&self) -> impl Iterator<Item = LinkId> {
         self.loads.iter().filter(|(_, load)| **load > 0).map(|(link, _)| *link)
     }
 
     /// How many accounts a connection carries.
-    pub(crate) fn load(&self, link: LinkId) -> usize {
+    pub fn load(&self, link: LinkId) -> usize {
         self.loads.get(&link).copied().unwrap_or(0)
     }
 
     /// How many accounts have a place.
     #[cfg(test)]
-    pub(crate) fn placed(&self) -> usize {
+    pub fn placed(&self) -> usize {
         self.places.len() - self.queue.len()
     }
 
     /// The accounts without a place, those that have waited longest first.
-    pub(crate) fn unplaced(&self) -> impl ExactSizeIterator<Item = Pubkey> {
+    pub fn unplaced(&self) -> impl ExactSizeIterator<Item = Pubkey> {
         self.queue.values().copied()
     }
 }

@@ -4,11 +4,11 @@ use crate::core::account::observation::EndpointId;
 
 /// A chain's genesis hash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Genesis(pub(crate) [u8; 32]);
+pub struct Genesis(pub [u8; 32]);
 
 /// What an endpoint's genesis hash is to the mirror.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Chain {
+pub enum Chain {
     /// The first that the mirror hears: it is the mirror's chain from now on.
     First,
     /// The mirror's.

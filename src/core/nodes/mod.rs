@@ -1,4 +1,4 @@
 //! Which nodes are believed.
 
-pub(crate) mod genesis;
-pub(crate) mod slot_guard;
+pub mod genesis;
+pub mod slot_guard;

@@ -17,7 +17,7 @@
 use std::time::Duration;
 
 use crate::core::nodes::genesis::Chains;
-pub(crate) use crate::core::nodes::genesis::{Chain, Genesis};
+pub use crate::core::nodes::genesis::{Chain, Genesis};
 use crate::core::{
     account::observation::{EndpointId, Slot},
     base::time::Tick,
@@ -45,7 +45,7 @@ const LONGEST_LIFE: Duration = Duration::from_secs(100 * 365 * 86_400);
 
 /// What to make of a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum SlotVerdict {
+pub enum SlotVerdict {
     Plausible,
     /// Further ahead than time allows. Its endpoint is quarantined.
     Ahead {
@@ -122,7 +122,7 @@ impl SlotClaims {
 
 /// Whose slots are believed, and on which chain.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct SlotGuard {
+pub struct SlotGuard {
     endpoints: Vec<SlotClaims>,
     anchor: Option<Mark>,
     /// Since when half of the endpoints contradict the anchor.
@@ -132,7 +132,7 @@ pub(crate) struct SlotGuard {
 }
 
 impl SlotGuard {
-    pub(crate) fn new(endpoints: usize) -> Self {
+    pub fn new(endpoints: usize) -> Self {
         Self {
             endpoints: vec![SlotClaims::default(); endpoints],
             anchor: None,
@@ -144,13 +144,7 @@ impl SlotGuard {
 
     /// What to make of `slot`, which `endpoint` says at `now`. `lag` is how far the chain's Clock that came with it
     /// (or last came from there) is behind wall time, zero where it is ahead.
-    pub(crate) fn check(
-        &mut self,
-        now: Tick,
-        endpoint: EndpointId,
-        slot: Slot,
-        lag: Duration,
-    ) -> SlotVerdict {
+    pub fn check(&mut self, now: Tick, endpoint: EndpointId, slot: Slot, lag: Duration) -> SlotVerdict {
         let Some(speaker) = self.endpoints.get_mut(usize::from(endpoint.0)) else {
             return SlotVerdict::Quarantined;
         };
@@ -189,7 +183,7 @@ impl SlotGuard {
     }
 
     /// The highest slot that the chain can have come to, by what is believed.
-    pub(crate) fn reach(&self, now: Tick) -> Slot {
+    pub fn reach(&self, now: Tick) -> Slot {
         self.anchor.map_or(Slot::MAX, |anchor| anchor.reach(now, SLACK))
     }
 
@@ -235,18 +229,18 @@ impl SlotGuard {
     }
 
     /// Whether the endpoint is in quarantine.
-    pub(crate) fn quarantined(&self, endpoint: EndpointId, now: Tick) -> bool {
+    pub fn quarantined(&self, endpoint: EndpointId, now: Tick) -> bool {
         self.until(endpoint).is_some_and(|until| now < until)
     }
 
     /// Until when the endpoint is, or last was, in quarantine.
-    pub(crate) fn until(&self, endpoint: EndpointId) -> Option<Tick> {
+    pub fn until(&self, endpoint: EndpointId) -> Option<Tick> {
         let speaker = self.endpoints.get(usize::from(endpoint.0))?;
         Some(speaker.until).filter(|until| *until > Tick::NEVER)
     }
 
     /// What to make of the genesis hash that an endpoint gives. On another chain than before, a new epoch begins.
-    pub(crate) fn genesis(&mut self, endpoint: EndpointId, genesis: Genesis) -> Chain {
+    pub fn genesis(&mut self, endpoint: EndpointId, genesis: Genesis) -> Chain {
         let chain = self.chains.hear(endpoint, genesis);
         if chain == Chain::Reset {
             self.epoch += 1;
@@ -259,17 +253,17 @@ impl SlotGuard {
 
     /// Whether the endpoint is on another chain than the mirror, by its last claim. Its slots are not to be checked,
     /// let alone believed.
-    pub(crate) fn is_foreign(&self, endpoint: EndpointId) -> bool {
+    pub fn is_foreign(&self, endpoint: EndpointId) -> bool {
         self.chains.is_foreign(endpoint)
     }
 
     /// Counts the new beginnings: slots compare only within one epoch.
-    pub(crate) fn epoch(&self) -> u32 {
+    pub fn epoch(&self) -> u32 {
         self.epoch
     }
 
     /// Says whether an endpoint is in use. What one that is not says of slots counts for nothing.
-    pub(crate) fn set_enabled(&mut self, endpoint: EndpointId, enabled: bool) {
+    pub fn set_enabled(&mut self, endpoint: EndpointId, enabled: bool) {
         if enabled {
             return;
         }

@@ -6,29 +6,25 @@ use solana_pubkey::Pubkey;
 
 /// Walks round a changing set of accounts in batches.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Audit {
+pub struct Audit {
     period: Duration,
     batch: usize,
     last: Option<Pubkey>,
 }
 
 impl Audit {
-    pub(crate) fn new(period: Duration, batch: usize) -> Self {
+    pub fn new(period: Duration, batch: usize) -> Self {
         Self { period, batch, last: None }
     }
 
     /// The wait between two batches that brings each of `accounts` round once a period.
-    pub(crate) fn interval(&self, accounts: usize) -> Duration {
+    pub fn interval(&self, accounts: usize) -> Duration {
         let batches = accounts.div_ceil(self.batch).max(1);
         self.period / u32::try_from(batches).unwrap_or(u32::MAX)
     }
 
     /// The next batch of those that `due` accepts, behind the last one in the order of addresses.
-    pub(crate) fn next<T>(
-        &mut self,
-        accounts: &BTreeMap<Pubkey, T>,
-        due: impl Fn(&T) -> bool,
-    ) -> Vec<Pubkey> {
+    pub fn next<T>(&mut self, accounts: &BTreeMap<Pubkey, T>, due: impl Fn(&T) -> bool) -> Vec<Pubkey> {
         let behind = self.last.map_or(Bound::Unbounded, Bound::Excluded);
         let from_there = accounts.range((behind, Bound::Unbounded));
         let from_start = accounts.range(..).take_while(|(address, _)| Some(**address) <= self.last);

@@ -19,11 +19,11 @@ const AGAIN: Duration = Duration::from_secs(60);
 /// What is due so soon goes along with what is due now, so that mints come to share their calls.
 const TOGETHER: Duration = Duration::from_secs(15);
 /// Mints kept before those of accounts no longer watched are dropped.
-pub(crate) const ROOM: usize = 4_096;
+pub const ROOM: usize = 4_096;
 
 /// See the module.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub(crate) struct Mints {
+pub struct Mints {
     known: BTreeMap<Pubkey, MintInfo>,
     /// When each that can change is read next; those that no watched account names are in neither.
     next: BTreeMap<Pubkey, Tick>,
@@ -34,17 +34,17 @@ pub(crate) struct Mints {
 }
 
 impl Mints {
-    pub(crate) fn get(&self, mint: &Pubkey) -> Option<&MintInfo> {
+    pub fn get(&self, mint: &Pubkey) -> Option<&MintInfo> {
         self.known.get(mint)
     }
 
     /// What is known, if it has changed since the last call.
-    pub(crate) fn take_touched(&mut self) -> Option<&BTreeMap<Pubkey, MintInfo>> {
+    pub fn take_touched(&mut self) -> Option<&BTreeMap<Pubkey, MintInfo>> {
         std::mem::take(&mut self.touched).then_some(&self.known)
     }
 
     /// A watched account names a mint. Whether it should be read now.
-    pub(crate) fn name(&mut self, now: Tick, mint: Pubkey) -> bool {
+    pub fn name(&mut self, now: Tick, mint: Pubkey) -> bool {
         match self.known.get(&mint) {
             None => true,
             // Its accounts were unwatched for a while.
@@ -57,7 +57,7 @@ impl Mints {
     }
 
     /// Takes in what an answer of `slot` shows; `read` is when it was surely so, and `named` the mints of watched accounts.
-    pub(crate) fn read(
+    pub fn read(
         &mut self,
         now: Tick,
         address: Pubkey,
@@ -91,12 +91,12 @@ impl Mints {
     }
 
     /// When [`Mints::take_due`] has something to give.
-    pub(crate) fn next_deadline(&self) -> Option<Tick> {
+    pub fn next_deadline(&self) -> Option<Tick> {
         self.schedule.first().map(|(due, _)| *due)
     }
 
     /// The mints to read again now, of those that watched accounts name.
-    pub(crate) fn take_due(&mut self, now: Tick, named: impl FnOnce() -> BTreeSet<Pubkey>) -> Vec<Pubkey> {
+    pub fn take_due(&mut self, now: Tick, named: impl FnOnce() -> BTreeSet<Pubkey>) -> Vec<Pubkey> {
         if self.next_deadline().is_none_or(|due| due > now) {
             return Vec::new();
         }
@@ -115,7 +115,7 @@ impl Mints {
     }
 
     /// The chain began anew: any slot is later than what was known, and all that can change is read again at once.
-    pub(crate) fn begin_anew(&mut self, now: Tick) {
+    pub fn begin_anew(&mut self, now: Tick) {
         for known in self.known.values_mut().filter(|known| known.slot.is_some()) {
             known.slot = Some(0);
             known.read = Tick::NEVER;
@@ -125,7 +125,7 @@ impl Mints {
     }
 
     /// Has all that can change read again at once.
-    pub(crate) fn read_all(&mut self, now: Tick) {
+    pub fn read_all(&mut self, now: Tick) {
         for mint in self.next.keys().copied().collect::<Vec<_>>() {
             self.plan(mint, now);
         }

@@ -12,13 +12,13 @@ use crate::core::{base::time::Tick, rpc::audit::Audit};
 
 /// How the accounts that no link proves are refreshed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct RefreshSettings {
+pub struct RefreshSettings {
     /// How often each of them, where nobody refuses.
-    pub(crate) every: Duration,
+    pub every: Duration,
     /// The longest wait between two batches, where all are refused.
-    pub(crate) longest_wait: Duration,
-    pub(crate) batch: usize,
-    pub(crate) batches_a_second: u32,
+    pub longest_wait: Duration,
+    pub batch: usize,
+    pub batches_a_second: u32,
 }
 
 impl Default for RefreshSettings {
@@ -37,7 +37,7 @@ impl Default for RefreshSettings {
 
 /// When which batch is due.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Refresher {
+pub struct Refresher {
     settings: RefreshSettings,
     round: Audit,
     /// When the last batch left, and how long the next would wait if nobody refused.
@@ -49,14 +49,14 @@ pub(crate) struct Refresher {
 }
 
 impl Refresher {
-    pub(crate) fn new(settings: RefreshSettings) -> Self {
+    pub fn new(settings: RefreshSettings) -> Self {
         let round = Audit::new(settings.every, settings.batch.max(1));
         Self { settings, round, last: None, next: None, doublings: 0, doubled: Tick::NEVER }
     }
 
     /// Some account is no longer proved by a link: a batch is due, no sooner after the last one than usual. Said
     /// twice, it changes nothing.
-    pub(crate) fn start(&mut self, now: Tick) {
+    pub fn start(&mut self, now: Tick) {
         if self.next.is_none() {
             self.next = Some(self.after_last().map_or(now, |due| due.max(now)));
         }
@@ -64,7 +64,7 @@ impl Refresher {
 
     /// The next batch of those that `dark` says no link proves; empty where none is due yet, or where nobody is
     /// left, which ends the wake-ups until the next [`Refresher::start`].
-    pub(crate) fn due<T>(
+    pub fn due<T>(
         &mut self,
         now: Tick,
         accounts: &BTreeMap<Pubkey, T>,
@@ -94,7 +94,7 @@ impl Refresher {
 
     /// A batch was refused, or failed at all endpoints: the wait between batches doubles. Those that were under
     /// way together, and fail together, double it once.
-    pub(crate) fn refused(&mut self, now: Tick) {
+    pub fn refused(&mut self, now: Tick) {
         if self.last.is_some_and(|(last, _)| last > self.doubled) {
             self.doublings = self.doublings.saturating_add(1);
             self.doubled = now;
@@ -103,7 +103,7 @@ impl Refresher {
     }
 
     /// A batch was answered: the usual wait is back.
-    pub(crate) fn answered(&mut self) {
+    pub fn answered(&mut self) {
         if self.doublings > 0 {
             self.doublings = 0;
             self.doubled = Tick::NEVER;
@@ -112,7 +112,7 @@ impl Refresher {
     }
 
     /// When the next batch is due, if any.
-    pub(crate) fn next_deadline(&self) -> Option<Tick> {
+    pub fn next_deadline(&self) -> Option<Tick> {
         self.next
     }
 }

@@ -27,7 +27,7 @@ use crate::core::{
 };
 use nodes::{Nodes, blames_size};
 use request::Attempts;
-pub(crate) use request::{Ask, AskId, BATCH, Crowded, MintWish, Reply, Waiter};
+pub use request::{Ask, AskId, BATCH, Crowded, MintWish, Reply, Waiter};
 
 /// Calls under way at once.
 const MAX_PENDING: usize = 4;
@@ -46,24 +46,24 @@ const MINT_TRIES: u8 = 30;
 
 /// A call to make. The keys of its answer are the accounts and then the mints, both in this order.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Call {
-    pub(crate) number: u64,
-    pub(crate) endpoint: EndpointId,
-    pub(crate) accounts: Vec<Pubkey>,
-    pub(crate) mints: Vec<Pubkey>,
-    pub(crate) min_slot: Slot,
+pub struct Call {
+    pub number: u64,
+    pub endpoint: EndpointId,
+    pub accounts: Vec<Pubkey>,
+    pub mints: Vec<Pubkey>,
+    pub min_slot: Slot,
 }
 
 /// A call under way: what is asked, and who waits for it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[must_use = "who waits for it must be told"]
-pub(crate) struct PendingCall {
-    pub(crate) number: u64,
-    pub(crate) endpoint: EndpointId,
-    pub(crate) sent: Tick,
-    pub(crate) min_slot: Slot,
-    pub(crate) accounts: BTreeMap<Pubkey, Vec<Waiter>>,
-    pub(crate) mints: BTreeMap<Pubkey, MintWish>,
+pub struct PendingCall {
+    pub number: u64,
+    pub endpoint: EndpointId,
+    pub sent: Tick,
+    pub min_slot: Slot,
+    pub accounts: BTreeMap<Pubkey, Vec<Waiter>>,
+    pub mints: BTreeMap<Pubkey, MintWish>,
 }
 
 impl PendingCall {
@@ -74,7 +74,7 @@ impl PendingCall {
 
 /// Who wants what, what is under way, and what is to be told.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct RpcScheduler {
+pub struct RpcScheduler {
     nodes: Nodes,
     limit: usize,
     /// How many asks are waiting, held or in a call.
@@ -94,7 +94,7 @@ pub(crate) struct RpcScheduler {
 
 impl RpcScheduler {
     /// A scheduler of `endpoints` that may all be asked, with `limit` asks open at most.
-    pub(crate) fn new(endpoints: usize, limit: usize) -> Self {
+    pub fn new(endpoints: usize, limit: usize) -> Self {
         Self {
             nodes: Nodes::new(endpoints),
             limit,
@@ -112,7 +112,7 @@ impl RpcScheduler {
     }
 
     /// Takes an ask in, and answers it at once where nobody can be asked now. (Invariant 3)
-    pub(crate) fn take(&mut self, now: Tick, ask: Ask) -> Result<(), Crowded> {
+    pub fn take(&mut self, now: Tick, ask: Ask) -> Result<(), Crowded> {
         self.nodes.reopen(now);
         if self.open >= self.limit {
             return Err(Crowded(ask));
@@ -148,7 +148,7 @@ impl RpcScheduler {
     }
 
     /// Forgets the ask of a caller that has gone. What flies for it lands in the ledger all the same.
-    pub(crate) fn cancel(&mut self, id: AskId) {
+    pub fn cancel(&mut self, id: AskId) {
         let mut kept = 0;
         let mut stays = |waiter: &Waiter| {
             let stays = waiter.ask.reply != Reply::Caller(id);
@@ -167,41 +167,41 @@ impl RpcScheduler {
     }
 
     /// Says whether an endpoint may be asked. What waits for it alone goes elsewhere, or is told. (Invariant 4)
-    pub(crate) fn set_usable(&mut self, now: Tick, endpoint: EndpointId, usable: bool) {
+    pub fn set_usable(&mut self, now: Tick, endpoint: EndpointId, usable: bool) {
         self.nodes.set_usable(endpoint, usable);
         self.reroute(now);
     }
 
     /// Whom to ask something that is no account, if possible another than the one to avoid.
-    pub(crate) fn open(&mut self, now: Tick, avoid: Option<EndpointId>) -> Option<EndpointId> {
+    pub fn open(&mut self, now: Tick, avoid: Option<EndpointId>) -> Option<EndpointId> {
         self.nodes.reopen(now);
         self.nodes.route(&Attempts::new(), avoid)
     }
 
     /// That failed.
-    pub(crate) fn refused(&mut self, now: Tick, endpoint: EndpointId, failure: &RpcFailure) {
+    pub fn refused(&mut self, now: Tick, endpoint: EndpointId, failure: &RpcFailure) {
         self.nodes.failed(endpoint, now, failure);
         self.reroute(now);
     }
 
     /// How many mints are wanted and not asked for.
-    pub(crate) fn mints_wanted(&self) -> usize {
+    pub fn mints_wanted(&self) -> usize {
         self.mints.len()
     }
 
     /// Forgets the mints that nobody names any more.
-    pub(crate) fn keep_mints(&mut self, named: &BTreeSet<Pubkey>) {
+    pub fn keep_mints(&mut self, named: &BTreeSet<Pubkey>) {
         self.mints.retain(|mint, _| named.contains(mint));
     }
 
     /// A mint that somebody has just seen or named: it is worth asking at once.
-    pub(crate) fn want_mint(&mut self, mint: Pubkey) {
+    pub fn want_mint(&mut self, mint: Pubkey) {
         self.mints.insert(mint, MintWish::new());
         self.mints_again = None;
     }
 
     /// A mint that is known, and may have changed: it rides with the next call that has room.
-    pub(crate) fn want_mint_again(&mut self, now: Tick, mint: Pubkey) {
+    pub fn want_mint_again(&mut self, now: Tick, mint: Pubkey) {
         if self.mints.is_empty() {
             self.mints_again = Some(now.plus(MINT_PATIENCE));
         }
@@ -210,7 +210,7 @@ impl RpcScheduler {
 
     /// An answer showed no mint there: not yet at this commitment, or none at all. It is asked for again a little
     /// later, and not for ever: `false` where this was the last time.
-    pub(crate) fn mint_unread(&mut self, now: Tick, mint: Pubkey, wish: MintWish) -> bool {
+    pub fn mint_unread(&mut self, now: Tick, mint: Pubkey, wish: MintWish) -> bool {
         let again = wish.tries < MINT_TRIES && !wish.again;
         if again {
             // The nodes answered for it: what they failed at before counts no more.
@@ -222,7 +222,7 @@ impl RpcScheduler {
 
     /// Prepares the next call, if it is time for one. `known` is the slot from which an answer about an account is
     /// worth having.
-    pub(crate) fn next_call(&mut self, now: Tick, known: impl Fn(&Pubkey) -> Slot) -> Option<Call> {
+    pub fn next_call(&mut self, now: Tick, known: impl Fn(&Pubkey) -> Slot) -> Option<Call> {
         self.resume(now);
         let gathered = self.urgent || self.gathering.is_some_and(|since| now.since(since) >= GATHER);
         let mints_due = !self.mints.is_empty() && self.mints_again.is_none_or(|due| due <= now);
@@ -331,23 +331,23 @@ impl RpcScheduler {
 
     /// Takes a call that is over out of those under way. Its accounts are to be told, and its mints reported
     /// unread, or all of it failed.
-    pub(crate) fn complete(&mut self, number: u64) -> Option<PendingCall> {
+    pub fn complete(&mut self, number: u64) -> Option<PendingCall> {
         let place = self.pending.iter().position(|call| call.number == number)?;
         Some(self.pending.swap_remove(place))
     }
 
     /// Notes an answer at a slot that is believed.
-    pub(crate) fn succeeded(&mut self, endpoint: EndpointId, slot: Slot) {
+    pub fn succeeded(&mut self, endpoint: EndpointId, slot: Slot) {
         self.nodes.succeeded(endpoint, slot);
     }
 
     /// The newest slot of those answers.
-    pub(crate) fn newest(&self) -> Slot {
+    pub fn newest(&self) -> Slot {
         self.nodes.ids().map(|endpoint| self.nodes.newest(endpoint)).max().unwrap_or(0)
     }
 
     /// Tells those who wait for an account how it went.
-    pub(crate) fn reply_all(&mut self, waiters: Vec<Waiter>, answer: &Result<Slot, RpcFailure>) {
+    pub fn reply_all(&mut self, waiters: Vec<Waiter>, answer: &Result<Slot, RpcFailure>) {
         for waiter in waiters {
             self.reply(&waiter, answer.clone());
         }
@@ -361,7 +361,7 @@ impl RpcScheduler {
     }
 
     /// A call failed. (Invariants 1 and 2)
-    pub(crate) fn fail(&mut self, now: Tick, call: PendingCall, failure: &RpcFailure) {
+    pub fn fail(&mut self, now: Tick, call: PendingCall, failure: &RpcFailure) {
         let keys = call.keys();
         let split = keys > 1 && blames_size(failure);
         self.nodes.failed(call.endpoint, now, failure);
@@ -392,7 +392,7 @@ impl RpcScheduler {
     }
 
     /// An answer had nothing usable for one account.
-    pub(crate) fn fail_account(
+    pub fn fail_account(
         &mut self,
         now: Tick,
         endpoint: EndpointId,
@@ -477,17 +477,17 @@ impl RpcScheduler {
     }
 
     /// A new chain: what the nodes answered before says nothing of their slots now.
-    pub(crate) fn forget_slots(&mut self) {
+    pub fn forget_slots(&mut self) {
         self.nodes.forget_slots();
     }
 
     /// Whom to reply_all what, in order.
-    pub(crate) fn next_reply(&mut self) -> Option<(Reply, Result<Slot, RpcFailure>)> {
+    pub fn next_reply(&mut self) -> Option<(Reply, Result<Slot, RpcFailure>)> {
         self.replies.pop_front()
     }
 
     /// When [`RpcScheduler::next_call`] has something to do without anything landing before.
-    pub(crate) fn next_deadline(&self) -> Option<Tick> {
+    pub fn next_deadline(&self) -> Option<Tick> {
         let held = self.retry_later.iter().map(|(due, _)| *due).min();
         if self.pending.len() >= MAX_PENDING {
             return held;

@@ -67,7 +67,7 @@ fn owned(state: &AccountState) -> u64 {
 
 /// What became of a buy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum BuyVerdict {
+pub enum BuyVerdict {
     /// The minimum is there, as a notification or an answer has shown.
     Arrived { by: StateOrigin },
     /// It landed, and the account was seen at that slot or later.
@@ -103,11 +103,11 @@ impl Expectation {
 
 /// The buys expected, by account. One that has ended is remembered until nobody can ask for it any more.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub(crate) struct Buys(BTreeMap<Pubkey, BTreeMap<ClaimId, Expectation>>);
+pub struct Buys(BTreeMap<Pubkey, BTreeMap<ClaimId, Expectation>>);
 
 impl Buys {
     /// A buy is expected into an account of that baseline.
-    pub(crate) fn expect(&mut self, address: Pubkey, buy: ClaimId, baseline: BuyBaseline) {
+    pub fn expect(&mut self, address: Pubkey, buy: ClaimId, baseline: BuyBaseline) {
         let buys = self.0.entry(address).or_default();
         let mut contested = false;
         for other in buys.values_mut().filter(|other| other.open) {
@@ -119,7 +119,7 @@ impl Buys {
     }
 
     /// Somebody waits for a buy, and says what for.
-    pub(crate) fn set_terms(&mut self, address: &Pubkey, buy: ClaimId, minimum: u64, signed: bool) {
+    pub fn set_terms(&mut self, address: &Pubkey, buy: ClaimId, minimum: u64, signed: bool) {
         let buys = self.0.get_mut(address);
         if let Some(expectation) = buys.and_then(|buys| buys.get_mut(&buy)) {
             (expectation.minimum, expectation.signed) = (minimum, signed);
@@ -128,7 +128,7 @@ impl Buys {
 
     /// What became of a buy, as far as what is known of its account, and the outcome of its signature, decide it.
     /// `max_age` is how old an answer may be.
-    pub(crate) fn judge(
+    pub fn judge(
         &self,
         address: &Pubkey,
         buy: ClaimId,
@@ -172,7 +172,7 @@ impl Buys {
     }
 
     /// A buy is over: its tokens have come, or none will.
-    pub(crate) fn end(&mut self, address: &Pubkey, buy: ClaimId, came: bool) {
+    pub fn end(&mut self, address: &Pubkey, buy: ClaimId, came: bool) {
         let Some(buys) = self.0.get_mut(address) else { return };
         let Some(mine) = buys.get_mut(&buy).filter(|mine| mine.open) else { return };
         mine.open = false;
@@ -183,7 +183,7 @@ impl Buys {
     }
 
     /// Nobody can ask for a buy any more.
-    pub(crate) fn drop(&mut self, address: &Pubkey, buy: ClaimId) {
+    pub fn drop(&mut self, address: &Pubkey, buy: ClaimId) {
         if let Some(buys) = self.0.get_mut(address) {
             buys.remove(&buy);
             if buys.is_empty() {
@@ -193,7 +193,7 @@ impl Buys {
     }
 
     /// The account is no longer watched.
-    pub(crate) fn forget(&mut self, address: &Pubkey) {
+    pub fn forget(&mut self, address: &Pubkey) {
         self.0.remove(address);
     }
 }

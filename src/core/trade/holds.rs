@@ -25,7 +25,7 @@ use crate::core::{
 };
 
 /// Holds reserved and in flight, at most.
-pub(crate) const MAX_HOLDS: usize = 4_096;
+pub const MAX_HOLDS: usize = 4_096;
 /// Slots at which sells of one account landed, or expired, that are told apart: beyond that the oldest wait for the next.
 const MAX_SLOTS: usize = 32;
 /// How long what has landed or expired is kept of an account that is not watched: what is fresh was asked for later.
@@ -80,19 +80,19 @@ pub enum HoldError {
 
 /// What is spoken for of one account's tokens, as published with its record.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub(crate) struct Held {
-    pub(crate) reserved: u64,
+pub struct Held {
+    pub reserved: u64,
     /// In sells that may still land, or that have expired without the record being known as of then.
-    pub(crate) in_flight: u64,
+    pub in_flight: u64,
     /// In sells that landed, where the account was not seen since.
-    pub(crate) debited: u64,
+    pub debited: u64,
     /// The slot of the newest sell known to have landed, until the account is seen at it or later; else 0.
-    pub(crate) floor: Slot,
+    pub floor: Slot,
 }
 
 impl Held {
     /// What is left of `observed`.
-    pub(crate) fn available(&self, observed: u64) -> u64 {
+    pub fn available(&self, observed: u64) -> u64 {
         let held = self.reserved.saturating_add(self.in_flight).saturating_add(self.debited);
         observed.saturating_sub(held)
     }
@@ -139,7 +139,7 @@ impl AccountHolds {
 
 /// See the module.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub(crate) struct Holds {
+pub struct Holds {
     accounts: BTreeMap<Pubkey, AccountHolds>,
     /// Whose tokens each hold has.
     open: BTreeMap<TradeId, Pubkey>,
@@ -149,17 +149,17 @@ pub(crate) struct Holds {
 
 impl Holds {
     /// What is spoken for of an account's tokens.
-    pub(crate) fn held(&self, address: &Pubkey) -> Held {
+    pub fn held(&self, address: &Pubkey) -> Held {
         self.accounts.get(address).map(AccountHolds::held).unwrap_or_default()
     }
 
     /// Whether anything is held of an account, or a sell of it not yet seen.
-    pub(crate) fn any(&self, address: &Pubkey) -> bool {
+    pub fn any(&self, address: &Pubkey) -> bool {
         self.accounts.contains_key(address)
     }
 
     /// The account and the amount of an open hold.
-    pub(crate) fn of(&self, id: TradeId) -> Option<(Pubkey, u64)> {
+    pub fn of(&self, id: TradeId) -> Option<(Pubkey, u64)> {
         let address = self.open.get(&id)?;
         let account = self.accounts.get(address)?;
         let amount = account.in_flight.get(&id).or_else(|| account.reserved.get(&id))?;
@@ -167,12 +167,12 @@ impl Holds {
     }
 
     /// The accounts of which something is over once they are seen.
-    pub(crate) fn waiting(&self) -> &BTreeSet<Pubkey> {
+    pub fn waiting(&self) -> &BTreeSet<Pubkey> {
         &self.waiting
     }
 
     /// Reserves what the caller has found to be available.
-    pub(crate) fn reserve(&mut self, id: TradeId, address: Pubkey, amount: u64) -> Result<(), HoldError> {
+    pub fn reserve(&mut self, id: TradeId, address: Pubkey, amount: u64) -> Result<(), HoldError> {
         if self.open.len() >= MAX_HOLDS {
             return Err(HoldError::TooMany { limit: MAX_HOLDS });
         }
@@ -182,7 +182,7 @@ impl Holds {
     }
 
     /// A hold is given up before its sell is sent. Returns the account, if that changed it.
-    pub(crate) fn release(&mut self, id: TradeId) -> Option<Pubkey> {
+    pub fn release(&mut self, id: TradeId) -> Option<Pubkey> {
         let address = *self.open.get(&id)?;
         self.accounts.get_mut(&address)?.reserved.remove(&id)?;
         self.open.remove(&id);
@@ -190,7 +190,7 @@ impl Holds {
     }
 
     /// A hold's sell is about to be sent.
-    pub(crate) fn send(&mut self, id: TradeId) -> Option<Pubkey> {
+    pub fn send(&mut self, id: TradeId) -> Option<Pubkey> {
         let address = *self.open.get(&id)?;
         let account = self.accounts.get_mut(&address)?;
         let amount = account.reserved.remove(&id)?;
@@ -199,7 +199,7 @@ impl Holds {
     }
 
     /// A sell landed.
-    pub(crate) fn land(&mut self, now: Tick, id: TradeId, slot: Slot) -> Option<Pubkey> {
+    pub fn land(&mut self, now: Tick, id: TradeId, slot: Slot) -> Option<Pubkey> {
         let (address, amount) = self.end(id)?;
         let account = self.accounts.get_mut(&address)?;
         add(&mut account.landed, slot, amount);
@@ -209,7 +209,7 @@ impl Holds {
     }
 
     /// A sell can land no more, by the bank of `slot`.
-    pub(crate) fn expire(&mut self, now: Tick, id: TradeId, slot: Slot) -> Option<Pubkey> {
+    pub fn expire(&mut self, now: Tick, id: TradeId, slot: Slot) -> Option<Pubkey> {
         let (address, amount) = self.end(id)?;
         let account = self.accounts.get_mut(&address)?;
         add(&mut account.expired, slot, amount);
@@ -218,13 +218,13 @@ impl Holds {
     }
 
     /// A sell failed, or was never sent.
-    pub(crate) fn free(&mut self, id: TradeId) -> Option<Pubkey> {
+    pub fn free(&mut self, id: TradeId) -> Option<Pubkey> {
         let (address, _) = self.end(id)?;
         Some(self.tidy(address))
     }
 
     /// Something is known to have been written to the account at `slot`.
-    pub(crate) fn expect(&mut self, now: Tick, address: &Pubkey, slot: Slot) {
+    pub fn expect(&mut self, now: Tick, address: &Pubkey, slot: Slot) {
         let account = self.accounts.entry(*address).or_default();
         account.floor = account.floor.max(slot);
         account.ended = now;
@@ -239,7 +239,7 @@ impl Holds {
     }
 
     /// The account was seen at `slot`, and its state is known as of `as_of`: what of its sells is over by that.
-    pub(crate) fn see(&mut self, address: &Pubkey, slot: Slot, as_of: Slot) {
+    pub fn see(&mut self, address: &Pubkey, slot: Slot, as_of: Slot) {
         if let Some(account) = self.accounts.get_mut(address).filter(|account| account.waits()) {
             account.landed.retain(|landed, _| *landed > slot);
             account.expired.retain(|expired, _| *expired > as_of);
@@ -252,7 +252,7 @@ impl Holds {
     }
 
     /// The slot at which RPC should be asked for an account: its link has passed a sell, and told nothing of it.
-    pub(crate) fn untold(&mut self, now: Tick, address: &Pubkey, as_of: Slot) -> Option<Slot> {
+    pub fn untold(&mut self, now: Tick, address: &Pubkey, as_of: Slot) -> Option<Slot> {
         let account = self.accounts.get_mut(address)?;
         let due = account.asked == Tick::NEVER || now.since(account.asked) >= ASK_EVERY;
         if account.floor == 0 || as_of < account.floor || !due {
@@ -263,7 +263,7 @@ impl Holds {
     }
 
     /// Slots have a new order.
-    pub(crate) fn begin(&mut self) {
+    pub fn begin(&mut self) {
         for account in self.accounts.values_mut() {
             let ended = account.landed.values().chain(account.expired.values());
             account.before = ended.fold(account.before, |sum, amount| sum.saturating_add(*amount));
@@ -277,7 +277,7 @@ impl Holds {
     }
 
     /// Forgets what ended long ago of accounts that are not watched.
-    pub(crate) fn forget(&mut self, now: Tick, max_lag: Duration, watched: impl Fn(&Pubkey) -> bool) {
+    pub fn forget(&mut self, now: Tick, max_lag: Duration, watched: impl Fn(&Pubkey) -> bool) {
         // What is proved then was asked for after the sell ended, of a node that lags by less.
         let after = FORGOTTEN_AFTER.max(max_lag.saturating_mul(2));
         let kept = |address: &Pubkey, account: &AccountHolds| {

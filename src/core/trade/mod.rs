@@ -1,6 +1,6 @@
 //! Trades: tokens held for sells, signatures that are followed, positions and the buys into them.
 
-pub(crate) mod buys;
-pub(crate) mod holds;
-pub(crate) mod positions;
-pub(crate) mod signatures;
+pub mod buys;
+pub mod holds;
+pub mod positions;
+pub mod signatures;

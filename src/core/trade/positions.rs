@@ -19,11 +19,11 @@ use crate::core::{base::time::Tick, trade::buys::Buys};
 
 /// Names a claim on an account. Never used twice within a mirror; later claims have greater names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct ClaimId(u64);
+pub struct ClaimId(u64);
 
 /// How a claim ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Release {
+pub enum Release {
     /// The account lingers, in case that it is wanted again.
     Linger,
     /// Nothing will come of what it was kept for: it goes at once, if nothing else keeps it.
@@ -46,23 +46,23 @@ struct Kept {
 
 /// See the module.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Positions {
+pub struct Positions {
     linger: Duration,
     kept: BTreeMap<Pubkey, Kept>,
     /// When whose linger is over.
     agenda: BTreeSet<(Tick, Pubkey)>,
     last_claim: u64,
-    pub(crate) buys: Buys,
+    pub buys: Buys,
 }
 
 impl Positions {
-    pub(crate) fn new(linger: Duration) -> Self {
+    pub fn new(linger: Duration) -> Self {
         Self { linger, kept: BTreeMap::new(), agenda: BTreeSet::new(), last_claim: 0, buys: Buys::default() }
     }
 
     /// A watched account is a position from now on, kept until that moment at least. `pinned`: it is watched by
     /// hand; `empty`: it is seen to hold nothing.
-    pub(crate) fn open(&mut self, now: Tick, address: Pubkey, pinned: bool, empty: bool, keep_until: Tick) {
+    pub fn open(&mut self, now: Tick, address: Pubkey, pinned: bool, empty: bool, keep_until: Tick) {
         let kept = self.kept.entry(address).or_insert(Kept { pinned, ..Kept::default() });
         kept.empty = empty;
         kept.keep_until = kept.keep_until.max(keep_until);
@@ -70,23 +70,23 @@ impl Positions {
     }
 
     /// A caller watches the account by hand. (Invariant 1)
-    pub(crate) fn pin(&mut self, address: &Pubkey) {
+    pub fn pin(&mut self, address: &Pubkey) {
         if let Some(kept) = self.kept.get_mut(address) {
             kept.pinned = true;
             self.put_off(address, None);
         }
     }
 
-    pub(crate) fn is_open(&self, address: &Pubkey) -> bool {
+    pub fn is_open(&self, address: &Pubkey) -> bool {
         self.kept.contains_key(address)
     }
 
-    pub(crate) fn addresses(&self) -> impl Iterator<Item = Pubkey> + '_ {
+    pub fn addresses(&self) -> impl Iterator<Item = Pubkey> + '_ {
         self.kept.keys().copied()
     }
 
     /// Keeps a position until the claim is released.
-    pub(crate) fn claim(&mut self, address: &Pubkey) -> ClaimId {
+    pub fn claim(&mut self, address: &Pubkey) -> ClaimId {
         self.last_claim += 1;
         let claim = ClaimId(self.last_claim);
         if let Some(kept) = self.kept.get_mut(address) {
@@ -97,7 +97,7 @@ impl Positions {
     }
 
     /// Ends a claim; without effect where it has ended, also with the account's watch.
-    pub(crate) fn release(&mut self, now: Tick, address: &Pubkey, claim: ClaimId, how: Release) {
+    pub fn release(&mut self, now: Tick, address: &Pubkey, claim: ClaimId, how: Release) {
         if self.kept.get_mut(address).is_some_and(|kept| kept.claims.remove(&claim)) {
             let linger = match how {
                 Release::Linger => self.linger,
@@ -108,7 +108,7 @@ impl Positions {
     }
 
     /// The account's state changed: whether it holds nothing now.
-    pub(crate) fn see(&mut self, now: Tick, address: &Pubkey, empty: bool) {
+    pub fn see(&mut self, now: Tick, address: &Pubkey, empty: bool) {
         if let Some(kept) = self.kept.get_mut(address) {
             kept.empty = empty;
             self.arrange(now, address, self.linger);
@@ -116,19 +116,19 @@ impl Positions {
     }
 
     /// The account is no longer watched.
-    pub(crate) fn forget(&mut self, address: &Pubkey) {
+    pub fn forget(&mut self, address: &Pubkey) {
         self.put_off(address, None);
         self.kept.remove(address);
         self.buys.forget(address);
     }
 
     /// The next account whose time has come: to be forgotten, or put off.
-    pub(crate) fn due(&self, now: Tick) -> Option<Pubkey> {
+    pub fn due(&self, now: Tick) -> Option<Pubkey> {
         self.agenda.first().filter(|(due, _)| *due <= now).map(|(_, address)| *address)
     }
 
     /// The time of an account has come and it cannot be let go: when it is looked at again.
-    pub(crate) fn put_off(&mut self, address: &Pubkey, due: Option<Tick>) {
+    pub fn put_off(&mut self, address: &Pubkey, due: Option<Tick>) {
         let Some(kept) = self.kept.get_mut(address) else { return };
         if let Some(before) = std::mem::replace(&mut kept.due, due) {
             self.agenda.remove(&(before, *address));
@@ -137,15 +137,15 @@ impl Positions {
     }
 
     #[cfg(test)]
-    pub(crate) fn claims(&self, address: &Pubkey) -> usize {
+    pub fn claims(&self, address: &Pubkey) -> usize {
         self.kept.get(address).map_or(0, |kept| kept.claims.len())
     }
 
-    pub(crate) fn linger(&self) -> Duration {
+    pub fn linger(&self) -> Duration {
         self.linger
     }
 
-    pub(crate) fn next_deadline(&self) -> Option<Tick> {
+    pub fn next_deadline(&self) -> Option<Tick> {
         self.agenda.first().map(|(due, _)| *due)
     }
 

@@ -22,7 +22,7 @@ use crate::core::{
 };
 
 /// Signatures of one call, at most: what `getSignatureStatuses` takes.
-pub(crate) const BATCH: usize = 256;
+pub const BATCH: usize = 256;
 /// How soon after it is sent a transaction is first asked for: one slot, and some time to be confirmed.
 const FIRST: Duration = Duration::from_millis(500);
 /// How often after that.
@@ -30,17 +30,17 @@ const EVERY: Duration = Duration::from_secs(2);
 /// Between the starts of two inquiries, at least: so four calls a second at most, of which each is cheap.
 const PACE: Duration = Duration::from_millis(500);
 /// Buys tracked, at most.
-pub(crate) const MAX_BUYS: usize = 4_096;
+pub const MAX_BUYS: usize = 4_096;
 /// The longest wait between inquiries that fail.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
 /// Names a trade: a hold from when it is reserved, or a buy. Never used twice within a mirror.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct TradeId(pub(crate) u64);
+pub struct TradeId(pub u64);
 
 /// How a transaction ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum TradeOutcome {
+pub enum TradeOutcome {
     /// It succeeded in the bank of this slot.
     Landed { slot: Slot },
     /// It failed in the bank of this slot.
@@ -51,54 +51,54 @@ pub(crate) enum TradeOutcome {
 
 /// As many transactions are tracked as the limit allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct TooManyTrades {
-    pub(crate) limit: usize,
+pub struct TooManyTrades {
+    pub limit: usize,
 }
 
 /// What to ask a node.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Inquiry {
-    pub(crate) number: u64,
-    pub(crate) endpoint: EndpointId,
-    pub(crate) signatures: Vec<Signature>,
+pub struct Inquiry {
+    pub number: u64,
+    pub endpoint: EndpointId,
+    pub signatures: Vec<Signature>,
     /// Whether the node should search its history as well, where it has one.
-    pub(crate) history: bool,
+    pub history: bool,
 }
 
 /// What a node says.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Inquired {
+pub struct Inquired {
     /// Its bank at the mirror's commitment.
-    pub(crate) slot: Slot,
+    pub slot: Slot,
     /// That bank's block height.
-    pub(crate) height: u64,
+    pub height: u64,
     /// The bank that the statuses are from.
-    pub(crate) statuses_slot: Slot,
+    pub statuses_slot: Slot,
     /// In the order of the inquiry.
-    pub(crate) statuses: Vec<Option<Status>>,
+    pub statuses: Vec<Option<Status>>,
 }
 
 /// What a node knows of a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Status {
+pub struct Status {
     /// The bank that took it in.
-    pub(crate) slot: Slot,
-    pub(crate) failed: bool,
+    pub slot: Slot,
+    pub failed: bool,
     /// Whether that bank has reached the mirror's commitment.
-    pub(crate) settled: bool,
+    pub settled: bool,
 }
 
 /// A transaction whose end is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Ended {
-    pub(crate) id: TradeId,
-    pub(crate) signature: Signature,
-    pub(crate) outcome: TradeOutcome,
+pub struct Ended {
+    pub id: TradeId,
+    pub signature: Signature,
+    pub outcome: TradeOutcome,
 }
 
 /// What a transaction is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Side {
+pub enum Side {
     Buy,
     Sell,
 }
@@ -124,7 +124,7 @@ struct PendingInquiry {
 
 /// See the module.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub(crate) struct Signatures {
+pub struct Signatures {
     tracked: BTreeMap<TradeId, Trade>,
     pending: Option<PendingInquiry>,
     inquiries_made: u64,
@@ -137,12 +137,12 @@ pub(crate) struct Signatures {
 
 impl Signatures {
     #[cfg(test)]
-    pub(crate) fn count(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.tracked.len()
     }
 
     /// Asks what becomes of a transaction from now on. (Invariant 4)
-    pub(crate) fn track(
+    pub fn track(
         &mut self,
         now: Tick,
         id: TradeId,
@@ -160,13 +160,13 @@ impl Signatures {
     }
 
     /// Nobody cares any more, or its end is known from elsewhere.
-    pub(crate) fn untrack(&mut self, id: TradeId) {
+    pub fn untrack(&mut self, id: TradeId) {
         self.tracked.remove(&id);
     }
 
     /// The next inquiry, if it is time for one. `route` says whom to ask, if possible another than the one that
     /// failed last. (Invariant 3)
-    pub(crate) fn next_inquiry(
+    pub fn next_inquiry(
         &mut self,
         now: Tick,
         route: impl FnOnce(Option<EndpointId>) -> Option<EndpointId>,
@@ -191,17 +191,12 @@ impl Signatures {
     }
 
     /// Whom the inquiry under way asks.
-    pub(crate) fn asked(&self, number: u64) -> Option<EndpointId> {
+    pub fn asked(&self, number: u64) -> Option<EndpointId> {
         self.pending.as_ref().filter(|pending| pending.number == number).map(|pending| pending.endpoint)
     }
 
     /// Takes in what came of an inquiry; the transactions that have ended by it are tracked no more.
-    pub(crate) fn inquired(
-        &mut self,
-        now: Tick,
-        number: u64,
-        outcome: &Result<Inquired, RpcFailure>,
-    ) -> Vec<Ended> {
+    pub fn inquired(&mut self, now: Tick, number: u64, outcome: &Result<Inquired, RpcFailure>) -> Vec<Ended> {
         let Some(pending) = self.pending.take_if(|pending| pending.number == number) else {
             return Vec::new();
         };
@@ -239,12 +234,12 @@ impl Signatures {
     }
 
     /// Slots have a new order: an answer under way is of the old one.
-    pub(crate) fn begin(&mut self) {
+    pub fn begin(&mut self) {
         self.pending = None;
     }
 
     /// When [`Signatures::next_inquiry`] has something to do, without an answer before.
-    pub(crate) fn next_deadline(&self) -> Option<Tick> {
+    pub fn next_deadline(&self) -> Option<Tick> {
         let due = self.tracked.values().map(|trade| trade.due).min()?;
         self.pending.is_none().then(|| due.max(self.ready))
     }

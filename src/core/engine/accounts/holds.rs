@@ -6,15 +6,12 @@ use super::Accounts;
 use crate::core::{account::observation::Slot, base::time::Tick, trade::holds::Holds};
 
 impl Accounts {
-    pub(crate) fn holds(&self) -> &Holds {
+    pub fn holds(&self) -> &Holds {
         &self.holds
     }
 
     /// Changes the holds of one account, which is returned, and its record with them.
-    pub(crate) fn change_holds(
-        &mut self,
-        change: impl FnOnce(&mut Holds) -> Option<Pubkey>,
-    ) -> Option<Pubkey> {
+    pub fn change_holds(&mut self, change: impl FnOnce(&mut Holds) -> Option<Pubkey>) -> Option<Pubkey> {
         let address = change(&mut self.holds)?;
         self.settle_holds(&address);
         Some(address)
@@ -46,7 +43,7 @@ impl Accounts {
     }
 
     /// The accounts that RPC should be asked for at a slot, since the last call.
-    pub(crate) fn take_untold(&mut self) -> std::collections::BTreeMap<Pubkey, Slot> {
+    pub fn take_untold(&mut self) -> std::collections::BTreeMap<Pubkey, Slot> {
         std::mem::take(&mut self.untold)
     }
 }

@@ -11,7 +11,7 @@ use super::Subject;
 /// 1. Notifications of accounts and barriers: what came before a canary is applied before it.
 /// 2. Canaries.
 /// 3. Answers: what they start must not take a canary from before them for one from behind.
-pub(crate) fn order_turn<E>(events: &mut [(Subject, E)], is_answer: impl Fn(&E) -> bool) {
+pub fn order_turn<E>(events: &mut [(Subject, E)], is_answer: impl Fn(&E) -> bool) {
     events.sort_by_key(|(subject, event)| match subject {
         _ if is_answer(event) => 2,
         Subject::Canary => 1,

@@ -17,7 +17,7 @@ mod pacer;
 mod probe;
 mod protocol;
 mod subscriptions;
-pub(crate) mod timers;
+pub mod timers;
 
 use std::collections::VecDeque;
 
@@ -37,14 +37,14 @@ use crate::core::{
 };
 use barriers::Barriers;
 use canaries::Canaries;
-pub(crate) use delivery_order::order_turn;
+pub use delivery_order::order_turn;
 use pacer::SubscribePacer;
-pub(crate) use probe::Capabilities;
+pub use probe::Capabilities;
 use probe::CapabilityProbe;
 pub use probe::NodeProfile;
 pub use protocol::LinkPhase;
-pub(crate) use protocol::{Action, Fetch, Input, SessionSettings, Subject};
-pub(crate) use subscriptions::WatchId;
+pub use protocol::{Action, Fetch, Input, SessionSettings, Subject};
+pub use subscriptions::WatchId;
 use subscriptions::{Attempt, Stage, Subscriptions};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -75,7 +75,7 @@ struct Open {
 
 /// See the module's invariants.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Session {
+pub struct Session {
     settings: SessionSettings,
     link: ConnectionState,
     generation: Generation,
@@ -93,18 +93,18 @@ pub(crate) struct Session {
 
 impl Session {
     /// What is node_time for each account that is subscribed, in bytes.
-    pub(crate) const BYTES_EACH: usize = Subscriptions::BYTES_EACH;
+    pub const BYTES_EACH: usize = Subscriptions::BYTES_EACH;
 
     /// A session that connects at once.
     #[cfg(test)]
-    pub(crate) fn new(settings: SessionSettings, link: LinkId, seed: u64, now: Tick) -> Self {
+    pub fn new(settings: SessionSettings, link: LinkId, seed: u64, now: Tick) -> Self {
         let mut session = Self::parked(settings, link, seed);
         session.connect(now);
         session
     }
 
     /// A session that waits for [`Input::Start`]. `seed` spreads its backoff and its barrier lengths.
-    pub(crate) fn parked(settings: SessionSettings, link: LinkId, seed: u64) -> Self {
+    pub fn parked(settings: SessionSettings, link: LinkId, seed: u64) -> Self {
         Self {
             audit: Audit::new(settings.audit_every, settings.audit_batch),
             backoff: settings.backoff.clone(),
@@ -122,26 +122,26 @@ impl Session {
         }
     }
 
-    pub(crate) fn next_action(&mut self) -> Option<Action> {
+    pub fn next_action(&mut self) -> Option<Action> {
         self.actions.pop_front()
     }
 
     /// When [`Session::expire`] wants to be called next.
-    pub(crate) fn next_deadline(&self) -> Option<Tick> {
+    pub fn next_deadline(&self) -> Option<Tick> {
         self.timers.next()
     }
 
-    pub(crate) fn generation(&self) -> Generation {
+    pub fn generation(&self) -> Generation {
         self.generation
     }
 
     /// When what the link now tells was surely true: its last proof, if it has one.
-    pub(crate) fn proof(&self) -> Tick {
+    pub fn proof(&self) -> Tick {
         let proves = self.evidence.ticking && self.evidence.generation == self.generation;
         if proves { self.evidence.proof } else { Tick::NEVER }
     }
 
-    pub(crate) fn phase(&self) -> LinkPhase {
+    pub fn phase(&self) -> LinkPhase {
         match &self.link {
             ConnectionState::Parked { .. } => LinkPhase::Parked,
             ConnectionState::Waiting => LinkPhase::Waiting,
@@ -155,18 +155,18 @@ impl Session {
     }
 
     /// What the provider was last seen to do.
-    pub(crate) fn capabilities(&self) -> Capabilities {
+    pub fn capabilities(&self) -> Capabilities {
         self.probe.found
     }
 
     /// How many accounts are acknowledged by the server, and live, which none is before the link is.
-    pub(crate) fn counts(&self) -> (usize, usize) {
+    pub fn counts(&self) -> (usize, usize) {
         let (acknowledged, live) = self.subscriptions.counts();
         (acknowledged, if self.phase() == LinkPhase::Live { live } else { 0 })
     }
 
     /// The account whose notification this is, while that subscription is the current one.
-    pub(crate) fn account(&self, subject: Subject) -> Option<Pubkey> {
+    pub fn account(&self, subject: Subject) -> Option<Pubkey> {
         match subject {
             Subject::Account { address, attempt, .. } => {
                 self.subscriptions.is_current(&address, attempt).then_some(address)
@@ -175,7 +175,7 @@ impl Session {
         }
     }
 
-    pub(crate) fn handle(&mut self, now: Tick, input: Input) {
+    pub fn handle(&mut self, now: Tick, input: Input) {
         if self.link == ConnectionState::Stopped {
             return;
         }
@@ -232,7 +232,7 @@ impl Session {
     }
 
     /// Acts on every deadline that has passed.
-    pub(crate) fn expire(&mut self, now: Tick) {
+    pub fn expire(&mut self, now: Tick) {
         while let Some(timer) = self.timers.expire(now) {
             match timer {
                 Timer::Reconnect => self.connect(now),

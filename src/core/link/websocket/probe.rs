@@ -43,7 +43,7 @@ impl NodeProfile {
 /// What a provider was last seen to do; `None` is not known yet.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub(crate) struct Capabilities {
+pub struct Capabilities {
     /// It notifies the Clock sysvar, without which no connection to it proves anything.
     pub canary: Option<bool>,
     /// It takes subscriptions that differ by their data slice alone for different ones. Where it does not,

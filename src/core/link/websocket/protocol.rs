@@ -19,7 +19,7 @@ use crate::core::{
 
 /// What a subscription is for. Its server-side id lives and dies with the connection; this is ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) enum Subject {
+pub enum Subject {
     /// The Clock sysvar, for as long as the connection lives.
     Canary,
     /// A watched account. Where an earlier attempt was acknowledged on this connection, a later one asks with
@@ -34,7 +34,7 @@ pub(crate) enum Subject {
 
 /// What happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Input {
+pub enum Input {
     /// An account is wanted. The id tells one watch of an address from a later one.
     Watch {
         address: Pubkey,
@@ -95,7 +95,7 @@ pub(crate) enum Input {
 
 /// What to do.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Action {
+pub enum Action {
     Connect,
     /// Give the connection up, where it is the session that finds it dead with what was overdue; pending
     /// subscribes are not cancelled, the client is dropped whole.
@@ -123,7 +123,7 @@ pub(crate) enum Action {
 
 /// Accounts to read by RPC; the answers enter the ledger like every other observation.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Fetch {
+pub enum Fetch {
     /// For speed, as soon as subscribed.
     Baseline(Pubkey),
     /// As of a barrier: answered with [`Input::Rechecked`].
@@ -173,23 +173,23 @@ impl LinkPhase {
 
 /// The deadlines and bounds of a connection.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct SessionSettings {
-    pub(crate) profile: NodeProfile,
-    pub(crate) connect_timeout: Duration,
-    pub(crate) subscribe_deadline: Duration,
-    pub(crate) canary_deadline: Duration,
-    pub(crate) max_lag: Duration,
-    pub(crate) keepalive: Duration,
-    pub(crate) audit_every: Duration,
-    pub(crate) audit_batch: usize,
+pub struct SessionSettings {
+    pub profile: NodeProfile,
+    pub connect_timeout: Duration,
+    pub subscribe_deadline: Duration,
+    pub canary_deadline: Duration,
+    pub max_lag: Duration,
+    pub keepalive: Duration,
+    pub audit_every: Duration,
+    pub audit_batch: usize,
     /// How many slots must have passed since a canary's own before it proves anything beside the order of
     /// two. See [`crate::core::account::evidence`].
-    pub(crate) settled_after: Slot,
+    pub settled_after: Slot,
     /// The link must have been live for so long before a loss counts as the first one again.
-    pub(crate) healthy_after: Duration,
-    pub(crate) backoff: Backoff,
+    pub healthy_after: Duration,
+    pub backoff: Backoff,
     /// Subscribes sent and unanswered, at most; and as many may be sent at once.
-    pub(crate) in_flight: usize,
+    pub in_flight: usize,
     /// Subscribes a second, once the first burst is sent. Barriers and the canary do not wait, and count.
-    pub(crate) subscribe_rate: u32,
+    pub subscribe_rate: u32,
 }

@@ -16,7 +16,7 @@ use crate::core::{
 
 /// Tells one watch of an address from a later one of the same address.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct WatchId(pub(crate) u64);
+pub struct WatchId(pub u64);
 
 /// Addresses remembered as acknowledged on one connection: past that, every subscribe has its own parameters.
 const MAX_KNOWN: usize = 65_536;

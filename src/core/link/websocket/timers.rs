@@ -4,7 +4,7 @@ use crate::core::base::time::Tick;
 
 /// What can be due on a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Timer {
+pub enum Timer {
     /// The wait before the next connect is over.
     Reconnect,
     /// The connect takes too long.
@@ -43,46 +43,46 @@ impl Timer {
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub(crate) struct Timers {
+pub struct Timers {
     due: [Option<Tick>; Timer::ALL.len()],
 }
 
 impl Timers {
-    pub(crate) fn set(&mut self, timer: Timer, due: Tick) {
+    pub fn set(&mut self, timer: Timer, due: Tick) {
         self.due[timer as usize] = Some(due);
     }
 
     /// Moves the deadline to `due` unless it is earlier already.
-    pub(crate) fn set_by(&mut self, timer: Timer, due: Tick) {
+    pub fn set_by(&mut self, timer: Timer, due: Tick) {
         let slot = &mut self.due[timer as usize];
         *slot = Some(slot.map_or(due, |earlier| earlier.min(due)));
     }
 
     /// Moves the deadline to `due`, or drops it.
-    pub(crate) fn set_or_stop(&mut self, timer: Timer, due: Option<Tick>) {
+    pub fn set_or_stop(&mut self, timer: Timer, due: Option<Tick>) {
         self.due[timer as usize] = due;
     }
 
-    pub(crate) fn stop(&mut self, timer: Timer) {
+    pub fn stop(&mut self, timer: Timer) {
         self.due[timer as usize] = None;
     }
 
-    pub(crate) fn stop_all(&mut self) {
+    pub fn stop_all(&mut self) {
         *self = Self::default();
     }
 
     /// When one timer is due, if it is set.
-    pub(crate) fn due(&self, timer: Timer) -> Option<Tick> {
+    pub fn due(&self, timer: Timer) -> Option<Tick> {
         self.due[timer as usize]
     }
 
     /// The next moment at which something is due.
-    pub(crate) fn next(&self) -> Option<Tick> {
+    pub fn next(&self) -> Option<Tick> {
         self.due.iter().flatten().min().copied()
     }
 
     /// Takes one timer that is due, the most urgent kind first.
-    pub(crate) fn expire(&mut self, now: Tick) -> Option<Timer> {
+    pub fn expire(&mut self, now: Tick) -> Option<Timer> {
         let timer =
             Timer::ALL.into_iter().find(|timer| self.due[*timer as usize].is_some_and(|due| due <= now))?;
         self.stop(timer);

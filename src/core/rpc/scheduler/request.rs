@@ -8,15 +8,15 @@ use crate::core::{
 };
 
 /// The most accounts of one call: the node takes 100, and the last is the Clock.
-pub(crate) const BATCH: usize = 99;
+pub const BATCH: usize = 99;
 
 /// Names a caller's ask. Never used twice within a mirror.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct AskId(pub(crate) u64);
+pub struct AskId(pub u64);
 
 /// Who hears how an ask went. The answer itself is in the ledger by then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Reply {
+pub enum Reply {
     /// Nobody: it is asked for the ledger's sake.
     Nobody,
     /// A caller that waits.
@@ -27,25 +27,25 @@ pub(crate) enum Reply {
 
 /// One account wanted from RPC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Ask {
-    pub(crate) address: Pubkey,
+pub struct Ask {
+    pub address: Pubkey,
     /// The answer must be of this slot or later.
-    pub(crate) min_slot: Slot,
+    pub min_slot: Slot,
     /// The answer must have been asked for at this moment or later.
-    pub(crate) not_before: Tick,
+    pub not_before: Tick,
     /// Somebody waits: no gathering.
-    pub(crate) urgent: bool,
-    pub(crate) reply: Reply,
+    pub urgent: bool,
+    pub reply: Reply,
     /// Until when a node that is behind is asked again.
-    pub(crate) patience: Tick,
+    pub patience: Tick,
     /// The endpoint whose word is not wanted, as when it is what shall be verified. A wish: it is asked all the
     /// same where no other can be.
-    pub(crate) avoid: Option<EndpointId>,
+    pub avoid: Option<EndpointId>,
 }
 
 /// An ask that is not taken: as many are open as the limit allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Crowded(pub(crate) Ask);
+pub struct Crowded(pub Ask);
 
 /// A set of endpoints.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -76,7 +76,7 @@ impl Attempts {
 
 /// An ask with its history.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Waiter {
+pub struct Waiter {
     pub(super) ask: Ask,
     pub(super) attempts: Attempts,
     /// What is told when nothing is left to try: that a node was behind, if any was, else what came last.
@@ -101,7 +101,7 @@ impl Waiter {
 
 /// A mint to read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct MintWish {
+pub struct MintWish {
     /// How often an answer showed no mint there.
     pub(super) tries: u8,
     pub(super) attempts: Attempts,
