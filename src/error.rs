@@ -6,12 +6,9 @@ use solana_pubkey::Pubkey;
 use solana_signature::Signature;
 
 pub use crate::core::{
-    account::reading::StaleError, base::failure::RpcFailure, engine::accounts::WatchError,
+    account::freshness::StaleError, base::failure::RpcFailure, engine::events::WatchError,
 };
-use crate::core::{
-    account::{freshness::StaleReason, observation::Slot},
-    chain::token::TokenProgram,
-};
+use crate::core::{account::freshness::StaleReason, base::ids::Slot, chain::token::TokenProgram};
 
 /// Settings that cannot work. Nothing was started.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -35,17 +35,18 @@ pub use api::{
 pub use core::{
     account::{
         freshness::{Freshness, StaleReason},
-        observation::{Slot, StateOrigin},
+        observation::StateOrigin,
         reading::{Floor, ReadQuery, Reading},
         sellable::{SellObstacle, SellObstacles, SellWarning, SellWarnings, Sellable, Unsellable},
     },
+    base::ids::Slot,
     chain::{
         mint::{FeeRate, MintInfo, TransferFee, UiScale},
         state::AccountState,
         token::{NotToken, TokenAccount, TokenDelegate, TokenExtensions, TokenProgram},
     },
-    engine::NodeMode,
-    link::websocket::{LinkPhase, NodeProfile},
+    link::{feed::LinkPhase, websocket::NodeProfile},
+    nodes::failover::NodeMode,
     trade::buys::BuyBaseline,
 };
 pub use error::{

@@ -8,13 +8,11 @@ use solana_rpc_client::nonblocking::rpc_client::RpcClient;
 use crate::{
     api::node::NodeConfig,
     core::{
-        account::{
-            evidence::FINALIZED_SETTLES, freshness::Policy, ledger::Rules, observation::MAX_ENDPOINTS,
-            ttl::TtlBounds,
-        },
-        base::backoff::Backoff,
-        engine::{EngineSettings, NodeMode},
+        account::{evidence::FINALIZED_SETTLES, freshness::Policy, ledger::Rules, ttl::TtlBounds},
+        base::{backoff::Backoff, ids::MAX_ENDPOINTS},
+        engine::settings::EngineSettings,
         link::websocket::{NodeProfile, SessionSettings},
+        nodes::failover::NodeMode,
         rpc::scheduler::BATCH,
     },
     error::ConfigError,

@@ -27,14 +27,14 @@ use crate::{
     clock::Clock,
     core::{
         account::{
-            freshness::StaleReason,
-            reading::{Floor, ReadQuery, Reading, StaleError},
+            freshness::{StaleError, StaleReason},
+            reading::{Floor, ReadQuery, Reading},
             sellable::{Sellable, Unsellable},
         },
-        base::time::Tick,
+        base::{ids::AskId, time::Tick},
         chain::mint::MintInfo,
-        engine::Role,
-        rpc::scheduler::{Ask, AskId},
+        engine::events::Role,
+        rpc::scheduler::Ask,
     },
     error::{ConfigError, ReadError, RpcFailure, WatchError},
     observability::{

@@ -7,11 +7,11 @@ use solana_pubkey::Pubkey;
 use crate::{
     core::{
         account::{
-            observation::Slot,
-            reading::{ReadQuery, Reading, StaleError},
+            freshness::StaleError,
+            reading::{ReadQuery, Reading},
             sellable::{SellObstacles, Sellable, Unsellable},
         },
-        base::time::Tick,
+        base::{ids::Slot, time::Tick},
         chain::state::AccountState,
     },
     error::WaitError,

@@ -5,10 +5,10 @@ use solana_pubkey::Pubkey;
 use crate::core::{
     account::{
         evidence::Evidence,
-        freshness::{Policy, StaleReason},
-        ledger::Record,
+        freshness::{Policy, StaleError, StaleReason},
         overlay::Shown,
-        reading::{ReadQuery, Reading, StaleError},
+        reading::{ReadQuery, Reading},
+        record::Record,
     },
     base::time::Tick,
     chain::{

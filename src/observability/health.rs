@@ -7,10 +7,12 @@ use tracing::info;
 
 use crate::{
     core::{
-        account::observation::{EndpointId, LinkId, Slot},
-        base::time::Tick,
-        engine::Role,
-        link::websocket::{Capabilities, LinkPhase},
+        base::{
+            ids::{EndpointId, LinkId, Slot},
+            time::Tick,
+        },
+        engine::events::Role,
+        link::{feed::LinkPhase, websocket::Capabilities},
     },
     observability::{counters::Quantiles, link_log::LinkStatus},
     store::{SharedWriter, Store, Writer},

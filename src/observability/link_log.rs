@@ -3,10 +3,16 @@
 use tracing::{debug, error, info, warn};
 
 use crate::core::{
-    account::observation::{EndpointId, LinkId, ObservedVia, Slot},
-    base::time::Tick,
-    engine::{Engine, Role, accounts::EngineEvent},
-    link::websocket::{LinkPhase, timers::Timer},
+    account::observation::ObservedVia,
+    base::{
+        ids::{EndpointId, LinkId, Slot},
+        time::Tick,
+    },
+    engine::{
+        Engine,
+        events::{EngineEvent, Role},
+    },
+    link::{feed::LinkPhase, websocket::timers::Timer},
     trade::signatures::TradeOutcome,
 };
 

@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use crate::{core::account::observation::Slot, observability::counters::Stats, store::Entry};
+use crate::{core::base::ids::Slot, observability::counters::Stats, store::Entry};
 
 /// Notifications kept until their slot's Clock comes; of more, the lag is not counted.
 const ROOM: usize = 1_024;

@@ -15,10 +15,12 @@ use tracing::{debug, info, warn};
 use crate::{
     clock::wall_ms,
     core::{
-        account::observation::LinkId,
-        base::time::Tick,
-        engine::{LinkCommand, LinkEvent},
-        link::websocket::{LinkPhase, Subject},
+        base::{ids::LinkId, time::Tick},
+        engine::events::LinkEvent,
+        link::{
+            feed::LinkPhase,
+            websocket::{LinkCommand, SessionEvent, Subject},
+        },
     },
     observability::notification_lag::NotificationLags,
     sources::{
@@ -210,7 +212,7 @@ impl LinkDriver {
 
     fn lose(&mut self, loss: &Loss) {
         let event = match loss {
-            Loss::CanaryReplaced => LinkEvent::CanaryReplaced,
+            Loss::CanaryReplaced => SessionEvent::CanaryReplaced.into(),
             _ => LinkEvent::Lost,
         };
         let mut writer = self.shared.lock();
@@ -220,12 +222,12 @@ impl LinkDriver {
 
     /// A turn of the wire, in its order and as one step: what it changes is published together.
     fn take_turn(&mut self, events: Vec<(Subject, client::SubscriptionEvent)>) {
-        let events: Vec<LinkEvent> =
+        let events: Vec<SessionEvent> =
             events.into_iter().filter_map(|(subject, event)| self.read(subject, event)).collect();
         self.note_lags(&events);
         let mut writer = self.shared.lock();
         for event in &events {
-            if let LinkEvent::Canary { slot, lag_ms } = event {
+            if let SessionEvent::Canary { slot, lag_ms } = event {
                 writer.link_log.canary(self.id, *slot, *lag_ms);
             }
         }
@@ -233,20 +235,20 @@ impl LinkDriver {
     }
 
     /// Notes how late notifications are. The processed ones are hints, and not counted.
-    fn note_lags(&mut self, events: &[LinkEvent]) {
+    fn note_lags(&mut self, events: &[SessionEvent]) {
         if self.commitment == CommitmentLevel::Processed {
             return;
         }
         let now = wall_ms();
         for event in events {
             match event {
-                LinkEvent::Account { subject: Subject::Account { address, .. }, slot, .. } => {
+                SessionEvent::Account { subject: Subject::Account { address, .. }, slot, .. } => {
                     if let Some(entry) = self.store.entry(address) {
                         entry.counters.notifications.add(1);
                         self.lags.notified(entry, *slot, now);
                     }
                 }
-                LinkEvent::Canary { slot, lag_ms } => {
+                SessionEvent::Canary { slot, lag_ms } => {
                     self.lags.canary(*slot, now, *lag_ms, &self.store.stats)
                 }
                 _ => {}
@@ -255,9 +257,9 @@ impl LinkDriver {
     }
 
     /// What the server says, as the engine understands it.
-    fn read(&self, subject: Subject, event: client::SubscriptionEvent) -> Option<LinkEvent> {
+    fn read(&self, subject: Subject, event: client::SubscriptionEvent) -> Option<SessionEvent> {
         let response = match event {
-            client::SubscriptionEvent::Acknowledged => return Some(LinkEvent::Acknowledged(subject)),
+            client::SubscriptionEvent::Acknowledged => return Some(SessionEvent::Acknowledged(subject)),
             client::SubscriptionEvent::Refused { reason } => {
                 let reason = self.endpoint.scrub(&reason);
                 // Each further try of an account that is refused would be a line.
@@ -269,17 +271,17 @@ impl LinkDriver {
                 self.store.stats.refused.add(1);
                 let error = format!("a subscription was refused: {reason}");
                 self.shared.lock().link_log.failed(self.id, error);
-                return Some(LinkEvent::Refused(subject));
+                return Some(SessionEvent::Refused(subject));
             }
-            client::SubscriptionEvent::Unsubscribed => return Some(LinkEvent::Unsubscribed(subject)),
+            client::SubscriptionEvent::Unsubscribed => return Some(SessionEvent::Unsubscribed(subject)),
             client::SubscriptionEvent::Notified(response) => response,
         };
         let slot = response.context.slot;
         let account = RawAccount::decode(&response.value);
         match subject {
-            Subject::Barrier { length } => Some(LinkEvent::Barrier { length, slot }),
+            Subject::Barrier { length } => Some(SessionEvent::Barrier { length, slot }),
             Subject::Canary => match account.ok().and_then(|clock| clock.unix_timestamp()) {
-                Some(time) => Some(LinkEvent::Canary { slot, lag_ms: lag_ms(wall_ms(), time) }),
+                Some(time) => Some(SessionEvent::Canary { slot, lag_ms: lag_ms(wall_ms(), time) }),
                 // Not a tick: if none follows, the deadline speaks.
                 None => {
                     warn!("a canary does not hold a Clock");
@@ -294,7 +296,7 @@ impl LinkDriver {
                     warn!(account = %address, reason, "a notification cannot be read: subscribing anew");
                 }
                 let presence = account.ok().map(|account| account.presence());
-                Some(LinkEvent::Account { subject, slot, presence })
+                Some(SessionEvent::Account { subject, slot, presence })
             }
         }
     }

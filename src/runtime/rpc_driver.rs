@@ -9,7 +9,7 @@ use crate::{
     core::{
         base::failure::RpcFailure,
         chain::{mint::MintInfo, token::Presence},
-        engine::CallAnswer,
+        engine::events::CallAnswer,
         rpc::scheduler::Call,
     },
     sources::rpc::RpcSource,

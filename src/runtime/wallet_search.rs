@@ -20,10 +20,13 @@ use crate::{
         trade::position::Position,
     },
     core::{
-        account::observation::{EndpointId, Slot},
-        base::{backoff::Backoff, time::Tick},
+        base::{
+            backoff::Backoff,
+            ids::{EndpointId, Slot},
+            time::Tick,
+        },
         chain::{state::Expected, token::TokenProgram},
-        engine::accounts::WatchError,
+        engine::events::WatchError,
     },
     error::{AdoptError, RpcFailure},
     sources::rpc::{

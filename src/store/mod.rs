@@ -27,9 +27,9 @@ use crate::{
         account::{
             evidence::Evidence,
             freshness::{Policy, StaleReason, look},
-            ledger::Record,
             overlay::Shown,
             reading::Reading,
+            record::Record,
             sellable::MintSays,
         },
         base::time::Tick,

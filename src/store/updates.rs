@@ -5,12 +5,10 @@ use solana_pubkey::Pubkey;
 use tokio::sync::broadcast::{self, error::RecvError};
 
 use crate::core::{
-    account::{
-        ledger::Record,
-        observation::{Slot, StateOrigin},
-    },
+    account::{observation::StateOrigin, record::Record},
+    base::ids::Slot,
     chain::state::AccountState,
-    engine::accounts::EngineEvent,
+    engine::events::EngineEvent,
 };
 
 /// An account's state changed, or was seen for the first time.

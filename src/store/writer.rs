@@ -16,16 +16,20 @@ use super::{Entry, STOPPED, Store};
 use crate::{
     clock::{Clock, JumpDetector, wall_ms},
     core::{
-        account::observation::{EndpointId, LinkId, Slot},
-        base::{failure::RpcFailure, time::Tick},
+        base::{
+            failure::RpcFailure,
+            ids::{AskId, EndpointId, LinkId, Slot, TradeId},
+            time::Tick,
+        },
         chain::state::Expected,
         engine::{
-            CallAnswer, Engine, EngineSettings, LinkCommand, LinkEvent,
-            accounts::{EngineEvent, WatchError},
+            Engine,
+            events::{CallAnswer, EngineEvent, LinkEvent, WatchError},
+            settings::EngineSettings,
         },
-        link::websocket::LinkPhase,
-        rpc::scheduler::{Ask, AskId, Call, Crowded, Reply},
-        trade::signatures::{Inquiry, TradeId, TradeOutcome},
+        link::{feed::LinkPhase, websocket::LinkCommand},
+        rpc::scheduler::{Ask, Call, Crowded, Reply},
+        trade::signatures::{Inquiry, TradeOutcome},
     },
     observability::{counters::Stats, link_log::LinkLog},
     store::updates::MirrorUpdate,
@@ -332,7 +336,7 @@ impl Writer {
         self.rpc_driver.wake.clone()
     }
 
-    pub(crate) fn handle(&mut self, link: LinkId, events: impl IntoIterator<Item = LinkEvent>) {
+    pub(crate) fn handle(&mut self, link: LinkId, events: impl IntoIterator<Item: Into<LinkEvent>>) {
         self.step(|engine, now| events.into_iter().for_each(|event| engine.handle(now, link, event)));
     }
 
@@ -385,6 +389,7 @@ impl Writer {
 
 #[cfg(test)]
 mod tests {
+    use crate::core::link::websocket::SessionEvent;
     use std::{
         sync::atomic::{AtomicBool, Ordering},
         time::Duration,
@@ -400,7 +405,7 @@ mod tests {
                 mint::MintInfo,
                 token::{Presence, TokenProgram, tests::account_bytes},
             },
-            engine::CallAnswer,
+            engine::events::CallAnswer,
         },
     };
 
@@ -458,13 +463,13 @@ mod tests {
                         crate::core::link::websocket::Subject::Barrier { length } => Some(length),
                         _ => barrier,
                     };
-                    writer.handle(LINK, [LinkEvent::Acknowledged(subject)]);
+                    writer.handle(LINK, [SessionEvent::Acknowledged(subject)]);
                 }
             }
-            writer.handle(LINK, [LinkEvent::Canary { slot, lag_ms: 0 }]);
+            writer.handle(LINK, [SessionEvent::Canary { slot, lag_ms: 0 }]);
         }
         let length = barrier.expect("a barrier behind the account");
-        writer.handle(LINK, [LinkEvent::Barrier { length, slot: 4 }]);
+        writer.handle(LINK, [SessionEvent::Barrier { length, slot: 4 }]);
         let mut patience = 10_000_000;
         while !writer.store.read(&entry).is_live() {
             answer_calls(&mut writer, 4, 4, &mut patience);
@@ -613,7 +618,7 @@ mod tests {
             let mut writer = shared.lock();
             writer.handle(
                 LINK,
-                [LinkEvent::Account { subject, slot, presence }, LinkEvent::Canary { slot, lag_ms: 0 }],
+                [SessionEvent::Account { subject, slot, presence }, SessionEvent::Canary { slot, lag_ms: 0 }],
             );
         };
         let read = || {
@@ -695,7 +700,7 @@ mod tests {
         let call = calls.iter().find(|call| call.accounts == [entry.address]).expect("a call");
 
         let waits = entry.changed.notified();
-        writer.handle(LINK, [LinkEvent::Account { subject, slot: 9, presence: Some(holding(9)) }]);
+        writer.handle(LINK, [SessionEvent::Account { subject, slot: 9, presence: Some(holding(9)) }]);
         assert!(waits.now_or_never().is_some(), "the notification wakes, with a call under way");
         assert!(answer.try_recv().is_err(), "which it does not take the place of");
 

@@ -1,5 +1,15 @@
 //! What each action does.
 
+use balance_mirror::core::{
+    base::{
+        failure::RpcFailure,
+        ids::{AskId, LinkId},
+    },
+    engine::events::{LinkEvent, Role},
+    link::websocket::Subject,
+    rpc::scheduler::{Ask, Reply},
+};
+
 use crate::{
     action::Action,
     chain::{Millis, SLOT_TIME, Slot, Value, address, expected, tick},
@@ -7,13 +17,6 @@ use crate::{
     plan::Plan,
     wire::{Connection, Event, confirmed},
     world::{Look, Watch, Wire, World},
-};
-use balance_mirror::core::{
-    account::observation::LinkId,
-    base::failure::RpcFailure,
-    engine::{LinkEvent, Role},
-    link::websocket::Subject,
-    rpc::scheduler::{Ask, AskId, Reply},
 };
 
 impl World {

@@ -1,15 +1,14 @@
 //! The chain, small: a few slots, and what stands at each account in each of them.
 
-use balance_mirror::core::internals::plain_account;
-use solana_pubkey::Pubkey;
-
 use balance_mirror::core::{
     base::time::Tick,
     chain::{
         state::{AccountState, Expected},
         token::{Presence, TokenProgram},
     },
+    internals::plain_account,
 };
+use solana_pubkey::Pubkey;
 
 pub(crate) type Slot = u64;
 /// Virtual milliseconds.

@@ -1,5 +1,11 @@
 //! The mirror's skin in a world: a turn of a connection's driver, and the orders of the engine, carried out.
 
+use balance_mirror::core::{
+    base::ids::LinkId,
+    engine::events::{EngineEvent, LinkEvent},
+    link::websocket::{LinkCommand, SessionEvent, Subject, order_turn},
+};
+
 use crate::{
     chain::{account_of, tick},
     judge::{self, Check},
@@ -7,14 +13,9 @@ use crate::{
     wire::{Event, Request},
     world::{Wire, World},
 };
-use balance_mirror::core::{
-    account::observation::LinkId,
-    engine::{LinkCommand, LinkEvent, accounts::EngineEvent},
-    link::websocket::{Subject, order_turn},
-};
 
 impl World {
-    pub(crate) fn tell(&mut self, link: u8, event: LinkEvent) {
+    pub(crate) fn tell(&mut self, link: u8, event: impl Into<LinkEvent>) {
         self.engine.handle(tick(self.now), LinkId(u16::from(link)), event);
     }
 
@@ -32,18 +33,18 @@ impl World {
         }
     }
 
-    pub(crate) fn as_heard(&mut self, link: u8, subject: Subject, event: Event) -> LinkEvent {
+    pub(crate) fn as_heard(&mut self, link: u8, subject: Subject, event: Event) -> SessionEvent {
         let now = self.now;
         match (subject, event) {
-            (_, Event::Acknowledged) => LinkEvent::Acknowledged(subject),
-            (_, Event::Unsubscribed) => LinkEvent::Unsubscribed(subject),
-            (Subject::Barrier { length }, Event::Clock(slot)) => LinkEvent::Barrier { length, slot },
+            (_, Event::Acknowledged) => SessionEvent::Acknowledged(subject),
+            (_, Event::Unsubscribed) => SessionEvent::Unsubscribed(subject),
+            (Subject::Barrier { length }, Event::Clock(slot)) => SessionEvent::Barrier { length, slot },
             (_, Event::Clock(slot)) => {
                 if let Some(connection) = self.connection(link) {
                     connection.ticked = now;
                 }
                 let lag_ms = (now - self.chain.made(slot, now)) as i64;
-                LinkEvent::Canary { slot, lag_ms }
+                SessionEvent::Canary { slot, lag_ms }
             }
             (_, Event::Account(slot, value)) => {
                 if let Subject::Account { address, .. } = subject
@@ -51,7 +52,7 @@ impl World {
                 {
                     connection.heard[usize::from(account_of(&address))] = Some((slot, value));
                 }
-                LinkEvent::Account { subject, slot, presence: Some(value.presence()) }
+                SessionEvent::Account { subject, slot, presence: Some(value.presence()) }
             }
         }
     }

@@ -1,12 +1,13 @@
 //! RPC calls under way.
 
+use balance_mirror::core::{
+    base::failure::RpcFailure, chain::token::TokenProgram, engine::events::CallAnswer, internals::plain_mint,
+    rpc::scheduler::Call,
+};
+
 use crate::{
     chain::{Millis, Slot, account_of, tick},
     world::World,
-};
-use balance_mirror::core::internals::plain_mint;
-use balance_mirror::core::{
-    base::failure::RpcFailure, chain::token::TokenProgram, engine::CallAnswer, rpc::scheduler::Call,
 };
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

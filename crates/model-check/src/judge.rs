@@ -1,21 +1,22 @@
 //! The contract's promises, judged against the chain's own history. Of the mirror it knows what a reader sees.
 
-use balance_mirror::core::internals::{self, satisfies};
 use std::{cell::Cell, time::Duration};
+
+use balance_mirror::core::{
+    account::{
+        evidence::Evidence,
+        freshness::{Freshness, look},
+        reading::{Floor, ReadQuery, Reading},
+        record::Record,
+    },
+    chain::state::AccountState,
+    internals::{self, satisfies},
+};
 
 use crate::{
     chain::{Slot, address, tick},
     plan::{CANARY_DEADLINE, Plan},
     world::{Look, Wire, World},
-};
-use balance_mirror::core::{
-    account::{
-        evidence::Evidence,
-        freshness::{Freshness, look},
-        ledger::Record,
-        reading::{Floor, ReadQuery, Reading},
-    },
-    chain::state::AccountState,
 };
 
 /// A promise.

@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
-use crate::chain::{SLOT_TIME, Value};
 use balance_mirror::core::{
     account::{freshness::Policy, ledger::Rules},
     base::backoff::Backoff,
-    engine::{EngineSettings, NodeMode},
+    engine::settings::EngineSettings,
     link::websocket::{NodeProfile, SessionSettings},
+    nodes::failover::NodeMode,
 };
+
+use crate::chain::{SLOT_TIME, Value};
 
 /// How often each thing may still happen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

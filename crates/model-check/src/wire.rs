@@ -3,8 +3,9 @@
 
 use std::collections::VecDeque;
 
-use crate::chain::{Chain, Millis, Slot, Value, account_of};
 use balance_mirror::core::link::websocket::Subject;
+
+use crate::chain::{Chain, Millis, Slot, Value, account_of};
 
 /// What the client asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -2,6 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use balance_mirror::core::{
+    account::{evidence::Evidence, record::Record},
+    base::ids::{AskId, LinkId},
+    engine::Engine,
+};
+
 use crate::{
     action::Action,
     chain::{Chain, Millis, Slot, Value, address, expected, tick},
@@ -9,11 +15,6 @@ use crate::{
     judge::{self, Check},
     plan::{Budget, Plan},
     wire::Connection,
-};
-use balance_mirror::core::{
-    account::{evidence::Evidence, ledger::Record, observation::LinkId},
-    engine::Engine,
-    rpc::scheduler::AskId,
 };
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

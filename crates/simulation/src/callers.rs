@@ -1,6 +1,17 @@
 //! Those who use the mirror: they watch and unwatch, read memory, ask for balances as `Mirror::balance` does, wait,
 //! doubt, and go away in the middle of it.
 
+use balance_mirror::core::{
+    account::reading::{Floor, ReadQuery},
+    base::{
+        failure::RpcFailure,
+        ids::{AskId, Slot},
+    },
+    chain::{state::Expected, token::TokenProgram},
+    internals::satisfies,
+    rpc::scheduler::{Ask, Reply},
+};
+
 use crate::{
     agenda::{MS, Nanos, SECOND},
     chain::{MINT, OWNER},
@@ -9,16 +20,6 @@ use crate::{
     plan::{self, READ_DEADLINE, RPC_TIMEOUT},
     run::{Event, World},
     skin::{address, tick},
-};
-use balance_mirror::core::internals::satisfies;
-use balance_mirror::core::{
-    account::{
-        observation::Slot,
-        reading::{Floor, ReadQuery},
-    },
-    base::failure::RpcFailure,
-    chain::{state::Expected, token::TokenProgram},
-    rpc::scheduler::{Ask, AskId, Reply},
 };
 
 /// How soon a read that is not met asks RPC again.

@@ -18,19 +18,20 @@
 
 use std::{fmt, time::Duration};
 
-use crate::{
-    agenda::{MS, Nanos, SECOND},
-    chain::{Chain, GRAIN, Held, STRAY, Tokens, lag_ms},
-    key,
-    links::Links,
-    node::{Node, Told, View, sight},
-};
 use balance_mirror::core::{
     account::reading::Reading,
     chain::{
         state::AccountState,
         token::{NotToken, TokenAccount},
     },
+};
+
+use crate::{
+    agenda::{MS, Nanos, SECOND},
+    chain::{Chain, GRAIN, Held, STRAY, Tokens, lag_ms},
+    key,
+    links::Links,
+    node::{Node, Told, View, sight},
 };
 
 /// What was violated, as mutants name it.

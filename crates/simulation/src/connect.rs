@@ -1,5 +1,7 @@
 //! Connects, and what an endpoint tells of its chain.
 
+use balance_mirror::core::{base::ids::LinkId, engine::events::LinkEvent};
+
 use crate::{
     agenda::MS,
     node::Lie,
@@ -8,7 +10,6 @@ use crate::{
     skin::tick,
     wire::Wire,
 };
-use balance_mirror::core::{account::observation::LinkId, engine::LinkEvent};
 
 impl World {
     pub(crate) fn connect(&mut self, link: u16, life: u64) {

@@ -1,5 +1,7 @@
 //! After the last trouble: everything watched must come to be live and true, and stay so.
 
+use balance_mirror::core::{account::reading::ReadQuery, internals::satisfies};
+
 use crate::{
     agenda::SECOND,
     callers::facts,
@@ -8,8 +10,6 @@ use crate::{
     run::{Event, World},
     skin::tick,
 };
-use balance_mirror::core::account::reading::ReadQuery;
-use balance_mirror::core::internals::satisfies;
 
 impl World {
     /// One probe of the quiet: everything watched that has a place must be live and true, from the bound on.

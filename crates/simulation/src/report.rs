@@ -5,12 +5,13 @@ use std::{
     hash::{DefaultHasher, Hash, Hasher},
 };
 
+use balance_mirror::core::engine::events::EngineEvent;
+
 use crate::{
     agenda::{Nanos, SECOND},
     plan::Trouble,
     run::{Counts, Event},
 };
-use balance_mirror::core::engine::accounts::EngineEvent;
 
 /// What happened in one world.
 #[derive(Clone, Debug)]

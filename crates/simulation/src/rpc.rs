@@ -1,6 +1,12 @@
 //! RPC in this world: answers of one bank, and all the ways of not getting one.
 
-use balance_mirror::core::internals::plain_mint;
+use balance_mirror::core::{
+    base::failure::RpcFailure,
+    chain::token::{Presence, TokenProgram},
+    engine::events::CallAnswer,
+    internals::plain_mint,
+    rpc::scheduler::Call,
+};
 use solana_pubkey::Pubkey;
 
 use crate::{
@@ -11,12 +17,6 @@ use crate::{
     plan::{self, RPC_TIMEOUT},
     run::{Event, World},
     skin::{account_of, tick},
-};
-use balance_mirror::core::{
-    base::failure::RpcFailure,
-    chain::token::{Presence, TokenProgram},
-    engine::CallAnswer,
-    rpc::scheduler::Call,
 };
 
 /// A call under way.

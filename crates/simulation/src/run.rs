@@ -2,6 +2,14 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
+use balance_mirror::core::{
+    base::{
+        failure::RpcFailure,
+        ids::{AskId, Slot},
+    },
+    engine::events::Role,
+};
+
 use crate::{
     agenda::{Agenda, MS, Nanos, SECOND},
     callers::Pending,
@@ -17,9 +25,6 @@ use crate::{
     settings,
     skin::Skin,
     wire::{Message, Request, Wire},
-};
-use balance_mirror::core::{
-    account::observation::Slot, base::failure::RpcFailure, engine::Role, rpc::scheduler::AskId,
 };
 
 /// What happens in virtual time.

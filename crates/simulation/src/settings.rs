@@ -1,17 +1,19 @@
 //! The engine's settings in a world: the library's defaults but for what the plan varies.
 
+use balance_mirror::core::{
+    account::{evidence::FINALIZED_SETTLES, freshness::Policy, ledger::Rules},
+    base::backoff::Backoff,
+    engine::{Engine, settings::EngineSettings},
+    link::websocket::{NodeProfile, SessionSettings},
+    nodes::failover::NodeMode,
+};
+
 use crate::{
     agenda::SECOND,
     plan::{
         self, CANARY_DEADLINE, CONNECT_TIMEOUT, Plan, RPC_TIMEOUT, SUBSCRIBE_DEADLINE, VERIFY_EVERY, duration,
     },
     skin::tick,
-};
-use balance_mirror::core::{
-    account::{evidence::FINALIZED_SETTLES, freshness::Policy, ledger::Rules},
-    base::backoff::Backoff,
-    engine::{Engine, EngineSettings, NodeMode},
-    link::websocket::{NodeProfile, SessionSettings},
 };
 
 pub(crate) fn policy() -> Policy {

@@ -3,28 +3,27 @@
 //! After each step the changed records are published first and the links' evidence second; a reader loads through
 //! `look`, and between its two loads any number of those publications may have happened.
 
-use balance_mirror::core::internals;
 use std::{
     cell::Cell as Shared,
     collections::{BTreeMap, VecDeque},
     hash::{DefaultHasher, Hash, Hasher},
 };
 
-use solana_pubkey::Pubkey;
-
-use crate::{agenda::Nanos, key, rng::Rng};
 use balance_mirror::core::{
     account::{
         evidence::Evidence,
         freshness::{Policy, StaleReason, look},
-        ledger::Record,
-        observation::LinkId,
         overlay::Shown,
         reading::Reading,
+        record::Record,
     },
-    base::time::Tick,
+    base::{ids::LinkId, time::Tick},
     engine::Engine,
+    internals,
 };
+use solana_pubkey::Pubkey;
+
+use crate::{agenda::Nanos, key, rng::Rng};
 
 /// Publications remembered, for readers that are slow between their two loads.
 const REMEMBERED: usize = 48;

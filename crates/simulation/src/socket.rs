@@ -1,5 +1,11 @@
 //! What goes over the connections, and what their drivers make of it.
 
+use balance_mirror::core::{
+    base::ids::LinkId,
+    engine::events::LinkEvent,
+    link::websocket::{LinkCommand, SessionEvent, Subject, order_turn},
+};
+
 use crate::{
     agenda::{MS, Nanos, SECOND},
     chain::lag_ms,
@@ -10,11 +16,6 @@ use crate::{
     run::{Event, World},
     skin::{account_of, tick},
     wire::{Arrival, Message, Request},
-};
-use balance_mirror::core::{
-    account::observation::LinkId,
-    engine::{LinkCommand, LinkEvent},
-    link::websocket::{Subject, order_turn},
 };
 
 impl World {
@@ -185,7 +186,7 @@ impl World {
             self.report.observations += 1;
             self.skin.engine.handle(tick(self.now), link, LinkEvent::Lost);
         } else if wire.held && replaced {
-            self.skin.engine.handle(tick(self.now), link, LinkEvent::CanaryReplaced);
+            self.skin.engine.handle(tick(self.now), link, SessionEvent::CanaryReplaced);
         }
         self.take_orders(usize::from(link.0));
         self.settle();
@@ -199,23 +200,25 @@ impl World {
     fn deliver(&mut self, place: usize, link: LinkId, subject: Subject, arrival: Arrival) {
         self.report.observations += 1;
         let event = match (arrival, subject) {
-            (Arrival::Acknowledged, _) => LinkEvent::Acknowledged(subject),
-            (Arrival::Refused, _) => LinkEvent::Refused(subject),
-            (Arrival::Unsubscribed, _) => LinkEvent::Unsubscribed(subject),
+            (Arrival::Acknowledged, _) => SessionEvent::Acknowledged(subject),
+            (Arrival::Refused, _) => SessionEvent::Refused(subject),
+            (Arrival::Unsubscribed, _) => SessionEvent::Unsubscribed(subject),
             (Arrival::Told { slot, told: Told::Clock(clock), since }, Subject::Canary) => {
                 let wire = &self.wires[place];
                 if !wire.processed && wire.held {
                     self.links.canary(usize::from(link.0), self.now, self.now - since);
                 }
-                LinkEvent::Canary { slot, lag_ms: lag_ms(self.now, clock) }
+                SessionEvent::Canary { slot, lag_ms: lag_ms(self.now, clock) }
             }
-            (Arrival::Told { slot, .. }, Subject::Barrier { length }) => LinkEvent::Barrier { length, slot },
+            (Arrival::Told { slot, .. }, Subject::Barrier { length }) => {
+                SessionEvent::Barrier { length, slot }
+            }
             (Arrival::Told { slot, told, .. }, Subject::Account { .. }) => {
                 let presence = match told {
                     Told::Account(held) => Some(presence(held)),
                     _ => None,
                 };
-                LinkEvent::Account { subject, slot, presence }
+                SessionEvent::Account { subject, slot, presence }
             }
             // A canary that does not hold a Clock is no tick, and what never changes has nothing to tell.
             (Arrival::Told { .. }, Subject::Canary | Subject::Keepalive { .. }) => return,

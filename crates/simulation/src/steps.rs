@@ -1,12 +1,13 @@
 //! What a step of the mirror leads to: what the skin publishes, carries out, and is woken for.
 
+use balance_mirror::core::base::ids::LinkId;
+
 use crate::{
     agenda::{MS, Nanos, SECOND},
     checker::{Check, Violation},
     run::{Event, World},
     skin::{nanos, tick},
 };
-use balance_mirror::core::account::observation::LinkId;
 
 impl World {
     /// A link's driver, or the engine itself, is woken when it wants to be, or a little later.

@@ -2,12 +2,13 @@
 
 use std::collections::VecDeque;
 
+use balance_mirror::core::link::websocket::Subject;
+
 use crate::{
     agenda::Nanos,
     node::{Notice, Told},
     skin::account_of,
 };
-use balance_mirror::core::link::websocket::Subject;
 
 /// What the server sends, in order.
 #[derive(Clone, Copy, Debug)]

@@ -9,8 +9,9 @@ pub use crate::core::trade::holds::HoldError;
 use crate::{
     api::reader::Reader,
     core::{
-        account::{freshness::StaleReason, observation::Slot, reading::Floor},
-        trade::signatures::{TradeId, TradeOutcome},
+        account::{freshness::StaleReason, reading::Floor},
+        base::ids::{Slot, TradeId},
+        trade::signatures::TradeOutcome,
     },
     error::WaitError,
     store::{Outcome, SharedWriter},

@@ -12,12 +12,13 @@ use crate::{
     },
     core::{
         account::{
-            reading::{Floor, ReadQuery, Reading, StaleError},
+            freshness::StaleError,
+            reading::{Floor, ReadQuery, Reading},
             sellable::{Sellable, Unsellable},
         },
-        base::time::Tick,
+        base::{ids::ClaimId, time::Tick},
         chain::{state::Expected, token::TokenProgram},
-        trade::{buys::BuyBaseline, positions::ClaimId},
+        trade::buys::BuyBaseline,
     },
     error::{BuyError, MintError, ReadError, WatchError},
     observability::token_stats::TokenStats,

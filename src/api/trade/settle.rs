@@ -16,10 +16,10 @@ use crate::{
             observation::StateOrigin,
             reading::{Floor, ReadQuery, Reading},
         },
+        base::ids::{ClaimId, TradeId},
         trade::{
             buys::BuyVerdict,
-            positions::ClaimId,
-            signatures::{TooManyTrades, TradeId, TradeOutcome},
+            signatures::{TooManyTrades, TradeOutcome},
         },
     },
     error::{BuyLanding, SettleError},

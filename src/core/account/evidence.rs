@@ -13,9 +13,9 @@
 
 use std::time::Duration;
 
-use crate::core::{
-    account::observation::{Generation, Slot},
-    base::time::Tick,
+use crate::core::base::{
+    ids::{Generation, Slot},
+    time::Tick,
 };
 
 /// How long a smallest delay is remembered: twice this at most.

@@ -2,9 +2,11 @@
 
 use std::{fmt, time::Duration};
 
+use solana_pubkey::Pubkey;
+
 use crate::core::{
-    account::{evidence::Evidence, ledger::Record, observation::Slot, ttl::TtlBounds},
-    base::time::Tick,
+    account::{evidence::Evidence, record::Record, ttl::TtlBounds},
+    base::{ids::Slot, time::Tick},
 };
 
 /// The ages that decide on which proof a state is served.
@@ -76,6 +78,19 @@ impl fmt::Display for StaleReason {
     }
 }
 
+/// Memory holds no answer that is fresh enough.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("account {address} has no fresh state in memory: {why}{}", age.map(|age| format!(" ({age:.1?} old)")).unwrap_or_default())]
+#[non_exhaustive]
+pub struct StaleError {
+    /// The account.
+    pub address: Pubkey,
+    /// What it lacks.
+    pub why: StaleReason,
+    /// How old the newest proof is, where there is one.
+    pub age: Option<Duration>,
+}
+
 /// A record's evidence and its link's, joined at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Standing {
@@ -145,8 +160,9 @@ mod tests {
         account::{
             evidence::LinkEvidence,
             ledger::{Ledger, Rules},
-            observation::{EndpointId, Generation, LinkId, Observation, ObservedVia},
+            observation::{Observation, ObservedVia},
         },
+        base::ids::{EndpointId, Generation, LinkId},
         chain::{state::Expected, token::Presence},
     };
 

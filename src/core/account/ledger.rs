@@ -16,89 +16,19 @@ use std::time::Duration;
 use crate::core::{
     account::{
         evidence::Evidence,
-        observation::{EndpointId, Generation, MAX_ENDPOINTS, Observation, ObservedVia, Slot},
+        observation::{Observation, ObservedVia},
+        record::{Covers, Held, Invalidation, Record},
         ttl::ChangeRate,
     },
-    base::time::Tick,
+    base::{
+        ids::{EndpointId, Generation, MAX_ENDPOINTS, Slot},
+        time::Tick,
+    },
     chain::{
         state::{AccountState, Expected, Identity},
         token::Presence,
     },
-    trade::holds::Held,
 };
-
-/// The connections whose canaries speak for an account: at most one of each endpoint.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Covers([Option<Generation>; MAX_ENDPOINTS]);
-
-impl Covers {
-    pub fn iter(&self) -> impl Iterator<Item = Generation> + '_ {
-        self.0.iter().flatten().copied()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.0.iter().all(Option::is_none)
-    }
-
-    /// Whether one of them is the connection that its link has.
-    fn speak(&self, evidence: &Evidence) -> bool {
-        self.iter().any(|generation| evidence.of(generation).is_some())
-    }
-}
-
-/// A caller's doubt about a record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Invalidation {
-    /// Only an RPC answer to a request sent at this moment or later ends it,
-    pub at: Tick,
-    /// and only one of this slot or later.
-    pub min_slot: Slot,
-}
-
-/// An account's state with its evidence, as published.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Record {
-    pub state: AccountState,
-    /// The context slot of the observation that `state` came from, or that last repeated it.
-    pub slot: Slot,
-    pub source: ObservedVia,
-    /// The newest slot as of which `state` is known, the covering links' own proofs not counted.
-    pub as_of: Slot,
-    /// When the state was surely so, the covering links' own proofs not counted.
-    pub proof: Tick,
-    /// When the account itself, not merely a link, was last heard of.
-    pub verified: Tick,
-    pub covers: Covers,
-    pub disputed: bool,
-    pub invalidated: Option<Invalidation>,
-    /// What is spoken for of its tokens.
-    pub held: Held,
-    /// How often `state` changes, where that matters.
-    pub change_rate: ChangeRate,
-    /// Counts the changes of `state`.
-    pub revision: u64,
-    /// Counts the chain's new beginnings: slots compare only within one.
-    pub epoch: u32,
-}
-
-impl Record {
-    /// The newest slot as of which the state is known.
-    pub fn as_of(&self, evidence: &Evidence) -> Slot {
-        let links = self.covers.iter().filter_map(|generation| evidence.of(generation));
-        links.fold(self.as_of, |newest, link| newest.max(link.slot))
-    }
-
-    /// The newest slot as of which the state is proved, and when it was surely so: a link proves nothing of an account
-    /// that was itself not heard of within `verify_every`.
-    pub fn proved(&self, evidence: &Evidence, verify_every: Duration) -> (Slot, Tick) {
-        let links = self.covers.iter().filter_map(|generation| evidence.of(generation));
-        // A state of a later slot is at least as fresh as a proof of an earlier one, so each link's counts.
-        let proving = links.filter(|link| link.proof.since(self.verified) <= verify_every);
-        proving.fold((self.as_of, self.proof), |(slot, proof), link| {
-            (slot.max(link.slot), proof.max(link.proof))
-        })
-    }
-}
 
 /// What an observation did to a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -222,7 +152,7 @@ impl Ledger {
     /// Notes that a covering link has spoken of the account: of the change that was awaited, or of another one.
     fn hear(&mut self, record: &Record, seen: &Observation, same: bool) {
         let Some(teller) = seen.source.generation() else { return };
-        for (awaited, cover) in self.awaiting.iter_mut().zip(record.covers.0) {
+        for (awaited, cover) in self.awaiting.iter_mut().zip(record.covers.places()) {
             // Also where it is superseded: an answer's slot is the bank's, a notification's that of the first bank
             // checked after the write, and this may be the earlier one.
             if cover == Some(teller) && awaited.is_some() {
@@ -234,7 +164,7 @@ impl Ledger {
 
     /// Every other link that speaks for the account has this change to tell as well.
     fn await_others(&mut self, record: &Record, seen: &Observation, evidence: &Evidence) {
-        for (awaited, cover) in self.awaiting.iter_mut().zip(record.covers.0) {
+        for (awaited, cover) in self.awaiting.iter_mut().zip(record.covers.places()) {
             if let Some(generation) = cover
                 && evidence.of(generation).is_some()
                 && seen.source != ObservedVia::Subscription(generation)
@@ -251,7 +181,7 @@ impl Ledger {
         let place = usize::from(endpoint.0);
         match &mut self.record {
             Some(record) if !record.disputed && self.absence_reported.is_none() && place < MAX_ENDPOINTS => {
-                record.covers.0[place] = Some(generation);
+                record.covers.replace(place, Some(generation));
                 self.awaiting[place] = None;
                 true
             }
@@ -267,7 +197,7 @@ impl Ledger {
         }
         self.awaiting[place] = None;
         self.keep(evidence);
-        self.record.as_mut().and_then(|record| record.covers.0[place].take()).is_some()
+        self.record.as_mut().and_then(|record| record.covers.replace(place, None)).is_some()
     }
 
     /// Writes what the covering links prove into the record itself, where it stays; whether that changed it.
@@ -306,7 +236,7 @@ impl Ledger {
     /// The endpoints whose link has passed, in silence, a change that another source showed: either that
     /// subscription is dead, or that source lied.
     pub fn missed(&self, evidence: &Evidence) -> impl Iterator<Item = EndpointId> {
-        let covers = self.record.map(|record| record.covers).unwrap_or_default().0;
+        let covers = self.record.map(|record| record.covers).unwrap_or_default().places();
         let places = covers.into_iter().zip(self.awaiting).zip(0u8..);
         let passed = places.filter_map(|((cover, awaited), place)| {
             let link = evidence.of(cover?)?;
@@ -431,7 +361,8 @@ mod tests {
 
     use super::*;
     use crate::core::{
-        account::{evidence::LinkEvidence, observation::LinkId},
+        account::evidence::LinkEvidence,
+        base::ids::LinkId,
         chain::token::{TokenProgram, tests::account_bytes},
     };
 

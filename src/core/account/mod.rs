@@ -6,5 +6,6 @@ pub mod ledger;
 pub mod observation;
 pub mod overlay;
 pub mod reading;
+pub mod record;
 pub mod sellable;
 pub mod ttl;

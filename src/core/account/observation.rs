@@ -1,29 +1,12 @@
 //! The one currency of every source: at this slot, by this source, the account was so.
 
-use crate::core::{base::time::Tick, chain::token::Presence};
-
-/// A slot of the chain. Slots compare only within one commitment, and a mirror has one.
-pub type Slot = u64;
-
-/// Endpoints a mirror can have.
-pub const MAX_ENDPOINTS: usize = 4;
-
-/// A node that the mirror was given, in the order given.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct EndpointId(pub u8);
-
-/// A place for a connection in the mirror, fixed when it starts.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct LinkId(pub u16);
-
-/// One life of one connection. Never used twice within a mirror, so whatever carries the generation of
-/// a dead connection can match nothing that lives.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Generation {
-    pub link: LinkId,
-    /// 0 before the first connect.
-    pub life: u32,
-}
+use crate::core::{
+    base::{
+        ids::{EndpointId, Generation, Slot},
+        time::Tick,
+    },
+    chain::token::Presence,
+};
 
 /// Who says so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -13,7 +13,7 @@
 //! record as of slot S knows what became of every slot up to S.
 
 use crate::core::{
-    account::observation::{Generation, Slot},
+    base::ids::{Generation, Slot},
     chain::state::AccountState,
 };
 

@@ -7,13 +7,13 @@ use solana_pubkey::Pubkey;
 use crate::core::{
     account::{
         evidence::Evidence,
-        freshness::{Freshness, Policy, StaleReason, Standing, standing},
-        ledger::Record,
-        observation::{Slot, StateOrigin},
+        freshness::{Freshness, Policy, StaleError, StaleReason, Standing, standing},
+        observation::StateOrigin,
         overlay::Shown,
+        record::Record,
         sellable::{MintSays, SellObstacles, Sellable, Unsellable, judge},
     },
-    base::time::Tick,
+    base::{ids::Slot, time::Tick},
     chain::state::AccountState,
 };
 
@@ -77,19 +77,6 @@ impl From<Duration> for ReadQuery {
     fn from(max_age: Duration) -> Self {
         Self::max_age(max_age)
     }
-}
-
-/// Memory holds no answer that is fresh enough.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("account {address} has no fresh state in memory: {why}{}", age.map(|age| format!(" ({age:.1?} old)")).unwrap_or_default())]
-#[non_exhaustive]
-pub struct StaleError {
-    /// The account.
-    pub address: Pubkey,
-    /// What it lacks.
-    pub why: StaleReason,
-    /// How old the newest proof is, where there is one.
-    pub age: Option<Duration>,
 }
 
 /// What memory holds of an account at one moment, with the evidence for it.

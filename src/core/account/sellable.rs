@@ -10,7 +10,7 @@
 use std::fmt;
 
 use crate::core::{
-    account::{freshness::Policy, reading::StaleError},
+    account::freshness::{Policy, StaleError},
     base::time::Tick,
     chain::{mint::MintInfo, state::AccountState, token::TokenAccount},
 };

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::core::account::observation::Slot;
+use crate::core::base::ids::Slot;
 
 /// An RPC call that gave no usable answer.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]

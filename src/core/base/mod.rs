@@ -2,4 +2,5 @@
 
 pub mod backoff;
 pub mod failure;
+pub mod ids;
 pub mod time;

@@ -12,7 +12,10 @@ use spl_token_2022_interface::{
     state::{AccountState as RawState, Mint as RawMint},
 };
 
-use crate::core::{account::observation::Slot, base::time::Tick, chain::token::TokenProgram};
+use crate::core::{
+    base::{ids::Slot, time::Tick},
+    chain::token::TokenProgram,
+};
 
 /// A mint's configuration, as far as holders of its tokens need it. Decimals never change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -1,6 +1,8 @@
 //! All watched accounts: their ledgers, what the links prove of them, and what has to be told of it.
 
 mod holds;
+mod overlays;
+mod proofs;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -8,81 +10,25 @@ use std::{
 };
 
 use solana_pubkey::Pubkey;
-use solana_signature::Signature;
 
 use crate::core::{
     account::{
-        evidence::{Evidence, LinkEvidence},
+        evidence::Evidence,
         freshness::{Policy, standing},
-        ledger::{ApplyOutcome, Ledger, Record, Rules},
-        observation::{EndpointId, Generation, Observation, ObservedVia, Slot},
-        overlay::{Confirmed, Dropped, Overlay, OverlayChange, Shown},
+        ledger::{ApplyOutcome, Ledger, Rules},
+        observation::Observation,
+        overlay::{Overlay, Shown},
+        record::Record,
     },
-    base::time::Tick,
-    chain::{state::Expected, token::Presence},
-    link::websocket::WatchId,
+    base::{
+        ids::{Slot, WatchId},
+        time::Tick,
+    },
+    chain::state::Expected,
+    engine::events::{EngineEvent, Suspects, WatchError},
     rpc::refresh::Refresher,
-    trade::{holds::Holds, signatures::TradeOutcome},
+    trade::holds::Holds,
 };
-
-/// Accounts that cannot be watched. None of the accounts of the call is watched anew.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum WatchError {
-    /// The mirror's limit of accounts is reached.
-    #[error("{limit} accounts are watched, the limit; unwatch some, or raise max_accounts")]
-    TooMany {
-        /// The limit.
-        limit: usize,
-    },
-    /// The account is watched already, with other expectations.
-    #[error("account {address} is watched with another mint, owner or program; unwatch it first")]
-    Contradiction {
-        /// The account.
-        address: Pubkey,
-    },
-    /// The mirror has shut down.
-    #[error("the mirror has shut down")]
-    Stopped,
-}
-
-/// Something that was decided, for those who count, log and listen.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum EngineEvent {
-    /// An account's state changed, or was seen for the first time.
-    Changed { address: Pubkey, record: Record },
-    /// Older than what was known.
-    Superseded,
-    /// Sources contradict each other over an account; who spoke last, and against whom.
-    Disputed { address: Pubkey, by: ObservedVia, against: ObservedVia },
-    /// An endpoint's subscription passed in silence a change that another source showed.
-    Missed { address: Pubkey, endpoint: EndpointId },
-    /// The processed view of an account changed.
-    Overlaid { address: Pubkey, shown: Shown },
-    /// What the processed view showed of an account did not come to be.
-    Reverted { address: Pubkey },
-    /// An endpoint's slots are ahead of what time allows: nothing that it says is taken for a while.
-    Quarantined { endpoint: EndpointId, slot: Slot },
-    /// An endpoint is on another chain than the mirror.
-    Foreign { endpoint: EndpointId },
-    /// Every endpoint is on a new chain, or set back: slots have a new order, and every record begins anew.
-    Reset { epoch: u32 },
-    /// A position that held nothing is no longer watched.
-    Swept { address: Pubkey },
-    /// A sell in flight ended, as the mirror found out by itself.
-    SellEnded { address: Pubkey, amount: u64, signature: Signature, outcome: TradeOutcome },
-    /// An endpoint is used from now on, or no more.
-    Enabled { endpoint: EndpointId, enabled: bool },
-}
-
-/// Who is suspected of having missed a change of an account.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Suspects {
-    /// The subscription at one endpoint.
-    One(EndpointId),
-    /// All of them: it is not known who is right.
-    All,
-}
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Watched {
@@ -320,171 +266,6 @@ impl Accounts {
         Some(verdict)
     }
 
-    /// Takes in what the processed view of a connection shows of an account.
-    pub fn apply_processed(
-        &mut self,
-        address: &Pubkey,
-        generation: Generation,
-        slot: Slot,
-        presence: &Presence,
-    ) {
-        let Some(watched) = self.watched.get_mut(address) else { return };
-        let state = watched.ledger.classify(presence);
-        let confirmed = confirmed(&watched.ledger, &self.evidence);
-        let reverted = match watched.overlay.see(generation, slot, state, &confirmed) {
-            OverlayChange::Changed | OverlayChange::Renewed => false,
-            OverlayChange::Reverted => true,
-            OverlayChange::Dropped(Dropped { reverted }) => reverted,
-            OverlayChange::Superseded => return,
-        };
-        if reverted {
-            self.events.push_back(EngineEvent::Reverted { address: *address });
-        }
-        if let Some(shown) = watched.overlay.shown() {
-            self.events.push_back(EngineEvent::Overlaid { address: *address, shown: *shown });
-            self.overlaid.insert(*address);
-        } else {
-            self.overlaid.remove(address);
-        }
-        self.touched.insert(*address);
-    }
-
-    /// A connection at processed ended: what it showed is as good as nothing.
-    pub fn drop_overlays(&mut self, generation: Generation) {
-        for address in self.overlaid.clone() {
-            let Some(watched) = self.watched.get_mut(&address) else { continue };
-            if watched.overlay.ended(generation).is_some() {
-                self.overlaid.remove(&address);
-                self.touched.insert(address);
-            }
-        }
-    }
-
-    /// Drops the overlay of an account once the confirmed state has come to its slot.
-    fn settle_overlay(&mut self, address: &Pubkey) {
-        let Some(watched) = self.watched.get_mut(address) else { return };
-        let confirmed = confirmed(&watched.ledger, &self.evidence);
-        let Some(Dropped { reverted }) = watched.overlay.confirmed(&confirmed) else { return };
-        self.overlaid.remove(address);
-        self.touched.insert(*address);
-        if reverted {
-            self.events.push_back(EngineEvent::Reverted { address: *address });
-        }
-    }
-
-    // What the links prove.
-
-    /// Puts an account under a link's canaries; `false` where its record is disputed or missing.
-    pub fn cover(
-        &mut self,
-        address: &Pubkey,
-        watch: WatchId,
-        endpoint: EndpointId,
-        generation: Generation,
-    ) -> bool {
-        // Unwatched, or watched anew: the link is about to hear of it.
-        let Some(watched) = self.watched.get_mut(address).filter(|watched| watched.watch == watch) else {
-            return true;
-        };
-        let covered = watched.ledger.cover(endpoint, generation);
-        self.verified_until = Tick::NEVER;
-        self.touched.insert(*address);
-        covered
-    }
-
-    pub fn uncover(&mut self, address: &Pubkey, endpoint: EndpointId) {
-        let Some(watched) = self.watched.get_mut(address) else { return };
-        if watched.ledger.uncover(endpoint, &self.evidence) {
-            self.touched.insert(*address);
-        }
-        if !watched.ledger.is_awaiting() {
-            self.awaiting.remove(address);
-        }
-    }
-
-    /// Takes all accounts from under a connection.
-    pub fn uncover_all(&mut self, endpoint: EndpointId, generation: Generation) {
-        let covered = |watched: &Watched| {
-            watched.ledger.record().is_some_and(|record| record.covers.iter().any(|one| one == generation))
-        };
-        let addresses: Vec<Pubkey> = self
-            .watched
-            .iter()
-            .filter(|(_, watched)| covered(watched))
-            .map(|(address, _)| *address)
-            .collect();
-        for address in addresses {
-            self.uncover(&address, endpoint);
-        }
-    }
-
-    /// Takes in a link's proof; every record that it speaks for is up to date.
-    pub fn prove(&mut self, proof: LinkEvidence) {
-        let link = usize::from(proof.generation.link.0);
-        let mut evidence = self.evidence.clone();
-        let Some(place) = evidence.links.get_mut(link) else { return };
-        *place = proof;
-        for address in self.awaiting.clone() {
-            self.find_missed(&address, &evidence);
-        }
-        self.keep_what_ends(proof.proof);
-        self.evidence = evidence;
-        self.settle_all_holds(proof.arrived);
-        for address in self.overlaid.clone() {
-            self.settle_overlay(&address);
-        }
-    }
-
-    /// A proof of the moment `next` follows: it says nothing of accounts that were not heard of for too long.
-    fn keep_what_ends(&mut self, next: Tick) {
-        if next <= self.verified_until {
-            return;
-        }
-        let mut until = Tick::from_nanos(u64::MAX);
-        for (address, watched) in &mut self.watched {
-            let (changed, over) = watched.ledger.outlive(next, &self.evidence);
-            if changed {
-                self.touched.insert(*address);
-            }
-            until = until.min(over.unwrap_or(until));
-        }
-        self.verified_until = until;
-    }
-
-    /// Finds the links that `evidence` shows to have passed in silence what another source had shown.
-    fn find_missed(&mut self, address: &Pubkey, evidence: &Evidence) {
-        let Some(watched) = self.watched.get_mut(address) else { return };
-        let missed: Vec<EndpointId> = watched.ledger.missed(evidence).collect();
-        let source = watched.ledger.record().map(|record| record.source);
-        for endpoint in missed {
-            self.events.push_back(EngineEvent::Missed { address: *address, endpoint });
-            match source {
-                // Two nodes say different things of one slot, and neither is above the other.
-                Some(source @ ObservedVia::Subscription(_)) => {
-                    let against = ObservedVia::Rpc(endpoint);
-                    self.events.push_back(EngineEvent::Disputed { address: *address, by: source, against });
-                    watched.ledger.dispute(&self.evidence);
-                    self.accused.insert((*address, Suspects::All));
-                }
-                _ => {
-                    // The RPC of one node against the notifications of another: whichever is wrong, both are named.
-                    if let Some(by @ ObservedVia::Rpc(other)) = source
-                        && other != endpoint
-                    {
-                        let against = ObservedVia::Rpc(endpoint);
-                        self.events.push_back(EngineEvent::Disputed { address: *address, by, against });
-                    }
-                    watched.ledger.uncover(endpoint, &self.evidence);
-                    self.accused.insert((*address, Suspects::One(endpoint)));
-                }
-            }
-            self.touched.insert(*address);
-        }
-        if !watched.ledger.is_awaiting() {
-            self.awaiting.remove(address);
-        }
-    }
-
     /// Every proof from before `now` is void.
     pub fn void_proofs(&mut self, now: Tick) {
         self.evidence.valid_from = now;
@@ -504,14 +285,5 @@ impl Accounts {
         self.awaiting.clear();
         self.overlaid.clear();
         self.events.push_back(EngineEvent::Reset { epoch });
-    }
-}
-
-/// What the confirmed record of an account says, with what the links prove of it.
-fn confirmed(ledger: &Ledger, evidence: &Evidence) -> Confirmed {
-    let record = ledger.record();
-    Confirmed {
-        as_of: record.map_or(0, |record| record.as_of(evidence)),
-        state: record.map(|record| record.state),
     }
 }

@@ -1,281 +1,177 @@
-//! Which endpoints are used, and which of their connections carries which account.
-//!
-//! An endpoint is paused while it is on another chain. Of the others, a race uses all; failover uses
-//! the first, and while that has been dark for a while also the next, until the one before has been live for a while
-//! again. On each endpoint used, every account has a place on one connection, if there is room.
+//! The connections: a session for each, which accounts each carries, and what is believed of their nodes.
 
-use std::time::Duration;
+use std::{collections::VecDeque, time::Duration};
 
-use solana_pubkey::Pubkey;
-
-use super::{Engine, EngineEvent, Input, LinkPhase, id_of};
+use super::{events::Role, settings::EngineSettings};
 use crate::core::{
-    account::observation::{EndpointId, LinkId, Slot},
-    base::time::Tick,
-    nodes::slot_guard::{Chain, Genesis, SlotVerdict},
+    base::{
+        ids::{EndpointId, LinkId},
+        time::Tick,
+    },
+    link::{
+        feed::LinkPhase,
+        placement::Placement,
+        websocket::{Capabilities, LinkCommand, Session, SessionSettings, timers::Timer},
+    },
+    nodes::{failover::Failover, slot_guard::SlotGuard},
 };
 
-/// How a mirror uses its nodes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum NodeMode {
-    /// The first, and the next one beside it while the first is not live.
-    #[default]
-    Failover,
-    /// All at once: the newest slot wins.
-    Race,
-}
-
-/// How often it is looked at how the endpoints do.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
-
-/// How long an endpoint on another chain is left alone.
-const FOREIGN_PAUSE: Duration = Duration::from_secs(30);
-
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-struct NodeState {
-    enabled: bool,
-    /// Until when nothing is taken from it.
-    paused: Option<Tick>,
-    /// Since when all its links are live, or not all.
-    live: bool,
-    since: Tick,
-}
-
+/// One connection.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Failover {
-    nodes: Vec<NodeState>,
-    next_look: Option<Tick>,
+pub(super) struct LinkEntry {
+    pub(super) endpoint: EndpointId,
+    pub(super) role: Role,
+    pub(super) session: Session,
+    /// What its driver is to do.
+    pub(super) commands: VecDeque<LinkCommand>,
 }
 
-impl Failover {
-    pub(super) fn new(endpoints: usize) -> Self {
-        Self { nodes: vec![NodeState::default(); endpoints], next_look: None }
-    }
-
-    pub(super) fn next_deadline(&self) -> Option<Tick> {
-        self.next_look
-    }
-
-    /// The endpoints in use.
-    pub(super) fn enabled(&self) -> Vec<EndpointId> {
-        let places = (0u8..).zip(&self.nodes);
-        places.filter(|(_, place)| place.enabled).map(|(id, _)| EndpointId(id)).collect()
-    }
-
-    /// Those that nothing is taken from for now.
-    pub(super) fn paused(&self) -> Vec<EndpointId> {
-        let places = (0u8..).zip(&self.nodes);
-        places.filter(|(_, place)| place.paused.is_some()).map(|(id, _)| EndpointId(id)).collect()
-    }
-
-    fn is_paused(&self, endpoint: usize) -> bool {
-        self.nodes[endpoint].paused.is_some()
-    }
-
-    fn note_live(&mut self, endpoint: usize, live: bool, now: Tick) {
-        let place = &mut self.nodes[endpoint];
-        if place.live != live {
-            place.live = live;
-            place.since = now;
-        }
-    }
-
-    /// Which endpoints are wanted now.
-    fn wanted(&self, mode: NodeMode, dark_after: Duration, steady_after: Duration, now: Tick) -> Vec<bool> {
-        let mut wanted = vec![false; self.nodes.len()];
-        for (endpoint, place) in self.nodes.iter().enumerate().filter(|(_, place)| place.paused.is_none()) {
-            wanted[endpoint] = true;
-            if mode == NodeMode::Race {
-                continue;
-            }
-            let spell = now.since(place.since);
-            let next_enabled = self.nodes.iter().skip(endpoint + 1).any(|place| place.enabled);
-            // What stands behind it is kept until it is steady, and called when it has been dark for long enough.
-            let enough = if place.live {
-                !next_enabled || spell >= steady_after
-            } else {
-                !next_enabled && (!place.enabled || spell < dark_after)
-            };
-            if enough {
-                break;
-            }
-        }
-        wanted
-    }
+/// See the module. Each endpoint has a fixed number of links; with the processed view, each link has a twin.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Links {
+    entries: Vec<LinkEntry>,
+    /// By endpoint: which account is on which of its links.
+    pub(super) placements: Vec<Placement>,
+    pub(super) failover: Failover,
+    pub(super) slot_guard: SlotGuard,
+    /// By endpoint: by how much its Clock lagged last.
+    lag: Vec<Duration>,
+    max_links: usize,
+    processed: bool,
 }
 
-impl Engine {
-    /// Looks at how the endpoints do, and uses those that should be.
-    pub(super) fn review_nodes(&mut self, now: Tick) {
-        for endpoint in 0..self.failover.nodes.len() {
-            if self.failover.nodes[endpoint].paused.is_some_and(|until| until <= now) {
-                self.failover.nodes[endpoint].paused = None;
+impl Links {
+    pub(super) fn new(settings: &EngineSettings, seed: u64) -> Self {
+        let endpoints = settings.endpoints.len();
+        let mut entries = Vec::new();
+        let mut placements = Vec::new();
+        for (endpoint, profile) in (0u8..).zip(&settings.endpoints) {
+            let first = entries.len();
+            let roles =
+                if settings.processed { &[Role::Mirror, Role::Processed][..] } else { &[Role::Mirror] };
+            for role in roles {
+                for _ in 0..settings.max_links {
+                    let id = id_of(entries.len());
+                    let session = SessionSettings { profile: *profile, ..settings.session.clone() };
+                    let session = Session::parked(session, id, seed.wrapping_add(u64::from(id.0)));
+                    let endpoint = EndpointId(endpoint);
+                    entries.push(LinkEntry { endpoint, role: *role, session, commands: VecDeque::new() });
+                }
             }
-            let live = self.is_live(endpoint);
-            self.failover.note_live(endpoint, live, now);
+            let ids = (first..first + settings.max_links).map(id_of);
+            placements.push(Placement::new(ids.collect(), settings.max_per_link));
         }
-        let settings = &self.settings;
-        let (dark_after, steady_after) = (settings.policy.canary_deadline, settings.failback_after);
-        let wanted = self.failover.wanted(settings.mode, dark_after, steady_after, now);
-        for (endpoint, wanted) in wanted.into_iter().enumerate() {
-            if wanted != self.failover.nodes[endpoint].enabled {
-                self.enable(now, endpoint, wanted);
-            }
-            let usable = !self.failover.is_paused(endpoint);
-            self.scheduler.set_usable(now, endpoint_id(endpoint), usable);
+        Self {
+            entries,
+            placements,
+            failover: Failover::new(endpoints),
+            slot_guard: SlotGuard::new(endpoints),
+            lag: vec![Duration::ZERO; endpoints],
+            max_links: settings.max_links,
+            processed: settings.processed,
         }
-        let one_is_paused = self.failover.nodes.iter().any(|place| place.paused.is_some());
-        let several = self.failover.nodes.len() > 1 && self.settings.mode == NodeMode::Failover;
-        self.failover.next_look = (one_is_paused || several).then(|| now.plus(LOOK_EVERY));
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Every link's id, in order.
+    pub(super) fn ids(&self) -> impl Iterator<Item = LinkId> + use<> {
+        (0..self.entries.len()).map(id_of)
+    }
+
+    pub(super) fn get(&self, id: LinkId) -> Option<&LinkEntry> {
+        self.entries.get(usize::from(id.0))
+    }
+
+    pub(super) fn get_mut(&mut self, id: LinkId) -> Option<&mut LinkEntry> {
+        self.entries.get_mut(usize::from(id.0))
+    }
+
+    pub(super) fn phases(&self) -> impl Iterator<Item = (LinkId, EndpointId, Role, LinkPhase)> + '_ {
+        let links = self.ids().zip(&self.entries);
+        links.map(|(id, link)| (id, link.endpoint, link.role, link.session.phase()))
+    }
+
+    /// Where a link stands: its phase, how many accounts are acknowledged and live, and what its node can do.
+    pub(super) fn standing(&self, id: LinkId) -> Option<(LinkPhase, (usize, usize), Capabilities)> {
+        let session = &self.get(id)?.session;
+        Some((session.phase(), session.counts(), session.capabilities()))
+    }
+
+    /// The links of an endpoint.
+    pub(super) fn of(&self, endpoint: EndpointId) -> Vec<LinkId> {
+        let links = self.ids().zip(&self.entries);
+        links.filter(|(_, link)| link.endpoint == endpoint).map(|(id, _)| id).collect()
     }
 
     /// Whether every connection in use of an endpoint is live.
-    fn is_live(&self, endpoint: usize) -> bool {
-        let phase = |id: &LinkId| self.links[usize::from(id.0)].session.phase();
-        self.links_in_use(endpoint).iter().all(|id| phase(id) == LinkPhase::Live)
+    pub(super) fn are_live(&self, endpoint: usize) -> bool {
+        let live = |id: &LinkId| self.get(*id).is_some_and(|link| link.session.phase() == LinkPhase::Live);
+        self.in_use(endpoint).iter().all(live)
     }
 
     /// The first connection of an endpoint, and all others that carry accounts.
-    fn links_in_use(&self, endpoint: usize) -> Vec<LinkId> {
+    fn in_use(&self, endpoint: usize) -> Vec<LinkId> {
         let mut links: Vec<LinkId> = self.placements[endpoint].in_use().collect();
-        let first = self.first_link(endpoint);
+        let first = self.first_of(endpoint);
         if !links.contains(&first) {
             links.insert(0, first);
         }
         links
     }
 
-    fn first_link(&self, endpoint: usize) -> LinkId {
-        let roles = if self.settings.processed { 2 } else { 1 };
-        id_of(endpoint * roles * self.settings.max_links)
+    pub(super) fn first_of(&self, endpoint: usize) -> LinkId {
+        let roles = if self.processed { 2 } else { 1 };
+        id_of(endpoint * roles * self.max_links)
     }
 
     /// The connection that shows the processed bank to the accounts of `link`.
-    fn twin(&self, link: LinkId) -> Option<LinkId> {
-        self.settings.processed.then(|| id_of(usize::from(link.0) + self.settings.max_links))
+    pub(super) fn twin(&self, link: LinkId) -> Option<LinkId> {
+        self.processed.then(|| id_of(usize::from(link.0) + self.max_links))
     }
 
-    fn enable(&mut self, now: Tick, endpoint: usize, enabled: bool) {
-        self.failover.nodes[endpoint].enabled = enabled;
-        self.failover.nodes[endpoint].since = now;
-        self.slot_guard.set_enabled(endpoint_id(endpoint), enabled);
-        self.accounts.emit(EngineEvent::Enabled { endpoint: endpoint_id(endpoint), enabled });
-        let addresses: Vec<Pubkey> = self.accounts.watches().map(|(address, _)| address).collect();
-        if enabled {
-            self.deliver_to_both(now, self.first_link(endpoint), &Input::Start);
-            for address in addresses {
-                self.place(now, endpoint_id(endpoint), address);
-            }
-        } else {
-            for address in addresses {
-                self.displace(now, endpoint_id(endpoint), &address);
-            }
-            self.deliver_to_both(now, self.first_link(endpoint), &Input::Park);
-        }
+    /// Notes by how much an endpoint's Clock lags; one ahead of wall time does not.
+    pub(super) fn note_lag(&mut self, endpoint: EndpointId, lag_ms: i64) {
+        self.lag[usize::from(endpoint.0)] = Duration::from_millis(u64::try_from(lag_ms).unwrap_or(0));
     }
 
-    /// Tells a link and its twin the same.
-    fn deliver_to_both(&mut self, now: Tick, link: LinkId, input: &Input) {
-        for link in [Some(link), self.twin(link)].into_iter().flatten() {
-            self.deliver(now, link, input.clone());
-        }
+    pub(super) fn lag(&self, endpoint: EndpointId) -> Duration {
+        self.lag[usize::from(endpoint.0)]
     }
 
-    /// Gives a watched account its place on an endpoint, if there is room.
-    pub(super) fn place(&mut self, now: Tick, endpoint: EndpointId, address: Pubkey) {
-        let Some(watch) = self.accounts.watch_of(&address) else { return };
-        let Some(link) = self.placements[usize::from(endpoint.0)].place(address) else { return };
-        self.deliver_to_both(now, link, &Input::Start);
-        self.deliver_to_both(now, link, &Input::Watch { address, watch });
+    /// The deadline for which a link's connection is to be given up, if that is why.
+    pub(super) fn overdue(&self, link: LinkId) -> Option<Timer> {
+        self.get(link)?.commands.iter().find_map(|command| match command {
+            LinkCommand::Disconnect { overdue } => *overdue,
+            _ => None,
+        })
     }
 
-    /// Takes an account's place on an endpoint from it; those that waited for room move in.
-    pub(super) fn displace(&mut self, now: Tick, endpoint: EndpointId, address: &Pubkey) {
-        let placement = &mut self.placements[usize::from(endpoint.0)];
-        let link = placement.link_of(address);
-        let moved_in = placement.release(address);
-        if let Some(link) = link {
-            self.deliver_to_both(now, link, &Input::Unwatch { address: *address });
-            let empty = self.placements[usize::from(endpoint.0)].load(link) == 0;
-            if empty && link != self.first_link(usize::from(endpoint.0)) {
-                self.deliver_to_both(now, link, &Input::Park);
-            }
+    /// Takes a command of a session's for the driver of its connection.
+    pub(super) fn command(&mut self, id: LinkId, command: LinkCommand) {
+        let Some(link) = self.get_mut(id) else { return };
+        if matches!(command, LinkCommand::Disconnect { .. }) {
+            // What was to be said on that connection is void.
+            link.commands.clear();
         }
-        if let Some((address, link)) = moved_in
-            && let Some(watch) = self.accounts.watch_of(&address)
-        {
-            self.deliver_to_both(now, link, &Input::Watch { address, watch });
-        }
+        link.commands.push_back(command);
     }
 
-    /// Whether what an endpoint says of this slot may be believed.
-    pub(super) fn is_plausible(&mut self, now: Tick, endpoint: EndpointId, slot: Slot) -> bool {
-        if self.slot_guard.is_foreign(endpoint) {
-            return false;
+    /// Reviews which nodes are live, and says which are wanted now, in their order.
+    pub(super) fn wanted(&mut self, settings: &EngineSettings, now: Tick) -> Vec<bool> {
+        self.failover.end_pauses(now);
+        for endpoint in 0..self.failover.count() {
+            let live = self.are_live(endpoint);
+            self.failover.note_live(endpoint, live, now);
         }
-        let lag = self.lag[usize::from(endpoint.0)];
-        let before = self.slot_guard.quarantined(endpoint, now);
-        match self.slot_guard.check(now, endpoint, slot, lag) {
-            SlotVerdict::Plausible => true,
-            SlotVerdict::Ahead { .. } => {
-                if !before {
-                    self.accounts.emit(EngineEvent::Quarantined { endpoint, slot });
-                    self.lose_live(now, endpoint);
-                }
-                false
-            }
-            SlotVerdict::Quarantined => false,
-            SlotVerdict::Reset => {
-                self.reset(now);
-                false
-            }
-        }
-    }
-
-    /// A node that says what cannot be proves nothing.
-    fn lose_live(&mut self, now: Tick, endpoint: EndpointId) {
-        for place in 0..self.links.len() {
-            let link = &self.links[place];
-            if link.endpoint == endpoint && link.session.phase() == LinkPhase::Live {
-                self.deliver(now, id_of(place), Input::Lost);
-            }
-        }
-    }
-
-    /// Whether an endpoint is on the mirror's chain.
-    pub(super) fn is_ours(&mut self, now: Tick, endpoint: EndpointId, genesis: [u8; 32]) -> bool {
-        match self.slot_guard.genesis(endpoint, Genesis(genesis)) {
-            Chain::Same | Chain::First => true,
-            Chain::Foreign => {
-                self.accounts.emit(EngineEvent::Foreign { endpoint });
-                self.pause(now, endpoint, now.plus(FOREIGN_PAUSE));
-                false
-            }
-            Chain::Reset => {
-                self.reset(now);
-                false
-            }
-        }
-    }
-
-    fn pause(&mut self, now: Tick, endpoint: EndpointId, until: Tick) {
-        self.failover.nodes[usize::from(endpoint.0)].paused = Some(until);
-        self.review_nodes(now);
-    }
-
-    /// The chain began anew: every record does, and every connection.
-    pub(super) fn reset(&mut self, now: Tick) {
-        self.scheduler.forget_slots();
-        self.signatures.begin();
-        for place in 0..self.links.len() {
-            self.deliver(now, id_of(place), Input::Lost);
-        }
-        self.accounts.reset(now, self.slot_guard.epoch());
-        self.mints.begin_anew(now);
+        let (dark_after, steady_after) = (settings.policy.canary_deadline, settings.failback_after);
+        self.failover.wanted(settings.mode, dark_after, steady_after, now)
     }
 }
 
-fn endpoint_id(endpoint: usize) -> EndpointId {
-    EndpointId(u8::try_from(endpoint).unwrap_or(u8::MAX))
+/// The link at a place.
+pub(super) fn id_of(place: usize) -> LinkId {
+    LinkId(u16::try_from(place).unwrap_or(u16::MAX))
 }

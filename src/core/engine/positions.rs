@@ -1,62 +1,27 @@
 //! Positions: opened, claimed, swept; and the mints whose program somebody waits for.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::time::Duration;
 
 use solana_pubkey::Pubkey;
 
 use super::Engine;
 use crate::core::{
-    account::{freshness::standing, observation::Slot, reading::Reading},
-    base::time::Tick,
+    account::{freshness::standing, reading::Reading},
+    base::{
+        ids::{ClaimId, Slot},
+        time::Tick,
+    },
     chain::state::Expected,
-    engine::accounts::{EngineEvent, WatchError},
+    engine::events::{EngineEvent, WatchError},
     trade::{
         buys::{BuyBaseline, BuyVerdict},
-        positions::{ClaimId, Release},
+        positions::Release,
         signatures::TradeOutcome,
     },
 };
 
 /// How soon it is looked again at what should be swept and is not known well enough.
 const DOUBT: Duration = Duration::from_secs(1);
-
-/// The mints that callers wait for, how many each; and the slot of the last answer that showed none there.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub(super) struct AwaitedMints(BTreeMap<Pubkey, (usize, Option<Slot>)>);
-
-impl AwaitedMints {
-    fn add(&mut self, mint: Pubkey) {
-        self.0.entry(mint).or_default().0 += 1;
-    }
-
-    fn remove(&mut self, mint: &Pubkey) {
-        if let Some((callers, _)) = self.0.get_mut(mint) {
-            *callers -= 1;
-            if *callers == 0 {
-                self.0.remove(mint);
-            }
-        }
-    }
-
-    fn unseen(&self, mint: &Pubkey) -> Option<Slot> {
-        self.0.get(mint)?.1
-    }
-
-    pub(super) fn note_unseen(&mut self, mint: &Pubkey, slot: Slot) {
-        if let Some((_, unseen)) = self.0.get_mut(mint) {
-            *unseen = Some(slot);
-        }
-    }
-
-    /// These, and those that `accounts` name.
-    pub(super) fn with(&self, mut accounts: BTreeSet<Pubkey>) -> BTreeSet<Pubkey> {
-        accounts.extend(self.0.keys());
-        accounts
-    }
-}
 
 impl Engine {
     /// Watches accounts as positions, kept until that moment at least: all of them, or none.
@@ -67,37 +32,38 @@ impl Engine {
         keep_until: Tick,
     ) -> Result<(), WatchError> {
         // Watched already, and no position: by hand.
-        let by_hand =
-            |address: &Pubkey| self.accounts.watch_of(address).is_some() && !self.positions.is_open(address);
+        let by_hand = |address: &Pubkey| {
+            self.accounts.watch_of(address).is_some() && !self.trading.positions.is_open(address)
+        };
         let pinned: Vec<bool> = targets.iter().map(|(address, _)| by_hand(address)).collect();
         self.follow_accounts(now, targets)?;
         for ((address, _), pinned) in targets.iter().zip(pinned) {
             let empty = self.is_empty(address);
-            self.positions.open(now, *address, pinned, empty, keep_until);
+            self.trading.positions.open(now, *address, pinned, empty, keep_until);
         }
         Ok(())
     }
 
     /// Keeps a position from being swept until the claim is released.
     pub fn claim(&mut self, address: &Pubkey) -> ClaimId {
-        self.positions.claim(address)
+        self.trading.positions.claim(address)
     }
 
     pub fn unclaim(&mut self, now: Tick, address: &Pubkey, claim: ClaimId) {
-        self.positions.release(now, address, claim, Release::Linger);
+        self.trading.positions.release(now, address, claim, Release::Linger);
     }
 
     /// A buy is expected into an account of that baseline.
     pub fn expect_buy(&mut self, address: Pubkey, buy: ClaimId, baseline: BuyBaseline) {
         // Not for an account that went meanwhile: nobody would forget it.
-        if self.positions.is_open(&address) {
-            self.positions.buys.expect(address, buy, baseline);
+        if self.trading.positions.is_open(&address) {
+            self.trading.positions.buys.expect(address, buy, baseline);
         }
     }
 
     /// Somebody waits for a buy: for so much over its baseline.
     pub fn await_buy(&mut self, address: &Pubkey, buy: ClaimId, minimum: u64, signed: bool) {
-        self.positions.buys.set_terms(address, buy, minimum, signed);
+        self.trading.positions.buys.set_terms(address, buy, minimum, signed);
     }
 
     /// What became of a buy, if that is decided; `max_age` is how old an answer may be.
@@ -108,27 +74,27 @@ impl Engine {
         outcome: Option<TradeOutcome>,
         max_age: Duration,
     ) -> Option<BuyVerdict> {
-        self.positions.buys.judge(&reading.address(), buy, reading, outcome, max_age)
+        self.trading.positions.buys.judge(&reading.address(), buy, reading, outcome, max_age)
     }
 
     /// A buy is over: its tokens came, or none will come, and then nothing keeps the account for it any longer.
     pub fn end_buy(&mut self, now: Tick, address: &Pubkey, buy: ClaimId, came: bool) {
-        self.positions.buys.end(address, buy, came);
+        self.trading.positions.buys.end(address, buy, came);
         let how = if came { Release::Linger } else { Release::AtOnce };
-        self.positions.release(now, address, buy, how);
+        self.trading.positions.release(now, address, buy, how);
     }
 
     /// Nobody can ask for a buy any more.
     pub fn drop_buy(&mut self, now: Tick, address: &Pubkey, buy: ClaimId) {
-        self.positions.buys.drop(address, buy);
-        self.positions.release(now, address, buy, Release::Linger);
+        self.trading.positions.buys.drop(address, buy);
+        self.trading.positions.release(now, address, buy, Release::Linger);
     }
 
     /// Takes in whether accounts hold something, as it changes.
     pub(super) fn see_holdings(&mut self, now: Tick) {
         for address in self.accounts.take_changed() {
             let empty = self.is_empty(&address);
-            self.positions.see(now, &address, empty);
+            self.trading.positions.see(now, &address, empty);
         }
     }
 
@@ -138,13 +104,13 @@ impl Engine {
 
     /// Watches no longer what was kept for nothing, if it surely holds nothing and nobody has a hold on it.
     pub(super) fn sweep(&mut self, now: Tick) {
-        while let Some(address) = self.positions.due(now) {
-            let linger = self.positions.linger();
+        while let Some(address) = self.trading.positions.due(now) {
+            let linger = self.trading.positions.linger();
             if self.has_holds(&address) {
-                self.positions.put_off(&address, Some(now.plus(linger)));
+                self.trading.positions.put_off(&address, Some(now.plus(linger)));
             } else if !self.is_surely_empty(now, &address) {
                 // A doubt, or a link that is down: it may end at any moment.
-                self.positions.put_off(&address, Some(now.plus(DOUBT.min(linger))));
+                self.trading.positions.put_off(&address, Some(now.plus(DOUBT.min(linger))));
             } else {
                 self.forget(now, &address);
                 self.accounts.emit(EngineEvent::Swept { address });
@@ -165,20 +131,17 @@ impl Engine {
 
     /// Wants to know a mint's program, for as long as it is named.
     pub fn name_mint(&mut self, now: Tick, mint: Pubkey) {
-        self.awaited_mints.add(mint);
-        if self.mints.get(&mint).is_none() {
-            self.scheduler.want_mint(mint);
-        }
+        self.rpc.name_mint(mint);
         self.follow(now);
     }
 
     pub fn unname_mint(&mut self, mint: &Pubkey) {
-        self.awaited_mints.remove(mint);
+        self.rpc.awaited_mints.remove(mint);
     }
 
     /// The slot of an answer that showed no mint there, while one is named.
     pub fn no_mint(&self, mint: &Pubkey) -> Option<Slot> {
-        self.awaited_mints.unseen(mint)
+        self.rpc.awaited_mints.unseen(mint)
     }
 
     // What others look at.
@@ -191,12 +154,16 @@ impl Engine {
     /// The accounts opened as positions.
     pub fn positions(&self) -> Vec<(Pubkey, Expected)> {
         let known = |address| Some((address, self.accounts.expected(&address)?));
-        self.positions.addresses().filter_map(known).collect()
+        self.trading.positions.addresses().filter_map(known).collect()
     }
 
     /// How many claim an account and how many wait for mints, and how many transactions are followed.
     #[cfg(test)]
     pub fn kept_for(&self, address: &Pubkey) -> (usize, usize, usize) {
-        (self.positions.claims(address), self.awaited_mints.0.len(), self.signatures.count())
+        (
+            self.trading.positions.claims(address),
+            self.rpc.awaited_mints.0.len(),
+            self.trading.signatures.count(),
+        )
     }
 }

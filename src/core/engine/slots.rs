@@ -2,10 +2,14 @@
 
 use std::time::Duration;
 
-use super::Engine;
+use super::{Engine, events::EngineEvent};
 use crate::core::{
-    account::observation::{EndpointId, Slot},
-    base::{failure::RpcFailure, time::Tick},
+    base::{
+        failure::RpcFailure,
+        ids::{EndpointId, Slot},
+        time::Tick,
+    },
+    nodes::slot_guard::SlotVerdict,
 };
 
 impl Engine {
@@ -14,7 +18,9 @@ impl Engine {
         let (enabled, paused) = self.endpoints();
         let all = (0u8..).take(self.settings.endpoints.len()).map(EndpointId);
         let may = |id: &EndpointId| {
-            !paused.contains(id) && !self.slot_guard.is_foreign(*id) && !self.slot_guard.quarantined(*id, now)
+            !paused.contains(id)
+                && !self.links.slot_guard.is_foreign(*id)
+                && !self.links.slot_guard.quarantined(*id, now)
         };
         let mut asked: Vec<EndpointId> = all.filter(may).collect();
         asked.sort_by_key(|id| !enabled.contains(id));
@@ -26,7 +32,7 @@ impl Engine {
         // What a link proved on a chain that was set back since compares with nothing.
         let evidence = self.evidence();
         let valid = evidence.links.iter().filter(|link| link.proof > evidence.valid_from);
-        valid.map(|link| link.slot).max().unwrap_or(0).max(self.scheduler.newest())
+        valid.map(|link| link.slot).max().unwrap_or(0).max(self.rpc.scheduler.newest())
     }
 
     /// Takes in the slot of an answer, and how far the Clock is behind that came with it.
@@ -37,7 +43,7 @@ impl Engine {
         slot: Slot,
         lag_ms: i64,
     ) -> Result<(), RpcFailure> {
-        self.note_lag(endpoint, lag_ms);
+        self.links.note_lag(endpoint, lag_ms);
         self.hear_slot(now, endpoint, slot)?;
         self.near_wall_time(lag_ms)
     }
@@ -63,5 +69,29 @@ impl Engine {
     pub(super) fn near_wall_time(&self, lag_ms: i64) -> Result<(), RpcFailure> {
         let lag = Duration::from_millis(lag_ms.unsigned_abs());
         if lag > self.settings.max_lag { Err(RpcFailure::Lagging { lag }) } else { Ok(()) }
+    }
+
+    /// Whether what an endpoint says of this slot may be believed.
+    pub(super) fn is_plausible(&mut self, now: Tick, endpoint: EndpointId, slot: Slot) -> bool {
+        if self.links.slot_guard.is_foreign(endpoint) {
+            return false;
+        }
+        let lag = self.links.lag(endpoint);
+        let before = self.links.slot_guard.quarantined(endpoint, now);
+        match self.links.slot_guard.check(now, endpoint, slot, lag) {
+            SlotVerdict::Plausible => true,
+            SlotVerdict::Ahead { .. } => {
+                if !before {
+                    self.accounts.emit(EngineEvent::Quarantined { endpoint, slot });
+                    self.lose_live(now, endpoint);
+                }
+                false
+            }
+            SlotVerdict::Quarantined => false,
+            SlotVerdict::Reset => {
+                self.reset(now);
+                false
+            }
+        }
     }
 }

@@ -10,15 +10,25 @@ mod reads;
 mod records;
 mod trading;
 
+use std::time::Duration;
+
 use super::*;
 use crate::core::{
     account::{
-        freshness::{Standing, standing},
-        observation::Generation,
+        freshness::{Policy, Standing, standing},
+        ledger::Rules,
         ttl::{ChangeRate, TtlBounds},
     },
-    base::backoff::Backoff,
-    chain::token::{TokenProgram, tests::account_bytes},
+    base::{
+        backoff::Backoff,
+        failure::RpcFailure,
+        ids::{AskId, Generation},
+    },
+    chain::token::{Presence, TokenProgram, tests::account_bytes},
+    engine::events::CallAnswer,
+    link::websocket::{NodeProfile, SessionEvent, SessionSettings, Subject},
+    nodes::failover::NodeMode,
+    rpc::scheduler::{Ask, Call},
 };
 
 const SLOT: Duration = Duration::from_millis(400);
@@ -172,7 +182,7 @@ impl World {
     }
 
     fn links(&self) -> impl Iterator<Item = LinkId> + use<> {
-        (0..self.engine.links.len()).map(id_of)
+        self.engine.links.ids()
     }
 
     /// Lets everything happen that happens at this moment.
@@ -218,26 +228,26 @@ impl World {
             LinkCommand::Subscribe(subject) if node.up => {
                 let refused = |subject| matches!(subject, Subject::Account { address, .. } if self.refused.contains(&address));
                 if refused(subject) {
-                    return self.deliver(link, LinkEvent::Refused(subject));
+                    return self.deliver(link, SessionEvent::Refused(subject));
                 }
                 if let Some(subjects) = self.open.get_mut(&link) {
                     assert!(subjects.insert(subject), "{subject:?} is subscribed twice on {link:?}");
                     if let Subject::Account { address, .. } = subject {
                         self.dead.remove(&(link, address));
                     }
-                    self.deliver(link, LinkEvent::Acknowledged(subject));
+                    self.deliver(link, SessionEvent::Acknowledged(subject));
                 }
             }
             LinkCommand::Unsubscribe(subject) if node.up => {
                 if self.open.get_mut(&link).is_some_and(|subjects| subjects.remove(&subject)) {
-                    self.deliver(link, LinkEvent::Unsubscribed(subject));
+                    self.deliver(link, SessionEvent::Unsubscribed(subject));
                 }
             }
             LinkCommand::Subscribe(_) | LinkCommand::Unsubscribe(_) => {}
         }
     }
 
-    fn deliver(&mut self, link: LinkId, event: LinkEvent) {
+    fn deliver(&mut self, link: LinkId, event: impl Into<LinkEvent>) {
         self.engine.handle(self.now, link, event);
         self.notes.extend(std::iter::from_fn(|| self.engine.next_event()));
     }
@@ -307,11 +317,11 @@ impl World {
             }
             for subject in &subjects {
                 if let Subject::Barrier { length } = *subject {
-                    self.deliver(link, LinkEvent::Barrier { length, slot });
+                    self.deliver(link, SessionEvent::Barrier { length, slot });
                 }
             }
             if subjects.contains(&Subject::Canary) {
-                self.deliver(link, LinkEvent::Canary { slot, lag_ms: 500 });
+                self.deliver(link, SessionEvent::Canary { slot, lag_ms: 500 });
             }
         }
         self.settle();
@@ -324,7 +334,7 @@ impl World {
         }
         let subject = self.subject(link, byte);
         if let Some(subject) = subject {
-            self.deliver(link, LinkEvent::Account { subject, slot, presence: Some(presence) });
+            self.deliver(link, SessionEvent::Account { subject, slot, presence: Some(presence) });
         }
     }
 

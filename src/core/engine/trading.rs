@@ -1,6 +1,6 @@
 //! Signatures: tokens held, sells in flight, and what became of signatures.
 
-use std::time::Duration;
+use std::{collections::VecDeque, time::Duration};
 
 use solana_pubkey::Pubkey;
 use solana_signature::Signature;
@@ -8,21 +8,56 @@ use solana_signature::Signature;
 use super::{Engine, EngineEvent};
 use crate::core::{
     account::{
-        observation::{EndpointId, Slot},
         reading::Reading,
         sellable::{MintSays, SellObstacle, judge},
     },
-    base::{failure::RpcFailure, time::Tick},
+    base::{
+        failure::RpcFailure,
+        ids::{EndpointId, Slot, TradeId},
+        time::Tick,
+    },
     chain::state::AccountState,
     rpc::scheduler::Ask,
     trade::{
         holds::HoldError,
-        signatures::{Ended, Inquired, Inquiry, Side, TooManyTrades, TradeId, TradeOutcome},
+        positions::Positions,
+        signatures::{Ended, Inquired, Inquiry, Side, Signatures, TooManyTrades, TradeOutcome},
     },
 };
 
 /// A node so many slots behind what the links prove is asked in vain: expiry is proved by how far its bank is.
 const FAR_BEHIND: Slot = 150;
+
+/// What is traded: positions and the buys into them, and the transactions that are followed.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Trading {
+    pub(super) positions: Positions,
+    pub(super) signatures: Signatures,
+    last_trade: u64,
+    /// How followed transactions ended.
+    outcomes: VecDeque<(TradeId, TradeOutcome)>,
+}
+
+impl Trading {
+    pub(super) fn new(linger: Duration) -> Self {
+        Self {
+            positions: Positions::new(linger),
+            signatures: Signatures::default(),
+            last_trade: 0,
+            outcomes: VecDeque::new(),
+        }
+    }
+
+    pub(super) fn next_deadline(&self) -> Option<Tick> {
+        let due = [self.positions.next_deadline(), self.signatures.next_deadline()];
+        due.into_iter().flatten().min()
+    }
+
+    fn new_trade(&mut self) -> TradeId {
+        self.last_trade += 1;
+        TradeId(self.last_trade)
+    }
+}
 
 impl Engine {
     /// Sets tokens aside: so many, or all that are available, of a balance proved at most `max_age` ago.
@@ -59,7 +94,7 @@ impl Engine {
         if wanted > available {
             return Err(HoldError::TooMuch { address, wanted, available });
         }
-        let id = self.new_trade();
+        let id = self.trading.new_trade();
         let mut reserved = Ok(());
         self.accounts.change_holds(|holds| {
             reserved = holds.reserve(id, address, wanted);
@@ -70,14 +105,9 @@ impl Engine {
 
     /// What the mint of a state says, as far as that is known: as readers have it.
     fn mint_says(&self, now: Tick, state: &AccountState) -> Option<MintSays> {
-        let mint = self.mints.get(&state.token()?.mint)?;
+        let mint = self.rpc.mints.get(&state.token()?.mint)?;
         let (valid_from, policy) = (self.evidence().valid_from, &self.settings.policy);
         Some(MintSays::of(mint).trusted(mint.surely_so(), valid_from, now, policy))
-    }
-
-    fn new_trade(&mut self) -> TradeId {
-        self.last_trade += 1;
-        TradeId(self.last_trade)
     }
 
     /// A hold is dropped. What is in flight stays so.
@@ -89,15 +119,15 @@ impl Engine {
     pub fn sending(&mut self, now: Tick, id: TradeId, signature: Signature, last_valid: u64) {
         if self.accounts.change_holds(|holds| holds.send(id)).is_some() {
             // Sells have no limit here: their holds have.
-            let _ = self.signatures.track(now, id, Side::Sell, signature, Some(last_valid));
+            let _ = self.trading.signatures.track(now, id, Side::Sell, signature, Some(last_valid));
         }
     }
 
     /// A sell landed, by its sender's word: nobody is served the account from before that.
     pub fn sold(&mut self, now: Tick, id: TradeId, address: &Pubkey, slot: Slot) {
-        self.signatures.untrack(id);
+        self.trading.signatures.untrack(id);
         // A slot that the chain cannot have reached would stop every read of the account.
-        let slot = slot.min(self.slot_guard.reach(now));
+        let slot = slot.min(self.links.slot_guard.reach(now));
         self.accounts.change_holds(|holds| {
             if holds.land(now, id, slot).is_none() {
                 // The mirror was first to know.
@@ -110,13 +140,13 @@ impl Engine {
     /// A sell failed on chain, by its sender's word.
     pub fn failed(&mut self, now: Tick, id: TradeId, address: &Pubkey, slot: Slot) {
         self.refused(id);
-        let slot = slot.min(self.slot_guard.reach(now));
+        let slot = slot.min(self.links.slot_guard.reach(now));
         self.invalidate(now, address, slot);
     }
 
     /// A sell never left, by its sender's word.
     pub fn refused(&mut self, id: TradeId) {
-        self.signatures.untrack(id);
+        self.trading.signatures.untrack(id);
         self.accounts.change_holds(|holds| holds.free(id));
     }
 
@@ -127,13 +157,13 @@ impl Engine {
         signature: Signature,
         last_valid: Option<u64>,
     ) -> Result<TradeId, TooManyTrades> {
-        let id = self.new_trade();
-        self.signatures.track(now, id, Side::Buy, signature, last_valid).map(|()| id)
+        let id = self.trading.new_trade();
+        self.trading.signatures.track(now, id, Side::Buy, signature, last_valid).map(|()| id)
     }
 
     /// Nobody cares about a buy any more.
     pub fn untrack(&mut self, id: TradeId) {
-        self.signatures.untrack(id);
+        self.trading.signatures.untrack(id);
     }
 
     /// Whether tokens of the account are held, or a sale of them is not seen yet.
@@ -146,18 +176,18 @@ impl Engine {
         if self.stopped {
             return None;
         }
-        let scheduler = &mut self.scheduler;
-        self.signatures.next_inquiry(now, |avoid| scheduler.open(now, avoid))
+        let scheduler = &mut self.rpc.scheduler;
+        self.trading.signatures.next_inquiry(now, |avoid| scheduler.open(now, avoid))
     }
 
     /// Takes in what an inquiry came back with.
     pub fn inquired(&mut self, now: Tick, number: u64, outcome: Result<Inquired, RpcFailure>) {
-        let Some(endpoint) = self.signatures.asked(number) else { return };
+        let Some(endpoint) = self.trading.signatures.asked(number) else { return };
         let outcome = outcome.and_then(|answer| self.believe(now, endpoint, answer));
         if let Err(failure) = &outcome {
-            self.scheduler.refused(now, endpoint, failure);
+            self.rpc.scheduler.refused(now, endpoint, failure);
         }
-        for ended in self.signatures.inquired(now, number, &outcome) {
+        for ended in self.trading.signatures.inquired(now, number, &outcome) {
             self.conclude(now, ended);
         }
         self.follow(now);
@@ -194,12 +224,12 @@ impl Engine {
             }
             self.accounts.emit(EngineEvent::SellEnded { address, amount, signature, outcome });
         }
-        self.outcomes.push_back((id, outcome));
+        self.trading.outcomes.push_back((id, outcome));
     }
 
     /// How a tracked transaction ended.
     pub fn next_outcome(&mut self) -> Option<(TradeId, TradeOutcome)> {
-        self.outcomes.pop_front()
+        self.trading.outcomes.pop_front()
     }
 
     /// Reads the accounts whose sells the links tell nothing of.

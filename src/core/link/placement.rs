@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 
 use solana_pubkey::Pubkey;
 
-use crate::core::account::observation::LinkId;
+use crate::core::base::ids::LinkId;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Place {

@@ -1,6 +1,6 @@
 //! Which chain each endpoint is on, and which one the mirror is on.
 
-use crate::core::account::observation::EndpointId;
+use crate::core::base::ids::EndpointId;
 
 /// A chain's genesis hash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -1,4 +1,5 @@
 //! Which nodes are believed.
 
+pub mod failover;
 pub mod genesis;
 pub mod slot_guard;

@@ -16,11 +16,13 @@
 
 use std::time::Duration;
 
-use crate::core::nodes::genesis::Chains;
 pub use crate::core::nodes::genesis::{Chain, Genesis};
 use crate::core::{
-    account::observation::{EndpointId, Slot},
-    base::time::Tick,
+    base::{
+        ids::{EndpointId, Slot},
+        time::Tick,
+    },
+    nodes::genesis::Chains,
 };
 
 /// No chain makes slots faster. Solana takes 400 ms for one, test clusters 20 ms: this is a bound for the insane,

@@ -12,7 +12,10 @@ use std::{
 
 use solana_pubkey::Pubkey;
 
-use crate::core::{account::observation::Slot, base::time::Tick, chain::mint::MintInfo};
+use crate::core::{
+    base::{ids::Slot, time::Tick},
+    chain::mint::MintInfo,
+};
 
 /// How often a mint that can change is read again: as often as accounts are compared with RPC, for the same reason.
 const AGAIN: Duration = Duration::from_secs(60);

@@ -21,13 +21,15 @@ use std::{
 
 use solana_pubkey::Pubkey;
 
-use crate::core::{
-    account::observation::{EndpointId, Slot},
-    base::{failure::RpcFailure, time::Tick},
+pub use crate::core::base::ids::AskId;
+use crate::core::base::{
+    failure::RpcFailure,
+    ids::{EndpointId, Slot},
+    time::Tick,
 };
 use nodes::{Nodes, blames_size};
 use request::Attempts;
-pub use request::{Ask, AskId, BATCH, Crowded, MintWish, Reply, Waiter};
+pub use request::{Ask, BATCH, Crowded, MintWish, Reply, Waiter};
 
 /// Calls under way at once.
 const MAX_PENDING: usize = 4;

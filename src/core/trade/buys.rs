@@ -22,12 +22,10 @@ use std::{collections::BTreeMap, time::Duration};
 use solana_pubkey::Pubkey;
 
 use crate::core::{
-    account::{
-        observation::{Slot, StateOrigin},
-        reading::Reading,
-    },
+    account::{observation::StateOrigin, reading::Reading},
+    base::ids::{ClaimId, Slot},
     chain::state::AccountState,
-    trade::{positions::ClaimId, signatures::TradeOutcome},
+    trade::signatures::TradeOutcome,
 };
 
 /// What an account held before a buy was sent.
@@ -206,9 +204,12 @@ mod tests {
             evidence::Evidence,
             freshness::Policy,
             ledger::{Ledger, Rules},
-            observation::{EndpointId, Generation, Observation, ObservedVia},
+            observation::{Observation, ObservedVia},
         },
-        base::time::Tick,
+        base::{
+            ids::{EndpointId, Generation},
+            time::Tick,
+        },
         chain::{
             state::Expected,
             token::{Presence, TokenProgram, tests::account_bytes},
@@ -309,7 +310,7 @@ mod tests {
             if doubt {
                 record.disputed = true;
             } else {
-                let invalidated = crate::core::account::ledger::Invalidation { at: at(1), min_slot: 0 };
+                let invalidated = crate::core::account::record::Invalidation { at: at(1), min_slot: 0 };
                 record.invalidated = Some(invalidated);
             }
             assert_eq!(judge(&buys, buy, &reading), None);

@@ -19,9 +19,11 @@ use std::{
 use solana_pubkey::Pubkey;
 
 use crate::core::{
-    account::{observation::Slot, reading::StaleError, sellable::SellObstacles},
-    base::time::Tick,
-    trade::signatures::TradeId,
+    account::{freshness::StaleError, record::Held, sellable::SellObstacles},
+    base::{
+        ids::{Slot, TradeId},
+        time::Tick,
+    },
 };
 
 /// Holds reserved and in flight, at most.
@@ -76,26 +78,6 @@ pub enum HoldError {
         /// The limit.
         limit: usize,
     },
-}
-
-/// What is spoken for of one account's tokens, as published with its record.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Held {
-    pub reserved: u64,
-    /// In sells that may still land, or that have expired without the record being known as of then.
-    pub in_flight: u64,
-    /// In sells that landed, where the account was not seen since.
-    pub debited: u64,
-    /// The slot of the newest sell known to have landed, until the account is seen at it or later; else 0.
-    pub floor: Slot,
-}
-
-impl Held {
-    /// What is left of `observed`.
-    pub fn available(&self, observed: u64) -> u64 {
-        let held = self.reserved.saturating_add(self.in_flight).saturating_add(self.debited);
-        observed.saturating_sub(held)
-    }
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]

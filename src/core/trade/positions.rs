@@ -15,11 +15,10 @@ use std::{
 
 use solana_pubkey::Pubkey;
 
-use crate::core::{base::time::Tick, trade::buys::Buys};
-
-/// Names a claim on an account. Never used twice within a mirror; later claims have greater names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ClaimId(u64);
+use crate::core::{
+    base::{ids::ClaimId, time::Tick},
+    trade::buys::Buys,
+};
 
 /// How a claim ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

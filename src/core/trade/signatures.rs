@@ -16,9 +16,10 @@ use std::{collections::BTreeMap, time::Duration};
 
 use solana_signature::Signature;
 
-use crate::core::{
-    account::observation::{EndpointId, Slot},
-    base::{failure::RpcFailure, time::Tick},
+use crate::core::base::{
+    failure::RpcFailure,
+    ids::{EndpointId, Slot, TradeId},
+    time::Tick,
 };
 
 /// Signatures of one call, at most: what `getSignatureStatuses` takes.
@@ -33,10 +34,6 @@ const PACE: Duration = Duration::from_millis(500);
 pub const MAX_BUYS: usize = 4_096;
 /// The longest wait between inquiries that fail.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
-
-/// Names a trade: a hold from when it is reserved, or a buy. Never used twice within a mirror.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct TradeId(pub u64);
 
 /// How a transaction ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -19,13 +19,15 @@ use solana_rpc_client_api::{
 };
 
 use super::{CLOCK, RawAccount, lag_ms};
-use crate::sources::rpc::http::{HttpSender, Refusal, refusal};
 use crate::{
     api::builder::Settings,
     clock::{Clock, wall_ms},
-    core::{account::observation::Slot, base::time::Tick},
+    core::base::{ids::Slot, time::Tick},
     error::{ConfigError, RpcFailure},
-    sources::endpoint::Endpoint,
+    sources::{
+        endpoint::Endpoint,
+        rpc::http::{HttpSender, Refusal, refusal},
+    },
 };
 
 /// The JSON-RPC code of a node that has not come to `minContextSlot`.

@@ -14,10 +14,10 @@ use solana_rpc_client_api::{
 };
 
 use super::{RpcSource, failure};
-use crate::sources::rpc::http::{Refusal, patience, refusal};
 use crate::{
-    core::{account::observation::Slot, chain::token::TokenProgram},
+    core::{base::ids::Slot, chain::token::TokenProgram},
     error::RpcFailure,
+    sources::rpc::http::{Refusal, patience, refusal},
 };
 
 /// Mint, owner and amount are the first 72 bytes of a token account, its state is byte 108.

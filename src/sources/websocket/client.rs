@@ -19,8 +19,10 @@ use solana_rpc_client_api::{
 use tokio::sync::oneshot;
 use tungstenite::client::IntoClientRequest;
 
-use crate::sources::{CLOCK, RENT};
-use crate::{core::link::websocket::Subject, sources::endpoint::Endpoint};
+use crate::{
+    core::link::websocket::Subject,
+    sources::{CLOCK, RENT, endpoint::Endpoint},
+};
 
 /// Longer than any account: a slice of that length changes the parameters, and would change no data on a
 /// node that did apply it.

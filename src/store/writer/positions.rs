@@ -7,13 +7,15 @@ use solana_pubkey::Pubkey;
 use super::Writer;
 use crate::{
     core::{
-        account::{observation::Slot, reading::Reading},
-        base::time::Tick,
+        account::reading::Reading,
+        base::{
+            ids::{ClaimId, Slot},
+            time::Tick,
+        },
         chain::state::Expected,
-        engine::accounts::WatchError,
+        engine::events::WatchError,
         trade::{
             buys::{BuyBaseline, BuyVerdict},
-            positions::ClaimId,
             signatures::TradeOutcome,
         },
     },

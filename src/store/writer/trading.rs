@@ -8,11 +8,13 @@ use tokio::sync::watch;
 
 use super::Writer;
 use crate::core::{
-    account::observation::Slot,
-    base::failure::RpcFailure,
+    base::{
+        failure::RpcFailure,
+        ids::{Slot, TradeId},
+    },
     trade::{
         holds::HoldError,
-        signatures::{Inquired, TooManyTrades, TradeId, TradeOutcome},
+        signatures::{Inquired, TooManyTrades, TradeOutcome},
     },
 };
 

@@ -3,7 +3,10 @@
 use solana_pubkey::Pubkey;
 
 use super::Accounts;
-use crate::core::{account::observation::Slot, base::time::Tick, trade::holds::Holds};
+use crate::core::{
+    base::{ids::Slot, time::Tick},
+    trade::holds::Holds,
+};
 
 impl Accounts {
     pub fn holds(&self) -> &Holds {

@@ -1,6 +1,13 @@
 //! Nodes that are wrong: of slots, of contents, or of the chain.
 
+use std::time::Duration;
+
 use super::*;
+use crate::core::{
+    base::{failure::RpcFailure, ids::AskId},
+    engine::events::CallAnswer,
+    link::websocket::Subject,
+};
 
 fn count(world: &World, is: impl Fn(&EngineEvent) -> bool) -> usize {
     world.notes.iter().filter(|note| is(note)).count()
@@ -37,7 +44,7 @@ fn of_a_node_in_quarantine_not_even_what_could_be_is_taken() {
     world.notify(FIRST, 1, u64::MAX, holding(9_999));
     assert_eq!((world.held(1), world.is_live(1), quarantines(&world)), (Some(100), false, 1));
     world.until("connected anew", |world| world.subject(FIRST, 1).is_some());
-    assert!(world.engine.slot_guard.quarantined(EndpointId(0), world.now));
+    assert!(world.engine.links.slot_guard.quarantined(EndpointId(0), world.now));
     world.notify(FIRST, 1, world.slot + 1, holding(9_999));
     assert_eq!(world.held(1), Some(100));
     world.until("believed again", |world| world.is_live(1));

@@ -1,6 +1,7 @@
 //! Which nodes are used, and what becomes of their connections.
 
 use super::*;
+use crate::core::link::websocket::SessionEvent;
 
 #[test]
 fn the_next_node_is_used_while_the_first_is_dark_and_left_when_that_is_steady_again() {
@@ -99,7 +100,7 @@ fn subjects_alike_on_two_nodes_and_in_two_lives_are_never_taken_for_each_other()
     assert_eq!(one, other, "what a server's own numbers would be: the same on both");
     // The one cannot be read, and is replaced; the other goes on.
     let orders = world.commands.len();
-    world.deliver(SECOND_NODE, LinkEvent::Account { subject: other, slot: world.slot, presence: None });
+    world.deliver(SECOND_NODE, SessionEvent::Account { subject: other, slot: world.slot, presence: None });
     assert_eq!(world.covers(1), 1);
     world.until("covered by both again", |world| world.covers(1) == 2);
     assert_eq!(world.ordered(orders, FIRST), []);
@@ -153,7 +154,9 @@ fn after_the_stop_nothing_is_wanted_and_nothing_proved() {
     assert!(!world.is_live(1));
     let (orders, calls) = (world.commands.len(), world.made.len());
     world.pass(120 * SECOND);
-    for event in [LinkEvent::Connected { genesis: None }, LinkEvent::Canary { slot: 2_000, lag_ms: 0 }] {
+    for event in
+        [LinkEvent::Connected { genesis: None }, SessionEvent::Canary { slot: 2_000, lag_ms: 0 }.into()]
+    {
         world.deliver(FIRST, event);
     }
     world.settle();

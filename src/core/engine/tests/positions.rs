@@ -1,7 +1,12 @@
 //! What keeps a position, and when it is swept; mints that somebody waits for.
 
+use std::time::Duration;
+
 use super::*;
-use crate::core::trade::positions::ClaimId;
+use crate::core::{
+    base::{failure::RpcFailure, ids::ClaimId},
+    chain::token::Presence,
+};
 
 const LINGER: Duration = Duration::from_secs(60);
 

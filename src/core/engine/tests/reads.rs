@@ -1,6 +1,11 @@
 //! What is asked of RPC, and how much.
 
 use super::*;
+use crate::core::{
+    base::{failure::RpcFailure, ids::AskId},
+    engine::events::CallAnswer,
+    rpc::scheduler::{Ask, Crowded},
+};
 
 #[test]
 fn only_what_no_link_proves_is_refreshed_and_as_often_as_set() {
@@ -26,7 +31,7 @@ fn while_links_prove_everything_nothing_is_refreshed_and_nobody_is_woken_for_it(
     let calls = world.made.len();
     world.slots(100);
     assert!(world.made.len() - calls <= 1, "an audit");
-    assert_eq!(world.engine.refresh.next_deadline(), None);
+    assert_eq!(world.engine.rpc.refresher.next_deadline(), None);
 }
 
 #[test]

@@ -1,6 +1,11 @@
 //! What becomes of an account's record while notifications, answers and losses cross each other.
 
 use super::*;
+use crate::core::{
+    base::ids::AskId,
+    engine::events::CallAnswer,
+    link::websocket::{SessionEvent, Subject},
+};
 
 fn changes(world: &World) -> Vec<Option<u64>> {
     let held = world.notes.iter().filter_map(|note| match note {
@@ -155,7 +160,7 @@ fn an_answer_that_comes_late_changes_nothing_newer_and_nothing_that_is_watched_a
 fn a_notification_for_what_is_unsubscribed_is_nobodys() {
     let mut world = World::failover(1);
     let old = world.subject(FIRST, 1).expect("subscribed");
-    let late = |world: &World| LinkEvent::Account {
+    let late = |world: &World| SessionEvent::Account {
         subject: old,
         slot: world.slot + 1,
         presence: Some(holding(9_999)),
@@ -169,8 +174,8 @@ fn a_notification_for_what_is_unsubscribed_is_nobodys() {
     assert_eq!(world.held(1), Some(100), "watched anew, under another subject");
     // A connection that is gone, or not open yet.
     world.fell(0);
-    world.deliver(FIRST, LinkEvent::Canary { slot: world.slot + 1, lag_ms: 500 });
-    world.deliver(FIRST, LinkEvent::Canary { slot: world.slot + 2, lag_ms: 500 });
+    world.deliver(FIRST, SessionEvent::Canary { slot: world.slot + 1, lag_ms: 500 });
+    world.deliver(FIRST, SessionEvent::Canary { slot: world.slot + 2, lag_ms: 500 });
     assert!(!world.is_live(1), "the canaries of a dead connection prove nothing");
 }
 
@@ -286,7 +291,7 @@ fn a_mint_that_no_watched_account_names_is_asked_for_no_more() {
     let before = asked(&world);
     world.pass(30 * SECOND);
     assert_eq!(asked(&world), before);
-    assert_eq!(world.engine.scheduler.mints_wanted(), 0);
+    assert_eq!(world.engine.rpc.scheduler.mints_wanted(), 0);
 }
 
 /// A mint that its authority can pause.
@@ -330,7 +335,7 @@ fn after_a_new_beginning_of_the_chain_mints_are_believed_at_its_own_slots() {
     world.mints.insert(key(201), pausable(true));
     let mut mint = pausable(false);
     mint.slot = Some(900_000);
-    world.engine.mints.read(world.now, key(201), mint, (900_000, world.now), BTreeSet::new);
+    world.engine.rpc.mints.read(world.now, key(201), mint, (900_000, world.now), BTreeSet::new);
     world.engine.reset(world.now);
     world.until("paused", |world| world.engine.mint(&key(201)).is_some_and(|mint| mint.paused));
     assert!(world.engine.mint(&key(201)).and_then(|mint| mint.slot).is_some_and(|slot| slot <= world.slot));

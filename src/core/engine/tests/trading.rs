@@ -2,19 +2,26 @@
 
 mod market;
 
+use std::time::Duration;
+
+use solana_signature::Signature;
+
 use super::*;
 use crate::core::{
     account::{
         freshness::StaleReason,
         reading::{ReadQuery, Reading},
+        record::Held,
         sellable::SellObstacle,
     },
+    base::ids::TradeId,
+    chain::token::Presence,
+    rpc::scheduler::Call,
     trade::{
-        holds::{Held, HoldError},
-        signatures::{Inquired, Inquiry, Status},
+        holds::HoldError,
+        signatures::{Inquired, Inquiry, Status, TradeOutcome},
     },
 };
-use solana_signature::Signature;
 
 const SELLING_AGE: Duration = Duration::from_secs(30);
 
@@ -330,7 +337,7 @@ fn a_chain_that_begins_anew_frees_nothing_that_may_still_land_and_no_sale_before
     world.slot = 20;
     world.by_hand = true;
     world.cut(FIRST);
-    world.until("begun anew", |world| world.engine.slot_guard.epoch() == 1);
+    world.until("begun anew", |world| world.engine.links.slot_guard.epoch() == 1);
     let held = world.engine.accounts.holds().held(&key(1));
     assert_eq!(held, Held { in_flight: 70, debited: 20, ..Held::default() });
     world.by_hand = false;

@@ -2,8 +2,17 @@
 
 use solana_pubkey::Pubkey;
 
-use super::{Action, Attempt, Fetch, Session, Stage, WatchId};
-use crate::core::{account::observation::Slot, base::time::Tick, link::websocket::timers::Timer};
+use super::{LinkCommand, Session, Stage};
+use crate::core::{
+    base::{
+        ids::{Slot, WatchId},
+        time::Tick,
+    },
+    link::{
+        feed::{Attempt, FeedEvent, FeedRead},
+        websocket::timers::Timer,
+    },
+};
 
 impl Session {
     pub(super) fn watch(&mut self, address: Pubkey, watch: WatchId) {
@@ -20,15 +29,15 @@ impl Session {
 
     pub(super) fn release(&mut self, address: Pubkey) {
         if let Some(subject) = self.subscriptions.release(&address) {
-            self.act(Action::Unsubscribe(subject));
+            self.act(LinkCommand::Unsubscribe(subject));
         }
     }
 
     pub(super) fn accused(&mut self, now: Tick, address: Pubkey) {
-        self.act(Action::Uncover { address });
+        self.act(FeedEvent::Uncover { address });
         let until = self.subscriptions.retry_at(&address, now, &mut self.random);
         if let Some(old) = self.subscriptions.again(&address, until) {
-            self.act(Action::Unsubscribe(old));
+            self.act(LinkCommand::Unsubscribe(old));
             self.timers.set_by(Timer::Retry, until);
         }
     }
@@ -40,7 +49,7 @@ impl Session {
         for (address, _) in &accounts {
             self.subscriptions.set(address, Stage::Rechecking { slot: min_slot });
         }
-        self.act(Action::Fetch(Fetch::Recheck { generation: self.generation, accounts, min_slot }));
+        self.act(FeedEvent::Read(FeedRead::Recheck { generation: self.generation, accounts, min_slot }));
     }
 
     pub(super) fn rechecked(&mut self, now: Tick, address: Pubkey, attempt: u32, answer: Option<Slot>) {
@@ -48,7 +57,7 @@ impl Session {
         if answer.is_some_and(|answer| answer >= slot) {
             self.subscriptions.set(&address, Stage::Live { slot });
             if let Some(watch) = self.subscriptions.watch_of(&address) {
-                self.act(Action::Cover { address, watch, generation: self.generation });
+                self.act(FeedEvent::Cover { address, watch, generation: self.generation });
             }
         } else {
             self.recheck_later(now, address);
@@ -79,7 +88,7 @@ impl Session {
     pub(super) fn audit(&mut self, now: Tick) {
         let due = self.subscriptions.next_audit(&mut self.audit);
         if !due.is_empty() {
-            self.act(Action::Fetch(Fetch::Audit(due)));
+            self.act(FeedEvent::Read(FeedRead::Audit(due)));
         }
         self.timers.set(Timer::Audit, now.plus(self.audit.interval(self.subscriptions.len())));
     }

@@ -2,8 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::core::base::time::Tick;
-use crate::core::link::websocket::subscriptions::Attempt;
+use crate::core::{base::time::Tick, link::feed::Attempt};
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Barriers(BTreeMap<u64, Barrier>);

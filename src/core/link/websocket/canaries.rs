@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::core::{account::observation::Slot, base::time::Tick};
+use crate::core::base::{ids::Slot, time::Tick};
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Canaries {

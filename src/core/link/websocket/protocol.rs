@@ -1,20 +1,14 @@
-//! What a session is told and what it answers.
+//! What a session is told of its socket, and what it decides.
 
 use std::time::Duration;
 
 use solana_pubkey::Pubkey;
 
-use crate::core::link::websocket::{
-    probe::NodeProfile,
-    subscriptions::{Attempt, WatchId},
-};
+use super::{probe::NodeProfile, timers::Timer};
 use crate::core::{
-    account::{
-        evidence::LinkEvidence,
-        observation::{Generation, Slot},
-    },
-    base::backoff::Backoff,
-    link::websocket::timers::Timer,
+    base::{backoff::Backoff, ids::Slot},
+    chain::token::Presence,
+    link::feed::FeedEvent,
 };
 
 /// What a subscription is for. Its server-side id lives and dies with the connection; this is ours.
@@ -32,20 +26,9 @@ pub enum Subject {
     Keepalive { round: u32 },
 }
 
-/// What happened.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Input {
-    /// An account is wanted. The id tells one watch of an address from a later one.
-    Watch {
-        address: Pubkey,
-        watch: WatchId,
-    },
-    Unwatch {
-        address: Pubkey,
-    },
-    Connected,
-    /// The connect failed, or the connection is gone.
-    Lost,
+/// What happened on the socket.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum SessionEvent {
     Acknowledged(Subject),
     Refused(Subject),
     /// The server has confirmed an unsubscribe: it holds nothing of that subscription any more.
@@ -53,14 +36,9 @@ pub enum Input {
     /// The canary's subscription ended when a barrier was acknowledged: the server gave both one id, since slices
     /// are no part of its keys.
     CanaryReplaced,
-    /// A canary, after everything that arrived before it has been applied. The lag is wall time at its
-    /// arrival less the chain's Clock.
+    /// A canary, after everything that arrived before it. The lag is wall time at its arrival less the chain's Clock.
     Canary {
         slot: Slot,
-        lag_ms: i64,
-    },
-    /// By how much wall time was ahead of the chain's Clock in an RPC answer.
-    ChainLag {
         lag_ms: i64,
     },
     /// A barrier's notification.
@@ -68,106 +46,45 @@ pub enum Input {
         length: u64,
         slot: Slot,
     },
-    /// The recheck of an account, with the slot of the answer, or without one.
-    Rechecked {
-        generation: Generation,
-        address: Pubkey,
-        attempt: u32,
-        slot: Option<Slot>,
+    /// An account's notification; without a presence where it cannot be read.
+    Account {
+        subject: Subject,
+        slot: Slot,
+        presence: Option<Presence>,
     },
-    /// The account cannot stand under the link's canaries yet: its record is disputed, or missing.
-    NotCovered {
-        address: Pubkey,
-    },
-    /// The account's subscription missed a change.
-    Accused {
-        address: Pubkey,
-    },
-    /// The host's clocks jumped against each other.
-    ClockJumped,
-    /// Connect, after having been parked.
-    Start,
-    /// End the connection and wait for [`Input::Start`]. What is wanted stays wanted.
-    Park,
-    /// The end: nothing happens any more.
-    Stop,
 }
 
-/// What to do.
+/// What the driver of the connection should do.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Action {
+pub enum LinkCommand {
     Connect,
-    /// Give the connection up, where it is the session that finds it dead with what was overdue; pending
-    /// subscribes are not cancelled, the client is dropped whole.
+    /// Give the connection up, where it is the session that finds it dead with what was overdue. Pending subscribes are
+    /// not cancelled: the client is dropped whole.
     Disconnect {
         overdue: Option<Timer>,
     },
     Subscribe(Subject),
     Unsubscribe(Subject),
-    Fetch(Fetch),
-    /// Put the account under the link's canaries.
-    Cover {
-        address: Pubkey,
-        watch: WatchId,
-        generation: Generation,
-    },
-    /// Take one account from under them.
-    Uncover {
-        address: Pubkey,
-    },
-    /// Take all from under them.
-    UncoverAll,
-    /// Publish the link's proof.
-    Prove(LinkEvidence),
 }
 
-/// Accounts to read by RPC; the answers enter the ledger like every other observation.
+/// What a session decides, in order.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Fetch {
-    /// For speed, as soon as subscribed.
-    Baseline(Pubkey),
-    /// As of a barrier: answered with [`Input::Rechecked`].
-    Recheck { generation: Generation, accounts: Vec<Attempt>, min_slot: Slot },
-    /// To find what a subscription missed.
-    Audit(Vec<Pubkey>),
+pub enum SessionOutput {
+    /// For the driver of the connection.
+    Command(LinkCommand),
+    /// For the engine.
+    Event(FeedEvent),
 }
 
-/// Where a link stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum LinkPhase {
-    /// Not needed now: no connection, and none is tried.
-    Parked,
-    /// Waiting to connect again.
-    Waiting,
-    /// Connecting.
-    Connecting,
-    /// Connected; the canary has not ticked twice yet.
-    Probing,
-    /// Connected to a node whose canary does not tick: its notifications are taken and prove nothing, so that
-    /// reads are served within their age, and by RPC.
-    Unproven,
-    /// The canary ticks: live accounts are fresh without RPC.
-    Live,
-    /// The canary ticks, too far behind wall time to prove anything.
-    Lagging,
-    /// Shut down.
-    Stopped,
+impl From<LinkCommand> for SessionOutput {
+    fn from(command: LinkCommand) -> Self {
+        Self::Command(command)
+    }
 }
 
-impl LinkPhase {
-    /// The phase in lower case, as in logs.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Parked => "parked",
-            Self::Waiting => "waiting",
-            Self::Connecting => "connecting",
-            Self::Probing => "probing",
-            Self::Unproven => "unproven",
-            Self::Live => "live",
-            Self::Lagging => "lagging",
-            Self::Stopped => "stopped",
-        }
+impl From<FeedEvent> for SessionOutput {
+    fn from(event: FeedEvent) -> Self {
+        Self::Event(event)
     }
 }
 

@@ -9,20 +9,17 @@ use solana_pubkey::Pubkey;
 
 use super::Subject;
 use crate::core::{
-    account::observation::Slot,
-    base::{backoff::Backoff, time::Tick},
+    base::{
+        backoff::Backoff,
+        ids::{Slot, WatchId},
+        time::Tick,
+    },
+    link::feed::Attempt,
     rpc::audit::Audit,
 };
 
-/// Tells one watch of an address from a later one of the same address.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct WatchId(pub u64);
-
 /// Addresses remembered as acknowledged on one connection: past that, every subscribe has its own parameters.
 const MAX_KNOWN: usize = 65_536;
-
-/// One subscribe of one address on one connection.
-pub(crate) type Attempt = (Pubkey, u32);
 
 /// How far a wanted account has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -9,7 +9,13 @@ mod providers;
 use std::time::Duration;
 
 use super::*;
-use crate::core::base::backoff::Backoff;
+use crate::core::{
+    base::{
+        backoff::Backoff,
+        ids::{Slot, WatchId},
+    },
+    link::feed::FeedRead,
+};
 
 const SLOT: Duration = Duration::from_millis(400);
 
@@ -31,7 +37,7 @@ struct World {
     session: Session,
     now: Tick,
     slot: Slot,
-    done: Vec<Action>,
+    done: Vec<SessionOutput>,
 }
 
 impl World {
@@ -55,14 +61,14 @@ impl World {
         let now = Tick::from_nanos(1_000_000_000);
         let mut world =
             Self { session: Session::new(settings, LinkId(0), 7, now), now, slot: 1_000, done: Vec::new() };
-        assert_eq!(world.collect(), [Action::Connect]);
+        assert_eq!(world.collect(), [SessionOutput::Command(LinkCommand::Connect)]);
         world
     }
 
     /// A connection that ticks.
     fn live() -> Self {
         let mut world = Self::new();
-        world.tell(Input::Connected);
+        world.tell(FeedInput::Connected);
         world.acknowledge(Subject::Canary);
         world.canaries(2);
         assert_eq!(world.session.phase(), LinkPhase::Live);
@@ -77,38 +83,43 @@ impl World {
         world
     }
 
-    fn collect(&mut self) -> Vec<Action> {
-        let new: Vec<Action> = std::iter::from_fn(|| self.session.next_action()).collect();
+    fn collect(&mut self) -> Vec<SessionOutput> {
+        let new: Vec<SessionOutput> = std::iter::from_fn(|| self.session.next_output()).collect();
         self.done.extend(new.iter().cloned());
         new
     }
 
-    fn tell(&mut self, input: Input) -> Vec<Action> {
+    fn hear(&mut self, event: SessionEvent) -> Vec<SessionOutput> {
+        self.session.receive(self.now, event);
+        self.collect()
+    }
+
+    fn tell(&mut self, input: FeedInput) -> Vec<SessionOutput> {
         self.session.handle(self.now, input);
         self.collect()
     }
 
-    fn pass(&mut self, time: Duration) -> Vec<Action> {
+    fn pass(&mut self, time: Duration) -> Vec<SessionOutput> {
         self.now = self.now.plus(time);
         self.session.expire(self.now);
         self.collect()
     }
 
-    fn watch(&mut self, byte: u8, id: u64) -> Vec<Action> {
-        self.tell(Input::Watch { address: key(byte), watch: WatchId(id) })
+    fn watch(&mut self, byte: u8, id: u64) -> Vec<SessionOutput> {
+        self.tell(FeedInput::Watch { address: key(byte), watch: WatchId(id) })
     }
 
-    fn unwatch(&mut self, byte: u8) -> Vec<Action> {
-        self.tell(Input::Unwatch { address: key(byte) })
+    fn unwatch(&mut self, byte: u8) -> Vec<SessionOutput> {
+        self.tell(FeedInput::Unwatch { address: key(byte) })
     }
 
-    fn acknowledge(&mut self, subject: Subject) -> Vec<Action> {
-        self.tell(Input::Acknowledged(subject))
+    fn acknowledge(&mut self, subject: Subject) -> Vec<SessionOutput> {
+        self.hear(SessionEvent::Acknowledged(subject))
     }
 
-    fn canary(&mut self, lag_ms: i64) -> Vec<Action> {
+    fn canary(&mut self, lag_ms: i64) -> Vec<SessionOutput> {
         self.slot += 1;
-        self.tell(Input::Canary { slot: self.slot, lag_ms })
+        self.hear(SessionEvent::Canary { slot: self.slot, lag_ms })
     }
 
     fn canaries(&mut self, count: usize) {
@@ -119,17 +130,17 @@ impl World {
     }
 
     /// The barrier that the actions raise.
-    fn barrier(actions: &[Action]) -> u64 {
+    fn barrier(actions: &[SessionOutput]) -> u64 {
         let length = actions.iter().find_map(|action| match action {
-            Action::Subscribe(Subject::Barrier { length }) => Some(*length),
+            SessionOutput::Command(LinkCommand::Subscribe(Subject::Barrier { length })) => Some(*length),
             _ => None,
         });
         length.unwrap_or_else(|| panic!("no barrier in {actions:?}"))
     }
 
-    fn rechecked(&mut self, byte: u8, attempt: u32, slot: Option<Slot>) -> Vec<Action> {
+    fn rechecked(&mut self, byte: u8, attempt: u32, slot: Option<Slot>) -> Vec<SessionOutput> {
         let generation = self.session.generation();
-        self.tell(Input::Rechecked { generation, address: key(byte), attempt, slot })
+        self.tell(FeedInput::Rechecked { generation, address: key(byte), attempt, slot })
     }
 
     /// Answers an account's subscribe, its barrier and its recheck.
@@ -137,31 +148,40 @@ impl World {
         let Subject::Account { address, attempt, .. } = subject else { panic!("{subject:?}") };
         let byte = address.as_ref()[0];
         let actions = self.acknowledge(subject);
-        assert!(actions.contains(&Action::Fetch(Fetch::Baseline(key(byte)))), "a baseline at once");
+        assert!(
+            actions.contains(&SessionOutput::Event(FeedEvent::Read(FeedRead::Baseline(key(byte))))),
+            "a baseline at once"
+        );
         let length = Self::barrier(&actions);
         self.acknowledge(Subject::Barrier { length });
-        let actions = self.tell(Input::Barrier { length, slot: self.slot });
-        assert!(actions.contains(&Action::Unsubscribe(Subject::Barrier { length })));
-        let recheck = Fetch::Recheck {
+        let actions = self.hear(SessionEvent::Barrier { length, slot: self.slot });
+        assert!(
+            actions.contains(&SessionOutput::Command(LinkCommand::Unsubscribe(Subject::Barrier { length })))
+        );
+        let recheck = FeedRead::Recheck {
             generation: self.session.generation(),
             accounts: vec![(key(byte), attempt)],
             min_slot: self.slot,
         };
-        assert!(actions.contains(&Action::Fetch(recheck)), "{actions:?}");
+        assert!(actions.contains(&SessionOutput::Event(FeedEvent::Read(recheck))), "{actions:?}");
         let actions = self.rechecked(byte, attempt, Some(self.slot));
         assert_eq!(actions, [self.cover(byte)]);
     }
 
-    fn cover(&self, byte: u8) -> Action {
+    fn cover(&self, byte: u8) -> SessionOutput {
         let watch = self.session.subscriptions.watch_of(&key(byte)).expect("a watched account");
-        Action::Cover { address: key(byte), watch, generation: self.session.generation() }
+        SessionOutput::Event(FeedEvent::Cover {
+            address: key(byte),
+            watch,
+            generation: self.session.generation(),
+        })
     }
 
-    fn subscribes(actions: &[Action]) -> Vec<Subject> {
+    fn subscribes(actions: &[SessionOutput]) -> Vec<Subject> {
         actions
             .iter()
             .filter_map(|action| match action {
-                Action::Subscribe(subject) => Some(*subject),
+                SessionOutput::Command(LinkCommand::Subscribe(subject)) => Some(*subject),
                 _ => None,
             })
             .collect()
@@ -174,18 +194,18 @@ impl World {
     }
 
     /// Loses the connection and has the next one open.
-    fn reconnect(&mut self) -> Vec<Action> {
-        self.tell(Input::Lost);
-        assert_eq!(self.pass(Duration::from_secs(31)), [Action::Connect]);
-        self.tell(Input::Connected)
+    fn reconnect(&mut self) -> Vec<SessionOutput> {
+        self.tell(FeedInput::Lost);
+        assert_eq!(self.pass(Duration::from_secs(31)), [SessionOutput::Command(LinkCommand::Connect)]);
+        self.tell(FeedInput::Connected)
     }
 }
 
-fn proofs(actions: &[Action]) -> Vec<LinkEvidence> {
+fn proofs(actions: &[SessionOutput]) -> Vec<LinkEvidence> {
     actions
         .iter()
         .filter_map(|action| match action {
-            Action::Prove(evidence) => Some(*evidence),
+            SessionOutput::Event(FeedEvent::Watermark(evidence)) => Some(*evidence),
             _ => None,
         })
         .collect()

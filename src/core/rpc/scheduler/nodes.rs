@@ -5,8 +5,11 @@
 use std::time::Duration;
 
 use crate::core::{
-    account::observation::{EndpointId, MAX_ENDPOINTS, Slot},
-    base::{failure::RpcFailure, time::Tick},
+    base::{
+        failure::RpcFailure,
+        ids::{EndpointId, MAX_ENDPOINTS, Slot},
+        time::Tick,
+    },
     rpc::scheduler::request::{Attempts, BATCH},
 };
 

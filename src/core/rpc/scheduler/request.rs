@@ -2,17 +2,14 @@
 
 use solana_pubkey::Pubkey;
 
-use crate::core::{
-    account::observation::{EndpointId, Generation, LinkId, Slot},
-    base::{failure::RpcFailure, time::Tick},
+use crate::core::base::{
+    failure::RpcFailure,
+    ids::{AskId, EndpointId, Generation, LinkId, Slot},
+    time::Tick,
 };
 
 /// The most accounts of one call: the node takes 100, and the last is the Clock.
 pub const BATCH: usize = 99;
-
-/// Names a caller's ask. Never used twice within a mirror.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct AskId(pub u64);
 
 /// Who hears how an ask went. The answer itself is in the ledger by then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -1,5 +1,5 @@
 use super::*;
-use crate::core::account::observation::{Generation, LinkId};
+use crate::core::base::ids::{Generation, LinkId};
 
 const A: EndpointId = EndpointId(0);
 const B: EndpointId = EndpointId(1);

@@ -9,8 +9,15 @@
 //!
 //! And once everything has ended and been heard of, everything is available again, and nothing is kept.
 
+use std::{collections::VecDeque, time::Duration};
+
 use super::*;
-use crate::core::base::backoff::next_random;
+use crate::core::{
+    base::{backoff::next_random, failure::RpcFailure, ids::TradeId},
+    link::websocket::{SessionEvent, Subject},
+    rpc::scheduler::Call,
+    trade::signatures::TradeOutcome,
+};
 
 /// What the chain will do with a sell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,7 +57,7 @@ struct Market {
     sells: Vec<Sell>,
     reserved: Vec<(TradeId, u64)>,
     /// What is under way on each connection, with the moment at which it arrives.
-    wires: BTreeMap<LinkId, VecDeque<(Tick, LinkEvent)>>,
+    wires: BTreeMap<LinkId, VecDeque<(Tick, SessionEvent)>>,
     /// RPC calls and inquiries under way, and the bank that answers.
     calls: Vec<(Tick, Call)>,
     inquiries: Vec<(Tick, Inquiry)>,
@@ -137,15 +144,15 @@ impl Market {
             let subject = self.world.subject(link, 1);
             if let Some(subject) = subject.filter(|_| written && !self.world.dead.contains(&(link, key(1)))) {
                 let presence = Some(holding(self.truth));
-                wire.push_back((due, LinkEvent::Account { subject, slot, presence }));
+                wire.push_back((due, SessionEvent::Account { subject, slot, presence }));
             }
             for subject in self.world.open[&link].clone() {
                 if let Subject::Barrier { length } = subject {
-                    wire.push_back((due, LinkEvent::Barrier { length, slot }));
+                    wire.push_back((due, SessionEvent::Barrier { length, slot }));
                 }
             }
             if self.world.open[&link].contains(&Subject::Canary) {
-                wire.push_back((due, LinkEvent::Canary { slot, lag_ms: 500 }));
+                wire.push_back((due, SessionEvent::Canary { slot, lag_ms: 500 }));
             }
         }
     }
@@ -331,7 +338,7 @@ fn nothing_is_sold_twice_and_everything_is_free_in_the_end() {
         assert_eq!(world.held(1), Some(market.truth), "seed {seed}");
         assert_eq!(world.available(1), market.truth, "seed {seed}: {:?}", world.record(1).held);
         assert!(!world.engine.has_holds(&key(1)), "seed {seed}");
-        assert_eq!(world.engine.signatures.next_deadline(), None, "seed {seed}");
+        assert_eq!(world.engine.trading.signatures.next_deadline(), None, "seed {seed}");
         sold += market.sold_in_all;
         refused += market.refused;
         ends.iter_mut().zip(market.ends).for_each(|(all, one)| *all += one);

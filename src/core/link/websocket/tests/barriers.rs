@@ -1,6 +1,7 @@
 //! Barriers, and what stands in for them.
 
 use super::*;
+use crate::core::link::feed::FeedRead;
 
 #[test]
 fn one_barrier_serves_all_that_were_acknowledged_meanwhile() {
@@ -17,9 +18,9 @@ fn one_barrier_serves_all_that_were_acknowledged_meanwhile() {
     let actions = world.acknowledge(account(6, 0));
     let length = World::barrier(&actions);
     world.acknowledge(Subject::Barrier { length });
-    let actions = world.tell(Input::Barrier { length, slot: 3_000 });
+    let actions = world.hear(SessionEvent::Barrier { length, slot: 3_000 });
     let rechecked = actions.iter().find_map(|action| match action {
-        Action::Fetch(Fetch::Recheck { accounts, .. }) => Some(accounts.len()),
+        SessionOutput::Event(FeedEvent::Read(FeedRead::Recheck { accounts, .. })) => Some(accounts.len()),
         _ => None,
     });
     assert_eq!(rechecked, Some(2));
@@ -50,9 +51,10 @@ fn where_a_barrier_is_refused_or_ignored_a_canary_stands_in() {
     let mut world = World::live();
     world.watch(1, 1);
     let length = World::barrier(&world.acknowledge(account(1, 0)));
-    world.tell(Input::Refused(Subject::Barrier { length }));
-    let recheck =
-        |actions: &[Action]| actions.iter().any(|a| matches!(a, Action::Fetch(Fetch::Recheck { .. })));
+    world.hear(SessionEvent::Refused(Subject::Barrier { length }));
+    let recheck = |actions: &[SessionOutput]| {
+        actions.iter().any(|a| matches!(a, SessionOutput::Event(FeedEvent::Read(FeedRead::Recheck { .. }))))
+    };
     assert!(!recheck(&world.canary(500)));
     assert!(recheck(&world.canary(500)), "the second canary");
 
@@ -83,8 +85,15 @@ fn a_young_barrier_is_not_overdue_with_an_old_one() {
     world.acknowledge(Subject::Barrier { length: young });
     world.pass(SLOT);
     let passed = world.canary(500);
-    assert!(passed.contains(&Action::Unsubscribe(Subject::Barrier { length: old })), "{passed:?}");
-    assert!(!passed.contains(&Action::Unsubscribe(Subject::Barrier { length: young })), "{passed:?}");
+    assert!(
+        passed.contains(&SessionOutput::Command(LinkCommand::Unsubscribe(Subject::Barrier { length: old }))),
+        "{passed:?}"
+    );
+    assert!(
+        !passed
+            .contains(&SessionOutput::Command(LinkCommand::Unsubscribe(Subject::Barrier { length: young }))),
+        "{passed:?}"
+    );
 }
 
 #[test]
@@ -95,8 +104,9 @@ fn a_canary_that_was_under_way_before_the_barrier_does_not_stand_in_for_it() {
     world.watch(1, 1);
     let length = World::barrier(&world.acknowledge(account(1, 0)));
     world.acknowledge(Subject::Barrier { length });
-    let rechecks =
-        |actions: &[Action]| actions.iter().any(|a| matches!(a, Action::Fetch(Fetch::Recheck { .. })));
+    let rechecks = |actions: &[SessionOutput]| {
+        actions.iter().any(|a| matches!(a, SessionOutput::Event(FeedEvent::Read(FeedRead::Recheck { .. }))))
+    };
     for _ in 0..14 {
         world.pass(SLOT);
         assert!(!rechecks(&world.canary(6_500)), "the node held its slot before it took the subscription");

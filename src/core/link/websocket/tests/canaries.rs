@@ -5,7 +5,7 @@ use super::*;
 #[test]
 fn one_canary_proves_nothing_and_two_prove_the_first() {
     let mut world = World::new();
-    world.tell(Input::Connected);
+    world.tell(FeedInput::Connected);
     world.acknowledge(Subject::Canary);
     world.pass(SLOT);
     assert_eq!(proofs(&world.canary(500)), []);
@@ -26,7 +26,7 @@ fn one_canary_proves_nothing_and_two_prove_the_first() {
 fn where_notifications_may_come_late_a_canary_proves_once_it_is_settled() {
     let mut world = World::new();
     world.session.settings.settled_after = 3;
-    world.tell(Input::Connected);
+    world.tell(FeedInput::Connected);
     world.acknowledge(Subject::Canary);
     let mut ticks = Vec::new();
     for n in 0..10 {
@@ -70,14 +70,14 @@ fn a_lagging_canary_proves_nothing_and_two_good_ones_prove_again() {
 fn a_clock_jump_voids_every_proof_and_the_connection_with_what_is_under_way_on_it() {
     let mut world = World::with_live_account();
     assert_eq!(world.session.counts(), (1, 1));
-    let actions = world.tell(Input::ClockJumped);
+    let actions = world.tell(FeedInput::ClockJumped);
     let [evidence] = proofs(&actions)[..] else { panic!("told at once") };
     assert!(!evidence.ticking);
     let jumped = world.now;
-    assert!(actions.contains(&Action::Disconnect { overdue: None }));
+    assert!(actions.contains(&SessionOutput::Command(LinkCommand::Disconnect { overdue: None })));
     assert_eq!(world.session.counts(), (0, 0));
     world.pass(Duration::from_millis(250));
-    world.tell(Input::Connected);
+    world.tell(FeedInput::Connected);
     world.pass(SLOT);
     // What was usual before the jump is forgotten with it.
     assert_eq!(proofs(&world.canary(15_000)), []);
@@ -89,7 +89,7 @@ fn a_clock_jump_voids_every_proof_and_the_connection_with_what_is_under_way_on_i
 #[test]
 fn a_link_slow_from_its_first_canary_does_not_pass_for_prompt_beside_rpc() {
     let mut world = World::live();
-    world.tell(Input::ChainLag { lag_ms: -4_500 });
+    world.tell(FeedInput::ChainLag { lag_ms: -4_500 });
     world.pass(SLOT);
     world.canary(500);
     let arrived = world.now;

@@ -1,6 +1,7 @@
 //! Providers that do not do all that a node does.
 
 use super::*;
+use crate::core::link::feed::FeedRead;
 
 const KEEPALIVE: Duration = Duration::from_secs(30);
 
@@ -14,9 +15,9 @@ impl World {
     /// The connection that is tried now or next opens.
     fn opens(&mut self) {
         if self.session.phase() == LinkPhase::Waiting {
-            assert_eq!(self.pass(Duration::from_secs(31)), [Action::Connect]);
+            assert_eq!(self.pass(Duration::from_secs(31)), [SessionOutput::Command(LinkCommand::Connect)]);
         }
-        self.tell(Input::Connected);
+        self.tell(FeedInput::Connected);
     }
 
     /// A connection that answers and does not tick, up to the canary's deadline.
@@ -34,13 +35,16 @@ impl World {
     }
 
     /// Time in which every keepalive is answered; what else was done.
-    fn answer_keepalives(&mut self, slots: u32) -> Vec<Action> {
+    fn answer_keepalives(&mut self, slots: u32) -> Vec<SessionOutput> {
         let mut others = Vec::new();
         for _ in 0..slots {
             for action in self.pass(SLOT) {
                 match action {
-                    Action::Subscribe(keepalive @ Subject::Keepalive { .. }) => {
-                        assert_eq!(self.acknowledge(keepalive), [Action::Unsubscribe(keepalive)]);
+                    SessionOutput::Command(LinkCommand::Subscribe(keepalive @ Subject::Keepalive { .. })) => {
+                        assert_eq!(
+                            self.acknowledge(keepalive),
+                            [SessionOutput::Command(LinkCommand::Unsubscribe(keepalive))]
+                        );
                     }
                     other => others.push(other),
                 }
@@ -77,13 +81,16 @@ fn a_provider_that_never_ticks_is_made_do_with_as_soon_as_its_profile_says() {
 fn a_refused_canary_counts_like_a_silent_one() {
     let mut world = World::of(NodeProfile::Auto);
     for _ in 0..3 {
-        world.tell(Input::Connected);
-        let actions = world.tell(Input::Refused(Subject::Canary));
-        assert!(actions.contains(&Action::Disconnect { overdue: None }), "{actions:?}");
+        world.tell(FeedInput::Connected);
+        let actions = world.hear(SessionEvent::Refused(Subject::Canary));
+        assert!(
+            actions.contains(&SessionOutput::Command(LinkCommand::Disconnect { overdue: None })),
+            "{actions:?}"
+        );
         world.pass(Duration::from_secs(31));
     }
-    world.tell(Input::Connected);
-    assert_eq!(world.tell(Input::Refused(Subject::Canary)), []);
+    world.tell(FeedInput::Connected);
+    assert_eq!(world.hear(SessionEvent::Refused(Subject::Canary)), []);
     assert_eq!(world.session.phase(), LinkPhase::Unproven);
 }
 
@@ -92,9 +99,13 @@ fn a_connection_that_answers_nothing_says_nothing_of_its_provider() {
     let mut world = World::of(NodeProfile::FanOut);
     world.session.settings.subscribe_deadline = Duration::from_secs(6);
     for _ in 0..10 {
-        world.tell(Input::Connected);
+        world.tell(FeedInput::Connected);
         let actions = world.pass(Duration::from_secs(5));
-        assert!(actions.contains(&Action::Disconnect { overdue: Some(Timer::Canary) }), "{actions:?}");
+        assert!(
+            actions
+                .contains(&SessionOutput::Command(LinkCommand::Disconnect { overdue: Some(Timer::Canary) })),
+            "{actions:?}"
+        );
         world.pass(Duration::from_secs(31));
     }
     assert_eq!(world.session.capabilities(), Capabilities::default());
@@ -107,7 +118,10 @@ fn a_connection_that_stops_ticking_is_lost_however_mute_the_ones_before_it() {
     world.canaries(2);
     assert_eq!(world.session.phase(), LinkPhase::Live);
     let actions = world.pass(Duration::from_secs(5));
-    assert!(actions.contains(&Action::Disconnect { overdue: Some(Timer::Canary) }), "{actions:?}");
+    assert!(
+        actions.contains(&SessionOutput::Command(LinkCommand::Disconnect { overdue: Some(Timer::Canary) })),
+        "{actions:?}"
+    );
     assert_eq!(world.mute(), LinkPhase::Waiting, "it did tick: the first that does not");
 }
 
@@ -126,13 +140,16 @@ fn an_unproven_connection_takes_notifications_and_covers_nobody() {
     assert_eq!(world.session.phase(), LinkPhase::Unproven);
     let barriers = world.barriers();
     assert_eq!(barriers, 3, "of the connections before it");
-    assert_eq!(world.watch(2, 2), [Action::Subscribe(account(2, 0))]);
-    assert_eq!(world.acknowledge(account(2, 0)), [Action::Fetch(Fetch::Baseline(key(2)))]);
+    assert_eq!(world.watch(2, 2), [SessionOutput::Command(LinkCommand::Subscribe(account(2, 0)))]);
+    assert_eq!(
+        world.acknowledge(account(2, 0)),
+        [SessionOutput::Event(FeedEvent::Read(FeedRead::Baseline(key(2))))]
+    );
     assert_eq!(world.session.account(account(2, 0)), Some(key(2)));
     assert_eq!(world.answer_keepalives(500), []);
     assert_eq!((world.session.counts(), world.session.proof()), ((2, 0), Tick::NEVER));
     assert_eq!(world.barriers(), barriers, "nobody is brought under canaries that do not come");
-    assert!(!world.done.iter().any(|action| matches!(action, Action::Cover { .. })));
+    assert!(!world.done.iter().any(|action| matches!(action, SessionOutput::Event(FeedEvent::Cover { .. }))));
     assert!(proofs(&world.done).iter().all(|evidence| !evidence.ticking));
 }
 
@@ -146,14 +163,14 @@ fn a_canary_that_ticks_after_all_ends_the_unproven_state_at_once() {
     assert_eq!(world.session.capabilities().canary, Some(true));
     let length = World::barrier(&actions);
     world.acknowledge(Subject::Barrier { length });
-    world.tell(Input::Barrier { length, slot: world.slot });
+    world.hear(SessionEvent::Barrier { length, slot: world.slot });
     assert_eq!(world.rechecked(1, 0, Some(world.slot)), [world.cover(1)]);
     for _ in 0..World::slots(Duration::from_secs(700)) {
         world.answer_keepalives(1);
         world.canary(500);
     }
     assert_eq!(world.session.phase(), LinkPhase::Live, "no other connection is tried");
-    world.tell(Input::Lost);
+    world.tell(FeedInput::Lost);
     assert_eq!(world.mute(), LinkPhase::Waiting, "its patience begins anew");
 }
 
@@ -169,7 +186,11 @@ fn an_unproven_connection_lives_by_its_keepalives() {
     }
     assert_eq!(world.pass(Duration::from_millis(4_999)), []);
     let actions = world.pass(Duration::from_millis(1));
-    assert!(actions.contains(&Action::Disconnect { overdue: Some(Timer::Subscribe) }), "{actions:?}");
+    assert!(
+        actions
+            .contains(&SessionOutput::Command(LinkCommand::Disconnect { overdue: Some(Timer::Subscribe) })),
+        "{actions:?}"
+    );
 }
 
 #[test]
@@ -214,9 +235,17 @@ fn another_connection_is_tried_after_a_while_without_a_canary() {
         let unproven = Duration::from_secs(minutes * 60);
         assert_eq!(world.answer_keepalives(World::slots(unproven) - 1), []);
         let actions = world.answer_keepalives(1);
-        assert!(actions.contains(&Action::Disconnect { overdue: Some(Timer::Probe) }), "{actions:?}");
-        assert_eq!(world.pass(Duration::from_millis(250)), [Action::Connect], "it was no failure");
-        world.tell(Input::Connected);
+        assert!(
+            actions
+                .contains(&SessionOutput::Command(LinkCommand::Disconnect { overdue: Some(Timer::Probe) })),
+            "{actions:?}"
+        );
+        assert_eq!(
+            world.pass(Duration::from_millis(250)),
+            [SessionOutput::Command(LinkCommand::Connect)],
+            "it was no failure"
+        );
+        world.tell(FeedInput::Connected);
         assert_eq!(world.session.phase(), LinkPhase::Probing);
         world.acknowledge(Subject::Canary);
         world.pass(Duration::from_secs(5));
@@ -228,18 +257,28 @@ fn another_connection_is_tried_after_a_while_without_a_canary() {
     }
 }
 
-fn rechecks(actions: &[Action]) -> usize {
-    actions.iter().filter(|action| matches!(action, Action::Fetch(Fetch::Recheck { .. }))).count()
+fn rechecks(actions: &[SessionOutput]) -> usize {
+    actions
+        .iter()
+        .filter(|action| matches!(action, SessionOutput::Event(FeedEvent::Read(FeedRead::Recheck { .. }))))
+        .count()
 }
 
 /// Brings an account to life on a connection that is known to take no slices.
 fn live_by_the_second_canary(world: &mut World, subject: Subject) {
     let Subject::Account { address, attempt, .. } = subject else { panic!("{subject:?}") };
-    assert_eq!(world.acknowledge(subject), [Action::Fetch(Fetch::Baseline(address))], "no barrier");
+    assert_eq!(
+        world.acknowledge(subject),
+        [SessionOutput::Event(FeedEvent::Read(FeedRead::Baseline(address)))],
+        "no barrier"
+    );
     assert_eq!(rechecks(&world.canary(500)), 0);
     let actions = world.canary(500);
     assert_eq!(rechecks(&actions), 1, "the second canary");
-    assert!(!actions.iter().any(|action| matches!(action, Action::Unsubscribe(_))), "{actions:?}");
+    assert!(
+        !actions.iter().any(|action| matches!(action, SessionOutput::Command(LinkCommand::Unsubscribe(_)))),
+        "{actions:?}"
+    );
     let byte = address.as_ref()[0];
     assert_eq!(world.rechecked(byte, attempt, Some(world.slot)), [world.cover(byte)]);
 }
@@ -250,14 +289,14 @@ fn a_connection_that_refuses_a_barrier_is_not_asked_for_another() {
     assert_eq!(world.session.capabilities().slices, None);
     world.watch(1, 1);
     let length = World::barrier(&world.acknowledge(account(1, 0)));
-    world.tell(Input::Refused(Subject::Barrier { length }));
+    world.hear(SessionEvent::Refused(Subject::Barrier { length }));
     assert_eq!(world.session.capabilities().slices, Some(false));
     assert_eq!(rechecks(&world.canary(500)), 0);
     assert_eq!(rechecks(&world.canary(500)), 1, "the second canary");
     world.watch(2, 2);
     live_by_the_second_canary(&mut world, account(2, 0));
     // Another node may stand behind the next connection.
-    world.tell(Input::Unwatch { address: key(2) });
+    world.tell(FeedInput::Unwatch { address: key(2) });
     world.reconnect();
     world.acknowledge(Subject::Canary);
     world.bring_to_life(account(1, 0));
@@ -270,19 +309,19 @@ fn a_provider_that_took_a_barrier_for_the_canary_is_never_asked_for_one_again() 
     world.watch(2, 2);
     let length = World::barrier(&world.acknowledge(account(2, 0)));
     world.acknowledge(Subject::Barrier { length });
-    let actions = world.tell(Input::CanaryReplaced);
-    assert_eq!(actions[0], Action::UncoverAll, "proofs end before anything else");
-    assert!(actions.contains(&Action::Disconnect { overdue: None }));
+    let actions = world.hear(SessionEvent::CanaryReplaced);
+    assert_eq!(actions[0], SessionOutput::Event(FeedEvent::UncoverAll), "proofs end before anything else");
+    assert!(actions.contains(&SessionOutput::Command(LinkCommand::Disconnect { overdue: None })));
     assert_eq!(world.session.capabilities().slices, Some(false));
-    assert_eq!(world.tell(Input::CanaryReplaced), [], "the connection is gone");
+    assert_eq!(world.hear(SessionEvent::CanaryReplaced), [], "the connection is gone");
     let barriers = world.barriers();
     world.unwatch(2);
     world.pass(Duration::from_secs(31));
     for _ in 0..2 {
-        world.tell(Input::Connected);
+        world.tell(FeedInput::Connected);
         world.acknowledge(Subject::Canary);
         live_by_the_second_canary(&mut world, account(1, 0));
-        world.tell(Input::Lost);
+        world.tell(FeedInput::Lost);
         world.pass(Duration::from_secs(31));
     }
     assert_eq!(world.barriers(), barriers);
@@ -291,17 +330,21 @@ fn a_provider_that_took_a_barrier_for_the_canary_is_never_asked_for_one_again() 
 #[test]
 fn without_slices_an_address_is_subscribed_again_once_its_last_subscription_is_gone() {
     let mut world = World::with_live_account();
-    world.tell(Input::CanaryReplaced);
+    world.hear(SessionEvent::CanaryReplaced);
     world.pass(Duration::from_secs(31));
-    world.tell(Input::Connected);
+    world.tell(FeedInput::Connected);
     world.acknowledge(Subject::Canary);
     live_by_the_second_canary(&mut world, account(1, 0));
-    assert_eq!(world.unwatch(1), [Action::Unsubscribe(account(1, 0))]);
+    assert_eq!(world.unwatch(1), [SessionOutput::Command(LinkCommand::Unsubscribe(account(1, 0)))]);
     assert_eq!(world.watch(1, 2), [], "it would share an id with what is left of the last");
     assert_eq!(world.session.counts(), (0, 0));
-    assert_eq!(world.watch(2, 3), [Action::Subscribe(account(2, 1))], "nobody else waits");
-    let confirmed = world.tell(Input::Unsubscribed(account(1, 0)));
-    assert_eq!(confirmed, [Action::Subscribe(account(1, 1))]);
+    assert_eq!(
+        world.watch(2, 3),
+        [SessionOutput::Command(LinkCommand::Subscribe(account(2, 1)))],
+        "nobody else waits"
+    );
+    let confirmed = world.hear(SessionEvent::Unsubscribed(account(1, 0)));
+    assert_eq!(confirmed, [SessionOutput::Command(LinkCommand::Subscribe(account(1, 1)))]);
     // An unsubscribe that is never confirmed: the next connection knows nothing of it.
     world.acknowledge(account(1, 1));
     world.unwatch(1);
@@ -318,8 +361,8 @@ fn an_address_subscribed_before_keeps_to_own_parameters_also_when_nothing_is_lef
     world.unwatch(1);
     world.watch(1, 2);
     world.acknowledge(account_again(1, 1));
-    world.tell(Input::Unsubscribed(account(1, 0)));
+    world.hear(SessionEvent::Unsubscribed(account(1, 0)));
     world.unwatch(1);
-    world.tell(Input::Unsubscribed(account_again(1, 1)));
-    assert_eq!(world.watch(1, 3), [Action::Subscribe(account_again(1, 2))]);
+    world.hear(SessionEvent::Unsubscribed(account_again(1, 1)));
+    assert_eq!(world.watch(1, 3), [SessionOutput::Command(LinkCommand::Subscribe(account_again(1, 2)))]);
 }

@@ -1,0 +1,154 @@
+//! What the connections bring, and what is told to their sessions.
+
+use solana_pubkey::Pubkey;
+
+use super::{
+    Engine,
+    events::{LinkEvent, Role, Suspects},
+};
+use crate::core::{
+    account::observation::{Observation, ObservedVia},
+    base::{
+        ids::{EndpointId, LinkId},
+        time::Tick,
+    },
+    link::{
+        feed::{FeedEvent, FeedInput, FeedRead, SlotClaim},
+        websocket::{SessionEvent, SessionOutput},
+    },
+    rpc::scheduler::{Ask, Reply},
+};
+
+impl Engine {
+    pub(super) fn take(&mut self, now: Tick, id: LinkId, event: LinkEvent) {
+        let Some(link) = self.links.get(id) else { return };
+        let endpoint = link.endpoint;
+        match event {
+            LinkEvent::Connected { genesis } => {
+                let ours = genesis.is_none_or(|genesis| self.is_ours(now, endpoint, genesis));
+                self.deliver(now, id, if ours { FeedInput::Connected } else { FeedInput::Lost });
+            }
+            LinkEvent::Lost => self.deliver(now, id, FeedInput::Lost),
+            LinkEvent::Session(event) => self.receive(now, id, event),
+        }
+    }
+
+    /// Hands a session what its connection brought, unless that claims a slot which cannot be. (Invariant 2)
+    fn receive(&mut self, now: Tick, id: LinkId, event: SessionEvent) {
+        let Some(link) = self.links.get(id) else { return };
+        let endpoint = link.endpoint;
+        if let Some(SlotClaim { slot, lag_ms }) = link.session.claim(&event) {
+            if let Some(lag_ms) = lag_ms {
+                self.links.note_lag(endpoint, lag_ms);
+            }
+            if !self.is_plausible(now, endpoint, slot) {
+                return;
+            }
+        }
+        if let Some(link) = self.links.get_mut(id) {
+            link.session.receive(now, event);
+            self.carry_out(now, id);
+        }
+    }
+
+    /// Tells a session something, and carries out what it decides. (Invariant 1)
+    pub(super) fn deliver(&mut self, now: Tick, id: LinkId, input: FeedInput) {
+        if let Some(link) = self.links.get_mut(id) {
+            link.session.handle(now, input);
+            self.carry_out(now, id);
+        }
+    }
+
+    pub(super) fn carry_out(&mut self, now: Tick, id: LinkId) {
+        while let Some(link) = self.links.get_mut(id)
+            && let Some(output) = link.session.next_output()
+        {
+            let (endpoint, role, generation) = (link.endpoint, link.role, link.session.generation());
+            match (output, role) {
+                (SessionOutput::Command(command), _) => self.links.command(id, command),
+                (SessionOutput::Event(event), Role::Mirror) => self.observe(now, id, endpoint, event),
+                (SessionOutput::Event(FeedEvent::UncoverAll), Role::Processed) => {
+                    self.accounts.drop_overlays(generation);
+                }
+                (
+                    SessionOutput::Event(FeedEvent::Account { address, slot, presence, generation, .. }),
+                    Role::Processed,
+                ) => self.accounts.apply_processed(&address, generation, slot, &presence),
+                // What a bank that may be abandoned shows is no evidence.
+                (SessionOutput::Event(_), Role::Processed) => {}
+            }
+        }
+    }
+
+    /// Takes in what a connection at the mirror's commitment tells.
+    fn observe(&mut self, now: Tick, id: LinkId, endpoint: EndpointId, event: FeedEvent) {
+        match event {
+            FeedEvent::Account { address, slot, presence, generation, proof } => {
+                let source = ObservedVia::Subscription(generation);
+                self.accounts.apply(now, &address, &Observation { presence, slot, source, proof });
+            }
+            FeedEvent::Watermark(evidence) => {
+                self.accounts.prove(evidence);
+                if !evidence.ticking {
+                    self.refresh_soon(now);
+                }
+            }
+            FeedEvent::Cover { address, watch, generation } => {
+                if !self.accounts.cover(&address, watch, endpoint, generation)
+                    && let Some(link) = self.links.get_mut(id)
+                {
+                    link.session.handle(now, FeedInput::NotCovered { address });
+                }
+            }
+            FeedEvent::Uncover { address } => {
+                self.accounts.uncover(&address, endpoint);
+                self.refresh_soon(now);
+            }
+            FeedEvent::UncoverAll => {
+                let generation = self.links.get(id).map(|link| link.session.generation());
+                generation.into_iter().for_each(|it| self.accounts.uncover_all(endpoint, it));
+            }
+            FeedEvent::Read(read) => self.read_for(now, id, endpoint, read),
+        }
+    }
+
+    /// Wants accounts read by RPC for a session.
+    fn read_for(&mut self, now: Tick, link: LinkId, endpoint: EndpointId, read: FeedRead) {
+        let ask = |address| self.own_ask(now, address);
+        let asks: Vec<Ask> = match read {
+            FeedRead::Baseline(address) => vec![ask(address)],
+            // Another node than the one that notifies tells also whether that one lies.
+            FeedRead::Audit(addresses) => {
+                addresses.into_iter().map(|address| Ask { avoid: Some(endpoint), ..ask(address) }).collect()
+            }
+            FeedRead::Recheck { generation, accounts, min_slot } => accounts
+                .into_iter()
+                .map(|(address, attempt)| {
+                    let reply = Reply::Recheck { link, generation, address, attempt };
+                    Ask { min_slot, reply, ..ask(address) }
+                })
+                .collect(),
+        };
+        for ask in asks {
+            self.take_ask(now, ask);
+        }
+    }
+
+    /// Every link of an endpoint learns from its RPC what delay of its Clock is usual.
+    pub(super) fn share_lag(&mut self, now: Tick, endpoint: EndpointId, lag_ms: i64) {
+        for link in self.links.of(endpoint) {
+            self.deliver(now, link, FeedInput::ChainLag { lag_ms });
+        }
+    }
+
+    /// Tells the sessions that are suspected that an account's subscription missed a change.
+    pub(super) fn accuse(&mut self, now: Tick, address: Pubkey, suspects: Suspects) {
+        for endpoint in self.links.failover.enabled() {
+            let suspected = suspects == Suspects::All || suspects == Suspects::One(endpoint);
+            if suspected && let Some(link) = self.links.placements[usize::from(endpoint.0)].link_of(&address)
+            {
+                self.deliver(now, link, FeedInput::Accused { address });
+            }
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! What is read by RPC: for callers, for sessions, and for the mirror's own sake.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    time::Duration,
+};
+
+use solana_pubkey::Pubkey;
+
+use super::{Engine, events::CallAnswer, settings::EngineSettings};
+use crate::core::{
+    account::observation::{Observation, ObservedVia},
+    base::{
+        failure::RpcFailure,
+        ids::{AskId, Slot},
+        time::Tick,
+    },
+    link::feed::FeedInput,
+    rpc::{
+        mints::Mints,
+        refresh::{RefreshSettings, Refresher},
+        scheduler::{Ask, Call, Crowded, Reply, RpcScheduler},
+    },
+};
+
+/// Who wants what from RPC, and what is told of it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct RpcWork {
+    pub(super) scheduler: RpcScheduler,
+    pub(super) refresher: Refresher,
+    pub(super) mints: Mints,
+    pub(super) awaited_mints: AwaitedMints,
+    /// The answers for callers.
+    pub(super) replies: VecDeque<(AskId, Result<Slot, RpcFailure>)>,
+}
+
+impl RpcWork {
+    pub(super) fn new(settings: &EngineSettings) -> Self {
+        Self {
+            scheduler: RpcScheduler::new(settings.endpoints.len(), settings.max_asks),
+            refresher: Refresher::new(RefreshSettings {
+                every: settings.refresh_every,
+                longest_wait: settings.refresh_every * 10,
+                batches_a_second: batches_a_second(settings.refresh_every),
+                ..RefreshSettings::default()
+            }),
+            mints: Mints::default(),
+            awaited_mints: AwaitedMints::default(),
+            replies: VecDeque::new(),
+        }
+    }
+
+    pub(super) fn next_deadline(&self) -> Option<Tick> {
+        let due =
+            [self.scheduler.next_deadline(), self.refresher.next_deadline(), self.mints.next_deadline()];
+        due.into_iter().flatten().min()
+    }
+
+    /// Wants a mint read, unless it is known.
+    pub(super) fn name_mint(&mut self, mint: Pubkey) {
+        self.awaited_mints.add(mint);
+        if self.mints.get(&mint).is_none() {
+            self.scheduler.want_mint(mint);
+        }
+    }
+}
+
+/// Two, or as many as it takes where each account is wanted more often than that.
+fn batches_a_second(every: Duration) -> u32 {
+    let often = Duration::from_secs(1).as_millis().div_ceil(every.as_millis().max(1));
+    u32::try_from(often).unwrap_or(u32::MAX).max(2)
+}
+
+/// The mints that callers wait for, how many each; and the slot of the last answer that showed none there.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct AwaitedMints(pub(super) BTreeMap<Pubkey, (usize, Option<Slot>)>);
+
+impl AwaitedMints {
+    pub(super) fn add(&mut self, mint: Pubkey) {
+        self.0.entry(mint).or_default().0 += 1;
+    }
+
+    pub(super) fn remove(&mut self, mint: &Pubkey) {
+        if let Some((callers, _)) = self.0.get_mut(mint) {
+            *callers -= 1;
+            if *callers == 0 {
+                self.0.remove(mint);
+            }
+        }
+    }
+
+    pub(super) fn unseen(&self, mint: &Pubkey) -> Option<Slot> {
+        self.0.get(mint)?.1
+    }
+
+    pub(super) fn note_unseen(&mut self, mint: &Pubkey, slot: Slot) {
+        if let Some((_, unseen)) = self.0.get_mut(mint) {
+            *unseen = Some(slot);
+        }
+    }
+
+    /// These, and those that `accounts` name.
+    pub(super) fn with(&self, mut accounts: BTreeSet<Pubkey>) -> BTreeSet<Pubkey> {
+        accounts.extend(self.0.keys());
+        accounts
+    }
+}
+
+impl Engine {
+    /// Wants an account read by RPC; refused where as many are wanted as the limit allows.
+    pub fn ask(&mut self, now: Tick, ask: Ask) -> Result<(), Crowded> {
+        self.rpc.scheduler.take(now, ask)?;
+        self.follow(now);
+        Ok(())
+    }
+
+    /// Whoever asked has gone.
+    pub fn cancel(&mut self, id: AskId) {
+        self.rpc.scheduler.cancel(id);
+    }
+
+    /// An ask for the ledger's sake, at whatever slot, which nobody waits for.
+    pub(super) fn own_ask(&self, now: Tick, address: Pubkey) -> Ask {
+        Ask {
+            address,
+            min_slot: 0,
+            not_before: now,
+            urgent: false,
+            reply: Reply::Nobody,
+            patience: now.plus(self.settings.patience),
+            avoid: None,
+        }
+    }
+
+    /// Takes an ask of the engine's own; a recheck that there is no room for has failed, and is due again later.
+    pub(super) fn take_ask(&mut self, now: Tick, ask: Ask) {
+        if let Err(Crowded(ask)) = self.rpc.scheduler.take(now, ask)
+            && let Reply::Recheck { link, generation, address, attempt } = ask.reply
+            && let Some(link) = self.links.get_mut(link)
+        {
+            link.session.handle(now, FeedInput::Rechecked { generation, address, attempt, slot: None });
+        }
+    }
+
+    pub fn next_call(&mut self, now: Tick) -> Option<Call> {
+        let accounts = &self.accounts;
+        self.rpc.scheduler.next_call(now, |address| accounts.wanted_slot(address))
+    }
+
+    /// Takes in what a call came back with.
+    pub fn answered(&mut self, now: Tick, number: u64, outcome: Result<CallAnswer, RpcFailure>) {
+        self.complete(now, number, outcome);
+        if self.rpc.scheduler.mints_wanted() > 0 {
+            self.forget_mints();
+        }
+        self.follow(now);
+    }
+
+    fn complete(&mut self, now: Tick, number: u64, outcome: Result<CallAnswer, RpcFailure>) {
+        let Some(flight) = self.rpc.scheduler.complete(number) else { return };
+        let endpoint = flight.endpoint;
+        let outcome = outcome.and_then(|answer| {
+            let fits =
+                answer.accounts.len() == flight.accounts.len() && answer.mints.len() == flight.mints.len();
+            if !fits {
+                let reason = format!("{} accounts for {} keys", answer.accounts.len(), flight.accounts.len());
+                return Err(RpcFailure::Malformed { reason });
+            }
+            self.links.note_lag(endpoint, answer.lag_ms);
+            self.believe_slot(now, endpoint, answer.slot).map(|()| answer)
+        });
+        let answer = match outcome {
+            Ok(answer) => answer,
+            Err(failure) => {
+                self.rpc.refresher.refused(now);
+                return self.rpc.scheduler.fail(now, flight, &failure);
+            }
+        };
+        self.rpc.refresher.answered();
+        self.rpc.scheduler.succeeded(endpoint, answer.slot);
+        self.share_lag(now, endpoint, answer.lag_ms);
+        let told = self.near_wall_time(answer.lag_ms);
+        let proof = if told.is_ok() { answer.sent } else { Tick::NEVER };
+        for ((address, waiters), presence) in flight.accounts.into_iter().zip(answer.accounts) {
+            let told = presence.and_then(|presence| {
+                let seen =
+                    Observation { presence, slot: answer.slot, source: ObservedVia::Rpc(endpoint), proof };
+                self.accounts.apply(now, &address, &seen);
+                told.clone()
+            });
+            match told {
+                Ok(()) => self.rpc.scheduler.reply_all(waiters, &Ok(answer.slot)),
+                Err(failure) => self.rpc.scheduler.fail_account(now, endpoint, waiters, &failure),
+            }
+        }
+        for ((address, wish), mint) in flight.mints.into_iter().zip(answer.mints) {
+            match mint {
+                Some(mint) => {
+                    let named = || self.rpc.awaited_mints.with(self.accounts.mints());
+                    self.rpc.mints.read(now, address, mint, (answer.slot, proof), named);
+                }
+                // Not there yet at this commitment, or no mint at all.
+                None => {
+                    self.rpc.awaited_mints.note_unseen(&address, answer.slot);
+                    self.rpc.scheduler.mint_unread(now, address, wish);
+                }
+            }
+        }
+    }
+
+    /// An answer for a caller.
+    pub fn next_reply(&mut self) -> Option<(AskId, Result<Slot, RpcFailure>)> {
+        self.rpc.replies.pop_front()
+    }
+
+    /// Reads by RPC what no live link proves, so that readers go on finding something fresh in memory.
+    pub(super) fn refresh(&mut self, now: Tick) {
+        for address in self.accounts.to_refresh(&mut self.rpc.refresher, now, &self.settings.policy) {
+            self.take_ask(now, self.own_ask(now, address));
+        }
+    }
+
+    /// Some account may no longer be proved by a link. A link that comes soon leaves nothing to do.
+    pub(super) fn refresh_soon(&mut self, now: Tick) {
+        self.rpc.refresher.start(now.plus(self.settings.refresh_every));
+    }
+
+    /// What is wanted for the sake of accounts no longer watched is wanted by nobody.
+    pub(super) fn forget_mints(&mut self) {
+        let named = self.rpc.awaited_mints.with(self.accounts.mints());
+        self.rpc.scheduler.keep_mints(&named);
+    }
+}

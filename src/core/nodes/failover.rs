@@ -1,0 +1,136 @@
+//! Which nodes are used, and which are paused.
+//!
+//! A node is paused while it is on another chain. Of the others, [`NodeMode::Race`] uses all. [`NodeMode::Failover`] uses
+//! the first; while that has been dark for a while it uses the next as well, until the one before has been live for a
+//! while again.
+
+use std::time::Duration;
+
+use crate::core::base::{ids::EndpointId, time::Tick};
+
+/// How often the nodes are reviewed.
+const REVIEW_EVERY: Duration = Duration::from_millis(500);
+
+/// How a mirror uses its nodes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum NodeMode {
+    /// The first, and the next one beside it while the first is not live.
+    #[default]
+    Failover,
+    /// All at once: the newest slot wins.
+    Race,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+struct NodeState {
+    enabled: bool,
+    /// Until when nothing is taken from it.
+    paused: Option<Tick>,
+    /// Since when all its links are live, or not all.
+    live: bool,
+    since: Tick,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Failover {
+    nodes: Vec<NodeState>,
+    next_review: Option<Tick>,
+}
+
+impl Failover {
+    pub fn new(endpoints: usize) -> Self {
+        Self { nodes: vec![NodeState::default(); endpoints], next_review: None }
+    }
+
+    pub fn next_deadline(&self) -> Option<Tick> {
+        self.next_review
+    }
+
+    /// How many nodes there are.
+    pub fn count(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// Takes nothing from a node until that moment.
+    pub fn pause(&mut self, endpoint: EndpointId, until: Tick) {
+        self.nodes[usize::from(endpoint.0)].paused = Some(until);
+    }
+
+    /// Ends the pauses that are over.
+    pub fn end_pauses(&mut self, now: Tick) {
+        for node in &mut self.nodes {
+            node.paused.take_if(|until| *until <= now);
+        }
+    }
+
+    pub fn is_enabled(&self, endpoint: usize) -> bool {
+        self.nodes[endpoint].enabled
+    }
+
+    /// Uses a node from now on, or no more.
+    pub fn set_enabled(&mut self, endpoint: usize, enabled: bool, now: Tick) {
+        self.nodes[endpoint].enabled = enabled;
+        self.nodes[endpoint].since = now;
+    }
+
+    /// Plans the next review, where time alone may change what is wanted.
+    pub fn plan_review(&mut self, mode: NodeMode, now: Tick) {
+        let one_is_paused = self.nodes.iter().any(|node| node.paused.is_some());
+        let several = self.nodes.len() > 1 && mode == NodeMode::Failover;
+        self.next_review = (one_is_paused || several).then(|| now.plus(REVIEW_EVERY));
+    }
+
+    /// The endpoints in use.
+    pub fn enabled(&self) -> Vec<EndpointId> {
+        let nodes = (0u8..).zip(&self.nodes);
+        nodes.filter(|(_, node)| node.enabled).map(|(id, _)| EndpointId(id)).collect()
+    }
+
+    /// Those that nothing is taken from for now.
+    pub fn paused(&self) -> Vec<EndpointId> {
+        let nodes = (0u8..).zip(&self.nodes);
+        nodes.filter(|(_, node)| node.paused.is_some()).map(|(id, _)| EndpointId(id)).collect()
+    }
+
+    pub fn is_paused(&self, endpoint: usize) -> bool {
+        self.nodes[endpoint].paused.is_some()
+    }
+
+    pub fn note_live(&mut self, endpoint: usize, live: bool, now: Tick) {
+        let node = &mut self.nodes[endpoint];
+        if node.live != live {
+            node.live = live;
+            node.since = now;
+        }
+    }
+
+    /// Which endpoints are wanted now.
+    pub fn wanted(
+        &self,
+        mode: NodeMode,
+        dark_after: Duration,
+        steady_after: Duration,
+        now: Tick,
+    ) -> Vec<bool> {
+        let mut wanted = vec![false; self.nodes.len()];
+        for (endpoint, node) in self.nodes.iter().enumerate().filter(|(_, node)| node.paused.is_none()) {
+            wanted[endpoint] = true;
+            if mode == NodeMode::Race {
+                continue;
+            }
+            let spell = now.since(node.since);
+            let next_enabled = self.nodes.iter().skip(endpoint + 1).any(|node| node.enabled);
+            // What stands behind it is kept until it is steady, and called when it has been dark for long enough.
+            let enough = if node.live {
+                !next_enabled || spell >= steady_after
+            } else {
+                !next_enabled && (!node.enabled || spell < dark_after)
+            };
+            if enough {
+                break;
+            }
+        }
+        wanted
+    }
+}
