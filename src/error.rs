@@ -54,6 +54,16 @@ pub enum ConfigError {
         /// What it may be.
         range: &'static str,
     },
+    /// This host's TLS cannot be set up for RPC.
+    #[error(
+        "no HTTP client for {url}: {reason}; check the TLS set-up of this host, or give an rpc_client of your own"
+    )]
+    Tls {
+        /// The node's URLs, without what may be a key.
+        url: String,
+        /// What failed.
+        reason: String,
+    },
     /// Started outside a tokio runtime.
     #[error("no tokio runtime runs here; start the mirror from within one, with time and I/O enabled")]
     NoRuntime,
@@ -124,7 +134,7 @@ pub enum AdoptError {
     /// The wallet has more token accounts under one program than an answer holds: some 3 400 with the mirror's own
     /// transport. RPC has no pages for them.
     #[error(
-        "wallet {wallet} has more {program} accounts than one answer holds; close the empty ones, give the mirror an          RPC client without that limit (rpc_client), or watch those that matter by their mints"
+        "wallet {wallet} has more {program} accounts than one answer holds; close the empty ones, give the mirror an RPC client without that limit (rpc_client), or watch those that matter by their mints"
     )]
     TooLarge {
         /// The wallet.
@@ -137,7 +147,7 @@ pub enum AdoptError {
     },
     /// The nodes cannot look accounts up by their owner.
     #[error(
-        "the nodes keep no index of {program} accounts by owner, so what wallet {wallet} holds cannot be found; use a          node that has one, or watch the accounts by their mints"
+        "the nodes keep no index of {program} accounts by owner, so what wallet {wallet} holds cannot be found; use a node that has one, or watch the accounts by their mints"
     )]
     NoIndex {
         /// The wallet.

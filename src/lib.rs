@@ -21,6 +21,7 @@ mod sources;
 mod store;
 
 pub use api::{
+    adopt::AdoptedWallet,
     builder::MirrorBuilder,
     mirror::Mirror,
     node::NodeConfig,
@@ -58,7 +59,7 @@ pub use observability::{
     health::{Health, NodeHealth},
     token_stats::TokenStats,
 };
-pub use runtime::wallet_search::{AdoptedWallet, LeftOutAccount};
+pub use runtime::wallet_search::LeftOutAccount;
 pub use solana_commitment_config::CommitmentLevel;
 pub use solana_pubkey::Pubkey;
 pub use solana_signature::Signature;

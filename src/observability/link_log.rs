@@ -192,7 +192,7 @@ mod tests {
     #[test]
     fn a_connection_given_up_for_a_deadline_names_it_when_it_is_told_lost() {
         let builder = MirrorBuilder::new("http://127.0.0.1:8899".to_owned());
-        let settings = builder.validate().expect("settings").engine;
+        let settings = builder.check().expect("settings").engine;
         let (start, link) = (Tick::from_nanos(1), LinkId(0));
         let mut engine = Engine::new(settings, 1, start);
         let mut link_log = LinkLog::new(&engine, vec![String::new()], start);

@@ -422,7 +422,7 @@ mod tests {
 
     fn opened_for(accounts: usize) -> (SharedWriter, Arc<Store>) {
         let builder = MirrorBuilder::new("http://127.0.0.1:8899".to_owned()).max_accounts(accounts);
-        let settings = builder.validate().expect("settings");
+        let settings = builder.check().expect("settings");
         open(Clock::new(), settings.engine, 1, 16, vec![String::new()])
     }
 

@@ -7,7 +7,7 @@ use solana_signature::Signature;
 
 pub use crate::core::trade::holds::HoldError;
 use crate::{
-    api::reader::Reader,
+    api::{mirror::Mirror, reader::Reader},
     core::{
         account::{freshness::StaleReason, reading::Floor},
         base::ids::{Slot, TradeId},
@@ -16,6 +16,33 @@ use crate::{
     error::WaitError,
     store::{Outcome, SharedWriter},
 };
+
+impl Mirror {
+    /// Sets tokens of a watched account aside for a sell: so many, as a raw amount. Held by one, they are available to
+    /// nobody else, however many strategies hold at once. Memory must be fresh under the [`selling_age`](Mirror::selling_age);
+    /// no RPC call is made.
+    ///
+    /// # Errors
+    /// Memory is stale, the account cannot sell, or fewer tokens are available.
+    pub fn hold(&self, address: &Pubkey, amount: u64) -> Result<Hold, HoldError> {
+        self.hold_of(address, Some(amount))
+    }
+
+    /// Sets aside all tokens of a watched account that are available; never none.
+    ///
+    /// # Errors
+    /// As [`hold`](Mirror::hold), and where nothing is available.
+    pub fn hold_all(&self, address: &Pubkey) -> Result<Hold, HoldError> {
+        self.hold_of(address, None)
+    }
+
+    fn hold_of(&self, address: &Pubkey, amount: Option<u64>) -> Result<Hold, HoldError> {
+        let inner = &*self.inner;
+        let reader = self.reader(address).ok_or(HoldError::NotWatched { address: *address })?;
+        let (id, amount) = inner.shared.lock().hold(address, amount, inner.selling_age)?;
+        Ok(Hold::new(inner.shared.clone(), reader, id, amount))
+    }
+}
 
 /// Tokens of one account, set aside: no other hold gets them. Dropping it frees them.
 ///

@@ -88,7 +88,7 @@ impl Mirror {
     /// Cancel safe: dropped halfway, it expects nothing, and the account is swept after its linger.
     ///
     /// ```no_run
-    /// use balance_mirror::{Buy, Mirror, Position, Pubkey};
+    /// use balance_mirror::{ExpectedBuy, Mirror, Position, Pubkey};
     ///
     /// # async fn trade(mirror: Mirror, wallet: Pubkey, mint: Pubkey) -> Result<(), Box<dyn std::error::Error>> {
     /// let position: Position = mirror.expect_buy(&wallet, &mint, None).await?;

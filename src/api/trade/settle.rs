@@ -1,4 +1,4 @@
-//! BuyClaim for a buy's tokens: by notification, by its landing, or by asking RPC.
+//! Waiting for a buy's tokens: by notification, by its landing, or by asking RPC.
 
 use std::{pin::pin, time::Duration};
 
@@ -189,7 +189,7 @@ impl Position {
     /// Cancel safe: dropped, it leaves nothing behind, and the next call finds what came meanwhile.
     ///
     /// ```no_run
-    /// use balance_mirror::{Buy, Landing, NotSettled, Position, Signature};
+    /// use balance_mirror::{BuyLanding, ExpectedBuy, Position, SettleError, Signature};
     ///
     /// # async fn wait(position: &Position, signature: Signature, last_valid: u64) -> Result<(), NotSettled> {
     /// let buy = ExpectedBuy::at_least(1_000_000).signature(signature).valid_until(last_valid);

@@ -62,10 +62,9 @@ impl HttpSender {
             // A redirect would carry the headers, and the key in them, to another host.
             .redirect(reqwest::redirect::Policy::none())
             .build()
-            .map_err(|_| ConfigError::Range {
-                name: "rpc_url",
-                value: endpoint.to_string(),
-                range: "reachable by HTTP with TLS as this host has it",
+            .map_err(|error| ConfigError::Tls {
+                url: endpoint.to_string(),
+                reason: endpoint.scrub(&error.to_string()),
             })?;
         Ok(Self { client, url: endpoint.rpc.clone(), timeout })
     }

@@ -20,7 +20,6 @@ use solana_rpc_client_api::{
 
 use super::{CLOCK, RawAccount, lag_ms};
 use crate::{
-    api::builder::Settings,
     clock::{Clock, wall_ms},
     core::base::{ids::Slot, time::Tick},
     error::{ConfigError, RpcFailure},
@@ -59,17 +58,17 @@ impl RpcSource {
     pub(crate) fn new(
         endpoint: &Endpoint,
         client: Option<Arc<RpcClient>>,
-        settings: &Settings,
+        commitment: CommitmentLevel,
+        timeout: Duration,
         clock: Clock,
     ) -> Result<Self, ConfigError> {
         let client = match client {
             Some(client) => client,
             None => {
-                let sender = HttpSender::new(endpoint, settings.rpc_timeout)?;
+                let sender = HttpSender::new(endpoint, timeout)?;
                 Arc::new(RpcClient::new_sender(sender, RpcClientConfig::default()))
             }
         };
-        let (commitment, timeout) = (settings.commitment, settings.rpc_timeout);
         Ok(Self { client, commitment, timeout, endpoint: endpoint.clone(), clock })
     }
 
