@@ -1,64 +1,303 @@
-//! The shape of the crate, kept by a test: the core decides and knows nothing of the world.
+//! The shape of the crate, kept by a test: which file may import which.
+//!
+//! What a file imports is read from its syntax: `use` declarations and paths, not words.
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
 };
 
-fn sources(folder: &Path) -> Vec<PathBuf> {
+use syn::visit::{self, Visit};
+
+/// A module's path below the crate, or that of an item in it: `["core", "base", "time", "Tick"]`.
+type Names = Vec<String>;
+
+/// A source file of the crate, with what it imports.
+struct Source {
+    file: PathBuf,
+    module: Names,
+    /// Paths into the crate, absolute, re-exports left out.
+    own: BTreeSet<Names>,
+    /// Paths that begin with the name of a crate or of a module of `std`.
+    foreign: BTreeSet<Names>,
+    /// Whether something in it waits.
+    waits: bool,
+}
+
+struct Imports<'a> {
+    /// The module that the paths are relative to: inline modules included.
+    module: Names,
+    source: &'a mut Source,
+}
+
+impl Imports<'_> {
+    fn add(&mut self, path: &[String]) {
+        let up = path.iter().take_while(|name| *name == "super").count();
+        let rest = &path[up..];
+        let absolute = match path.first().map(String::as_str) {
+            // The word of a visibility, say.
+            Some("crate" | "super" | "self") if rest.is_empty() || path.len() == 1 => return,
+            Some("crate") => path[1..].to_vec(),
+            Some("super") => {
+                let base = self.module.len().saturating_sub(up);
+                [&self.module[..base], rest].concat()
+            }
+            Some("self") => [&self.module[..], &path[1..]].concat(),
+            _ => {
+                if path.len() > 1 {
+                    self.source.foreign.insert(path.to_vec());
+                }
+                return;
+            }
+        };
+        self.source.own.insert(absolute);
+    }
+
+    fn add_tree(&mut self, before: &[String], tree: &syn::UseTree) {
+        let with = |name: &syn::Ident| [before, &[name.to_string()]].concat();
+        match tree {
+            syn::UseTree::Path(path) => self.add_tree(&with(&path.ident), &path.tree),
+            syn::UseTree::Name(name) => self.add(&with(&name.ident)),
+            syn::UseTree::Rename(name) => self.add(&with(&name.ident)),
+            syn::UseTree::Glob(_) => self.add(before),
+            syn::UseTree::Group(group) => group.items.iter().for_each(|tree| self.add_tree(before, tree)),
+        }
+    }
+}
+
+impl<'ast> Visit<'ast> for Imports<'_> {
+    fn visit_item_mod(&mut self, module: &'ast syn::ItemMod) {
+        let is_test = module.attrs.iter().any(|attr| matches!(&attr.meta, syn::Meta::List(list) if list.path.is_ident("cfg") && list.tokens.to_string() == "test"));
+        if is_test || module.content.is_none() {
+            return;
+        }
+        self.module.push(module.ident.to_string());
+        visit::visit_item_mod(self, module);
+        self.module.pop();
+    }
+
+    fn visit_item_use(&mut self, item: &'ast syn::ItemUse) {
+        // What is handed on is not used.
+        if matches!(item.vis, syn::Visibility::Inherited) {
+            self.add_tree(&[], &item.tree);
+        }
+    }
+
+    fn visit_path(&mut self, path: &'ast syn::Path) {
+        let names: Names = path.segments.iter().map(|segment| segment.ident.to_string()).collect();
+        self.add(&names);
+        visit::visit_path(self, path);
+    }
+
+    fn visit_expr_await(&mut self, expr: &'ast syn::ExprAwait) {
+        self.source.waits = true;
+        visit::visit_expr_await(self, expr);
+    }
+}
+
+fn src() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
+}
+
+fn files(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).expect("a folder of the crate") {
         let path = entry.expect("an entry").path();
         if path.is_dir() {
-            found.extend(sources(&path));
+            found.extend(files(&path));
         } else if path.extension().is_some_and(|extension| extension == "rs") {
             found.push(path);
+        }
+    }
+    found.sort();
+    found
+}
+
+fn parse(file: &Path) -> syn::File {
+    let text = fs::read_to_string(file).expect("a source file");
+    syn::parse_file(&text).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
+}
+
+fn names(text: &str) -> Names {
+    text.split("::").filter(|name| !name.is_empty()).map(str::to_owned).collect()
+}
+
+fn module_of(file: &Path) -> Names {
+    let inner = file.strip_prefix(src()).expect("a file of src").with_extension("");
+    let mut module: Names = inner.iter().map(|part| part.to_string_lossy().into_owned()).collect();
+    if module.last().is_some_and(|last| last == "mod" || last == "lib") {
+        module.pop();
+    }
+    module
+}
+
+fn read(text: &syn::File, file: PathBuf, module: Names) -> Source {
+    let mut source =
+        Source { file, module: module.clone(), own: BTreeSet::new(), foreign: BTreeSet::new(), waits: false };
+    Imports { module, source: &mut source }.visit_file(text);
+    source
+}
+
+/// Every file of `src` but those of tests.
+fn sources() -> Vec<Source> {
+    let files = files(&src()).into_iter();
+    let files = files.filter(|file| !module_of(file).iter().any(|name| name == "tests"));
+    files.map(|file| read(&parse(&file), file.clone(), module_of(&file))).collect()
+}
+
+/// The file of the module that a path leads to.
+fn target<'a>(sources: &'a [Source], path: &[String]) -> Option<&'a Source> {
+    let leads = sources.iter().filter(|source| path.starts_with(&source.module));
+    leads.max_by_key(|source| source.module.len())
+}
+
+/// The modules that a file declares, in its order.
+fn declared(file: &str) -> Vec<String> {
+    let items = parse(&src().join(file)).items.into_iter();
+    let modules = items.filter_map(|item| match item {
+        syn::Item::Mod(module) => Some(module.ident.to_string()),
+        _ => None,
+    });
+    modules.collect()
+}
+
+/// The first import of each source that stands higher than the source itself in `layers`, lowest first. Of two layers that
+/// a module is in, the more precise one counts.
+fn upwards(sources: &[Source], layers: &[Names]) -> Vec<String> {
+    let place = |path: &[String]| {
+        let fits = layers.iter().enumerate().filter(|(_, layer)| path.starts_with(layer));
+        fits.max_by_key(|(_, layer)| layer.len()).map(|(place, _)| place)
+    };
+    let mut found = Vec::new();
+    for source in sources {
+        let Some(own) = place(&source.module) else { continue };
+        for path in source.own.iter().filter(|path| place(path).is_some_and(|other| other > own)) {
+            found.push(format!("{} imports {}", source.file.display(), path.join("::")));
         }
     }
     found
 }
 
-/// Whether `word` stands in the line, not as the beginning of a longer one.
-fn has_word(line: &str, word: &str) -> bool {
-    line.match_indices(word).any(|(place, _)| {
-        let behind = line[place + word.len()..].chars().next();
-        !behind.is_some_and(|letter| letter.is_alphanumeric() || letter == '_')
-    })
+#[test]
+fn a_module_of_the_core_imports_its_own_layer_or_a_lower_one() {
+    // The order of the layers is written down where they are declared.
+    let layers: Vec<Names> =
+        declared("core/mod.rs").into_iter().map(|layer| vec!["core".to_owned(), layer]).collect();
+    assert!(layers.len() >= 8, "{layers:?}");
+    let sources = sources();
+    assert!(
+        sources.iter().filter(|source| source.module.first().is_some_and(|it| it == "core")).count() > 40
+    );
+    assert_eq!(upwards(&sources, &layers), [""; 0]);
+}
+
+#[test]
+fn a_room_imports_only_rooms_below_it() {
+    let rooms = [
+        "core",
+        // What every room returns, and reads the time from.
+        "clock",
+        "error",
+        // Written by the store, and by what feeds it.
+        "observability::counters",
+        "observability::link_log",
+        "sources",
+        "store",
+        // Reads the store.
+        "observability",
+        "runtime",
+        "api",
+        "fuzzing",
+    ];
+    assert_eq!(upwards(&sources(), &rooms.map(names)), [""; 0]);
+}
+
+#[test]
+fn no_two_files_import_each_other_through_any_others() {
+    let sources = sources();
+    let mut imports: BTreeMap<&Names, BTreeSet<&Names>> = BTreeMap::new();
+    for source in &sources {
+        let targets = source.own.iter().filter_map(|path| target(&sources, path));
+        let others = targets.map(|other| &other.module).filter(|module| **module != source.module);
+        imports.insert(&source.module, others.collect());
+    }
+    // What imports nothing that is left is in no circle.
+    while let Some(free) = imports
+        .iter()
+        .find(|(_, targets)| targets.iter().all(|it| !imports.contains_key(*it)))
+        .map(|(module, _)| *module)
+    {
+        imports.remove(free);
+    }
+    let circles: Vec<_> = imports
+        .iter()
+        .map(|(module, targets)| {
+            let targets: Vec<_> =
+                targets.iter().filter(|it| imports.contains_key(**it)).map(|it| it.join("::")).collect();
+            format!("{} -> {}", module.join("::"), targets.join(", "))
+        })
+        .collect();
+    assert!(circles.is_empty(), "in circles, or between them:\n{}", circles.join("\n"));
 }
 
 #[test]
 fn the_core_has_no_task_no_socket_and_no_clock() {
-    let core = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/core");
-    let files = sources(&core);
-    assert!(files.len() >= 10, "the core is where it was: {files:?}");
-    let worldly = [
-        "tokio",
-        "futures",
-        "async",
-        ".await",
-        "std::net",
-        "std::thread",
-        "std::sync",
-        "std::fs",
-        "Instant",
-        "SystemTime",
-        "reqwest",
-        "arc_swap",
-        "solana_rpc_client",
-        "solana_pubsub_client",
-        "tracing",
-        "RandomState",
+    // Data alone: whoever adds a crate here says what it is.
+    let crates = [
+        "solana_pubkey",
+        "solana_signature",
+        "solana_program_pack",
+        "solana_account_decoder_client_types",
+        "spl_token_interface",
+        "spl_token_2022_interface",
+        "spl_associated_token_account_interface",
+        "thiserror",
     ];
-    for file in files {
-        let text = fs::read_to_string(&file).expect("a source file");
-        for (number, line) in
-            text.lines().enumerate().filter(|(_, line)| !line.trim_start().starts_with("//"))
-        {
-            for word in worldly {
-                assert!(!has_word(line, word), "{}:{}: {word} in the core", file.display(), number + 1);
-            }
-            let outside = line.contains("crate::") && !line.contains("crate::core");
-            assert!(!outside, "{}:{}: the core imports from outside it", file.display(), number + 1);
+    let std = ["collections", "fmt", "iter", "mem", "ops", "time::Duration", "future"];
+    let manifest = fs::read_to_string(src().join("../Cargo.toml")).expect("the manifest");
+    let listed =
+        manifest.split("[dependencies]").nth(1).expect("dependencies").split("\n[").next().expect("some");
+    let known: BTreeSet<String> = listed
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .filter_map(|line| line.split(['=', ' ', '.']).next())
+        .map(|name| name.replace('-', "_"))
+        .filter(|name| !name.is_empty())
+        .collect();
+    assert!(known.contains("tokio") && known.contains("solana_pubsub_client"), "{known:?}");
+    for source in sources().iter().filter(|source| source.module.first().is_some_and(|it| it == "core")) {
+        assert!(!source.waits, "{} waits", source.file.display());
+        for path in &source.own {
+            assert_eq!(path.first().map(String::as_str), Some("core"), "{}: {path:?}", source.file.display());
+        }
+        for path in &source.foreign {
+            let of_std = path[0] == "std" && !std.iter().any(|module| path[1..].starts_with(&names(module)));
+            let of_crate = known.contains(&path[0]) && !crates.contains(&path[0].as_str());
+            assert!(!of_std && !of_crate, "{} imports {}", source.file.display(), path.join("::"));
         }
     }
+}
+
+#[test]
+fn imports_are_read_from_the_syntax() {
+    let text = r#"
+        use crate::{a::B, c::{self, D as E}};
+        use super::f::*;
+        pub use crate::handed::On;
+        use tokio::sync::Mutex;
+        // use crate::comment::Line;
+        mod inner { use super::g::H; }
+        #[cfg(test)]
+        mod tests { use crate::only::Tests; }
+        fn call() -> u8 { crate::i::j(); std::fs::read("crate::text::Literal"); K::L }
+    "#;
+    let text = syn::parse_file(text).expect("a file");
+    let source = read(&text, PathBuf::new(), names("core::here"));
+    let own: Vec<String> = source.own.iter().map(|path| path.join("::")).collect();
+    assert_eq!(own, ["a::B", "c::D", "c::self", "core::f", "core::here::g::H", "i::j"]);
+    let foreign: Vec<String> = source.foreign.iter().map(|path| path.join("::")).collect();
+    assert_eq!(foreign, ["K::L", "std::fs::read", "tokio::sync::Mutex"]);
+    let layers = ["core", "a"].map(names);
+    assert_eq!(upwards(&[source], &layers).len(), 1, "a::B stands higher");
 }

@@ -191,7 +191,7 @@ impl Position {
     /// ```no_run
     /// use balance_mirror::{BuyLanding, ExpectedBuy, Position, SettleError, Signature};
     ///
-    /// # async fn wait(position: &Position, signature: Signature, last_valid: u64) -> Result<(), NotSettled> {
+    /// # async fn wait(position: &Position, signature: Signature, last_valid: u64) -> Result<(), SettleError> {
     /// let buy = ExpectedBuy::at_least(1_000_000).signature(signature).valid_until(last_valid);
     /// match position.settled(buy).await {
     ///     Ok(settled) => println!("{} to sell", settled.received),

@@ -200,7 +200,7 @@ impl Reading {
     /// What can be sold, with the risks of that, if the state was proved at most `max_age` before this reading was taken.
     ///
     /// # Errors
-    /// It was not, or everything that keeps it from being sold: see [`SellObstacle`](crate::core::account::sellable::Obstacle).
+    /// It was not, or everything that keeps it from being sold: see [`SellObstacle`](crate::core::account::sellable::SellObstacle).
     pub fn sellable(&self, max_age: Duration) -> Result<Sellable, Unsellable> {
         let state = self.proved(max_age, self.taken)?;
         self.judge(state).map_err(Unsellable::Blocked)

@@ -1,7 +1,8 @@
 //! The sans-I/O engine. Feed it events and time, then drain its outputs in the order below.
 //!
-//! It routes between its parts: the [accounts](accounts) with their ledgers, the [links](links) with a session each, the
-//! [RPC work](rpc), and what is [traded](trading). None of them knows a socket, a task or a clock.
+//! It routes between its parts: the accounts with their ledgers (`accounts.rs`), the links with a session each
+//! (`links.rs`), the RPC work (`rpc.rs`), and what is traded (`trading.rs`). None of them knows a socket, a task or a
+//! clock.
 //!
 //! # Inputs
 //!

@@ -8,7 +8,7 @@
 //! 2. A transaction without a status has expired once H is past its last valid block height: no bank behind X can take
 //!    it in, so what is known as of X contains it, or nothing ever will. The node is asked to search its history for it
 //!    once before that is believed.
-//! 3. One inquiry is under way at a time, no two begin within [`PACE`], and no more than [`BATCH`] signatures fly
+//! 3. One inquiry is under way at a time, no two begin within `PACE`, and no more than [`BATCH`] signatures fly
 //!    together; while nodes fail, the wait between inquiries doubles.
 //! 4. Whoever holds tokens has a place here, taken when they were reserved: a sell is never refused one.
 
