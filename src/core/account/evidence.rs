@@ -1,15 +1,17 @@
 //! What a connection proves about all its accounts at once, and when it was true.
 //!
-//! Each connection carries a subscription on the Clock sysvar, the canary. A canary of slot C proves that
-//! every account notification of the slots before C has been sent. Slots between the previous canary, of
-//! slot P, and C may have been skipped by the notifier, and their writes come with C's own: so what the
-//! link knows, once C is drained, is every account as of P; and P was what the node held when P's canary
-//! arrived. The pair (P's slot, P's arrival) is the link's proof.
+//! Each connection carries a subscription on the Clock sysvar, the canary. A canary of slot C
+//! proves that the node has sent every account notification of the slots before C. The notifier may
+//! have skipped the slots between the previous canary, of slot P, and C, and then their writes come
+//! together with C's own. So once C is drained, the link knows every account as of P, and P was
+//! what the node held when P's canary arrived. The pair (P's slot, P's arrival) is the link's
+//! proof.
 //!
-//! At finalized that holds with a delay. The node looks each subscription's bank up anew, about one slot before
-//! it is pruned, and skips the check where it is gone: so while its notifier lags, a change may come after
-//! the canaries of later slots (seen on a real validator under strain). It comes with the next check that
-//! finds its bank. There P is a canary from [`FINALIZED_SETTLES`] slots before C.
+//! At finalized that holds only after a delay. The node looks each subscription's bank up anew,
+//! about one slot before that bank is pruned, and skips the check if the bank is gone. So while the
+//! node's notifier lags, a change may arrive after the canaries of later slots (seen on a real
+//! validator under strain); it comes with the next check that finds its bank. There, P is a canary
+//! from [`FINALIZED_SETTLES`] slots before C.
 
 use std::time::Duration;
 
@@ -18,40 +20,43 @@ use crate::core::base::{
     time::Tick,
 };
 
-/// How long a smallest delay is remembered: twice this at most.
+/// How long the smallest delay is remembered: at least this long, at most twice as long.
 const LAG_WINDOW: Duration = Duration::from_secs(300);
 
-/// At finalized, how many slots in a row a notifier is not believed to skip: one for each that a bank lives as
-/// confirmed before it is finalized.
+/// At finalized, the number of consecutive slots that a notifier is assumed never to skip: one for
+/// each slot that a bank lives as confirmed before it is finalized.
 pub const FINALIZED_SETTLES: Slot = 32;
 
-/// A canary later than usual by more than this proves nothing: a bank outlives its check by some 32 slots, about
-/// 12 s, and a notifier that is further behind than that skips checks also at confirmed.
+/// A canary that is later than usual by more than this proves nothing. A bank outlives its check by
+/// some 32 slots, about 12 s; a notifier that is further behind than that skips checks at confirmed
+/// too.
 pub const MAX_EXCESS: Duration = Duration::from_secs(8);
 
-/// A link's published proof. Whoever reads loads this first and the account's record second; whoever
-/// writes publishes the record first. So a proof is never joined with a record that it does not cover.
+/// A link's published proof. Readers load the proof first and the account's record second; the
+/// writer publishes the record first. So a reader never combines a proof with a record that the
+/// proof does not cover.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct LinkEvidence {
     pub generation: Generation,
-    /// Whether the canary ticks; a link that is down or lags proves nothing new.
+    /// Whether canaries arrive; a link that is down or lags proves nothing new.
     pub ticking: bool,
     /// The slot as of which the link's accounts are known.
     pub slot: Slot,
     /// When the node held that slot.
     pub proof: Tick,
-    /// When the newest canary arrived: what the canary deadline is counted from.
+    /// When the newest canary arrived. The canary deadline counts from here.
     pub arrived: Tick,
 }
 
-/// What all links prove, as published.
+/// The published proofs of all links.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Evidence {
-    /// By the links' ids.
+    /// Indexed by link id.
     pub links: Vec<LinkEvidence>,
-    /// Proofs from before this moment are void: the host's clocks jumped since, or the chain began anew.
+    /// Proofs from before this moment are void, because the host's clock jumped or the chain
+    /// restarted.
     pub valid_from: Tick,
-    /// Counts the chain's new beginnings.
+    /// How often the chain restarted.
     pub epoch: u32,
 }
 
@@ -60,14 +65,14 @@ impl Evidence {
         Self { links: vec![LinkEvidence::default(); links], valid_from: Tick::NEVER, epoch: 0 }
     }
 
-    /// What a connection proves, while it is the one that its link last had.
+    /// The proof of this connection, if it is the latest connection of its link.
     pub fn of(&self, generation: Generation) -> Option<&LinkEvidence> {
         let link = self.links.get(usize::from(generation.link.0))?;
         (link.generation == generation).then_some(link)
     }
 }
 
-/// The delay of a node's chain clock against wall time, and how much of it is more than usual.
+/// Measures how far a node's chain clock lags behind wall time, and by how much more than usual.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct LagGauge {
     window: Option<Window>,
@@ -81,18 +86,20 @@ struct Window {
 }
 
 impl LagGauge {
-    /// By how much the lag of a canary that arrived at `arrived` (wall time at arrival less the chain's Clock,
-    /// in milliseconds) exceeds the smallest of late: it was true so long before its arrival.
+    /// By how much a canary's lag exceeds the smallest lag of late. The lag is wall time at arrival
+    /// minus the chain's Clock, in milliseconds. The canary was true that long before `arrived`.
     ///
-    /// A backlog read at full rate after a stall so counts from when it was sent. The chain's Clock has
-    /// whole seconds, so up to a second is taken off without need: never too young.
+    /// So a backlog that is read at full rate after a stall counts from when it was sent. The
+    /// chain's Clock has whole seconds, so this may subtract up to a second too much: a proof may
+    /// look too old, never too young.
     pub fn excess(&mut self, arrived: Tick, lag_ms: i64) -> Duration {
         let excess = lag_ms.saturating_sub(self.note(arrived, lag_ms));
         Duration::from_millis(excess.unsigned_abs())
     }
 
-    /// Takes in the lag of an answer, also of another source with the same chain's Clock, and returns the
-    /// smallest of late. RPC answers tell what is usual where the link itself was slow from its first moment.
+    /// Records a lag and returns the smallest of late. Lags may also come from another source with
+    /// the same chain's Clock: RPC answers show what is usual if the link itself was slow from the
+    /// start.
     pub fn note(&mut self, arrived: Tick, lag_ms: i64) -> i64 {
         let window =
             self.window.get_or_insert(Window { since: arrived, smallest: lag_ms, smallest_before: i64::MAX });

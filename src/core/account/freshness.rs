@@ -1,4 +1,4 @@
-//! How fresh a record is: a pure function of the record, its link's evidence, and the time.
+//! How fresh a record is: a pure function of the record, the links' evidence, and the time.
 
 use std::{fmt, time::Duration};
 
@@ -9,14 +9,14 @@ use crate::core::{
     base::{ids::Slot, time::Tick},
 };
 
-/// The ages that decide on which proof a state is served.
+/// The ages that decide whether a proof is good enough to serve a state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Policy {
-    /// A link without a canary for so long proves nothing.
+    /// A link without a canary for this long proves nothing.
     pub canary_deadline: Duration,
-    /// A link proves nothing about an account that was itself not heard of for so long.
+    /// A link proves nothing about an account that was not itself observed for this long.
     pub verify_every: Duration,
-    /// Where the TTL is dynamic, between what it moves.
+    /// The range of the TTL, if it is dynamic.
     pub ttl: Option<TtlBounds>,
 }
 
@@ -26,7 +26,8 @@ pub struct Policy {
 pub enum Freshness {
     /// Proved by a live link.
     Live,
-    /// No live link proves it; its proof is younger than the age asked for, and than the account's dynamic TTL.
+    /// No live link proves it, but its proof is younger than the age asked for, and than the
+    /// account's dynamic TTL.
     Aging,
     /// Its proof is too old, or it has none.
     Stale,
@@ -43,20 +44,21 @@ impl Freshness {
     }
 }
 
-/// Why memory has no fresh answer.
+/// Why memory holds no fresh answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum StaleReason {
-    /// Nothing has been heard of the account yet.
+    /// Nothing has been observed of the account yet.
     Unseen,
-    /// The newest proof is older than the age asked for, or, without a live link, than the account's
-    /// dynamic TTL (`MirrorBuilder::dynamic_ttl`).
+    /// The newest proof is older than the age asked for or, without a live link, older than the
+    /// account's dynamic TTL (`MirrorBuilder::dynamic_ttl`).
     Expired,
-    /// What is known is as of an earlier slot than the one asked for.
+    /// The state is known only as of an earlier slot than the one asked for.
     BelowFloor,
-    /// Two sources contradict each other; an RPC answer of a later slot is awaited.
+    /// Two sources contradict each other; the mirror waits for an RPC answer of a later slot.
     Disputed,
-    /// A caller invalidated it; an RPC answer to a request sent after that is awaited.
+    /// A caller invalidated the state; the mirror waits for an RPC answer to a request sent after
+    /// that.
     Invalidated,
     /// The account is no longer watched.
     Unwatched,
@@ -85,26 +87,28 @@ impl fmt::Display for StaleReason {
 pub struct StaleError {
     /// The account.
     pub address: Pubkey,
-    /// What it lacks.
+    /// Why the state is not fresh.
     pub why: StaleReason,
-    /// How old the newest proof is, where there is one.
+    /// How old the newest proof is, if there is one.
     pub age: Option<Duration>,
 }
 
-/// A record's evidence and its link's, joined at one moment.
+/// A record's evidence combined with its links' evidence at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Standing {
     /// The newest slot as of which the state is known.
     pub as_of: Slot,
-    /// The newest moment at which it was surely so; [`Tick::NEVER`] where there is none.
+    /// The latest moment at which the state is known to have been true; [`Tick::NEVER`] if there is
+    /// none.
     pub proof: Tick,
-    /// A live link proves it.
+    /// Whether a live link proves the state.
     pub live: bool,
-    /// How old the proof may be without a live link, whatever is asked for.
+    /// How old the proof may be without a live link, even if the caller accepts more.
     pub ttl: Option<Duration>,
 }
 
-/// Judges a record. The reader's own clock decides, so a starved runtime cannot make anything younger.
+/// Evaluates a record. The reader passes its own clock's time, so a starved runtime cannot make a
+/// record look younger.
 pub fn standing(record: &Record, evidence: &Evidence, now: Tick, policy: &Policy) -> Standing {
     let (as_of, proof) = record.proved(evidence, policy.verify_every);
     let ttl = policy.ttl.map(|bounds| record.change_rate.ttl(now, &bounds));
@@ -122,8 +126,8 @@ pub fn standing(record: &Record, evidence: &Evidence, now: Tick, policy: &Policy
     standing
 }
 
-/// Loads what is published in the one order in which a proof is never joined with a record that it does not
-/// cover: evidence first, record second. Whoever publishes goes the other way.
+/// Loads published data in the only order that never combines a proof with a record that it does
+/// not cover: evidence first, record second. The writer publishes in the opposite order.
 pub fn look<E, R>(evidence: impl FnOnce() -> E, record: impl FnOnce() -> R) -> (E, R) {
     let evidence = evidence();
     let record = record();
@@ -136,7 +140,7 @@ impl Standing {
         (self.proof != Tick::NEVER).then(|| now.since(self.proof))
     }
 
-    /// How fresh this is to someone who accepts proofs up to `max_age` old.
+    /// How fresh the state is for a caller that accepts proofs up to `max_age` old.
     pub fn freshness(&self, now: Tick, max_age: Duration) -> Freshness {
         match self.age(now) {
             Some(age) if age <= max_age => {

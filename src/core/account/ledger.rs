@@ -1,15 +1,15 @@
-//! One account's record, and the rule by which observations change it.
+//! One account's record, and the rules by which observations change it.
 //!
-//! 1. A record's slot never goes back: what is older than the record is superseded.
-//! 2. A record's `as_of` never goes back, also when the link that proved it is lost.
-//! 3. A proof belongs to a slot: a state of a later slot is at least as fresh as the proof of an earlier
-//!    one, so proofs only move forward; and an answer older than `as_of` proves nothing, unless a link
-//!    covers the account and the answer repeats its state.
-//! 4. On one connection the later arrival wins at the same slot. Between sources, the same slot with other
-//!    content is a dispute, and so is a change at a slot which a link had already passed in silence:
-//!    a disputed record is served to nobody until RPC settles it at a later slot.
-//! 5. What an invalidation put in doubt is served to nobody until an RPC answer sent after it confirms it, at the
-//!    slot known then or later. No canary and no notification does.
+//! 1. A record's slot never goes back: an observation older than the record is superseded.
+//! 2. A record's `as_of` never goes back, even if the link that proved it is lost.
+//! 3. A proof belongs to a slot: a state of a later slot is at least as fresh as the proof of an
+//!    earlier one, so proofs only move forward. An answer older than `as_of` proves nothing, unless
+//!    a link covers the account and the answer repeats its state.
+//! 4. On one connection the later arrival wins at the same slot. Between sources, different content
+//!    at the same slot is a dispute, and so is a change at a slot that a link had already passed
+//!    without a notification. A disputed record is not served until RPC settles it at a later slot.
+//! 5. An invalidated record is not served until an RPC answer sent after the invalidation confirms
+//!    it, at the slot known then or later. No canary and no notification ends an invalidation.
 
 use std::time::Duration;
 
@@ -35,40 +35,40 @@ use crate::core::{
 pub enum ApplyOutcome {
     /// The state changed, or was seen for the first time.
     Changed,
-    /// The state is confirmed, at a later slot or by a later proof.
+    /// The same state was observed again, at a later slot or with a later proof.
     Renewed,
-    /// Older than what is known: no effect.
+    /// Older than the record: no effect.
     Superseded,
-    /// Contradicts what is known at its slot: an RPC answer of a later slot must settle it.
+    /// Contradicts the record at its slot: an RPC answer of a later slot must settle it.
     Disputed,
-    /// A first report of absence that needs a second one at a later slot.
+    /// A first report of absence, which a second one at a later slot must confirm.
     Deferred,
 }
 
-/// What is the same for all accounts of a mirror.
+/// Settings that are the same for all accounts of a mirror.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Rules {
-    /// Whether a first RPC report of absence has to be repeated: so at finalized.
+    /// Whether a first RPC report of absence must be confirmed by a second one: true at finalized.
     pub absence_twice: bool,
-    /// A link proves nothing about an account that was itself not heard of for so long.
+    /// A link proves nothing about an account that was not itself observed for this long.
     pub verify_every: Duration,
 }
 
-/// An account as the mirror's single writer holds it.
+/// One account's state, owned by the mirror's single writer.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Ledger {
     identity: Identity,
     record: Option<Record>,
     rules: Rules,
     absence_reported: Option<Slot>,
-    /// For each covering link, the slot of a change that another source showed: its notification should be
-    /// under way.
+    /// For each covering link, the slot of a change that another source has shown: the link's own
+    /// notification of it should be under way.
     awaiting: [Option<Slot>; MAX_ENDPOINTS],
-    /// Invalidated before anything was seen.
+    /// An invalidation that came before anything was observed.
     invalidated: Option<Invalidation>,
-    /// What is spoken for of the account's tokens.
+    /// How many of the account's tokens are held.
     held: Held,
-    /// Revisions of records that a reset of the chain took away.
+    /// Revisions of the records that earlier chain resets removed.
     revisions_before: u64,
     epoch: u32,
 }
@@ -96,13 +96,14 @@ impl Ledger {
         self.identity.expected
     }
 
-    /// Adds expectations to an account that is watched again; `None`, and no change, where they contradict.
+    /// Adds expectations when an account is watched again; `None`, without any change, if they
+    /// contradict the existing ones.
     pub fn expect(&mut self, expected: Expected) -> Option<()> {
         self.identity.expected = self.identity.expected.merge(expected)?;
         Some(())
     }
 
-    /// Takes in one observation; `evidence` is what the links prove as it stands.
+    /// Applies one observation; `evidence` is what the links prove at present.
     pub fn apply(&mut self, seen: &Observation, evidence: &Evidence) -> ApplyOutcome {
         let state = self.identity.classify(&seen.presence);
         let Some(record) = self.record else {
@@ -120,8 +121,8 @@ impl Ledger {
         }
         if same {
             self.absence_reported = None;
-            // A covered state has not changed from its slot to the link's: where the answer is from between the
-            // two, its node held just this state when it was asked.
+            // A covered state has not changed between its own slot and the link's. So an answer
+            // from between the two shows that its node held exactly this state when it was asked.
             let known = if record.covers.speak(evidence) { seen.slot } else { known };
             self.adopt(seen, state, Some((record, known)));
             return ApplyOutcome::Renewed;
@@ -133,7 +134,8 @@ impl Ledger {
             return ApplyOutcome::Disputed;
         }
         if self.defer_absence(seen) {
-            // The links were silent about what may be a close: they speak for the account no more.
+            // The links sent no notification of what may be a close, so they no longer cover the
+            // account.
             self.uncover_all(evidence);
             return ApplyOutcome::Deferred;
         }
@@ -142,41 +144,46 @@ impl Ledger {
         ApplyOutcome::Changed
     }
 
-    /// Notes at what time the state changed, so that its pace is known.
+    /// Records when the state changed, for the rate of changes.
     pub fn changed(&mut self, now: Tick) {
         if let Some(record) = &mut self.record {
             record.change_rate.change(now);
         }
     }
 
-    /// Notes that a covering link has spoken of the account: of the change that was awaited, or of another one.
+    /// Records that a covering link has sent a notification: of the awaited change, or of another
+    /// one.
     fn hear(&mut self, record: &Record, seen: &Observation, same: bool) {
         let Some(teller) = seen.source.generation() else { return };
         for (awaited, cover) in self.awaiting.iter_mut().zip(record.covers.places()) {
-            // Also where it is superseded: an answer's slot is the bank's, a notification's that of the first bank
-            // checked after the write, and this may be the earlier one.
+            // A superseded notification counts too: an answer's slot is its bank's, a
+            // notification's slot is that of the first bank checked after the write, so the
+            // notification may have the earlier slot.
             if cover == Some(teller) && awaited.is_some() {
-                // It is not dead, and the newest change may still have to come.
+                // The subscription is alive, but its notification of the newest change may still
+                // have to come.
                 *awaited = if same || seen.slot >= record.slot { None } else { Some(record.slot) };
             }
         }
     }
 
-    /// Every other link that speaks for the account has this change to tell as well.
+    /// Expects a notification of this change from every other link that covers the account.
     fn await_others(&mut self, record: &Record, seen: &Observation, evidence: &Evidence) {
         for (awaited, cover) in self.awaiting.iter_mut().zip(record.covers.places()) {
             if let Some(generation) = cover
                 && evidence.of(generation).is_some()
                 && seen.source != ObservedVia::Subscription(generation)
             {
-                // The first since it spoke: of an account that changes all the time, too, its silence is heard.
+                // Keeps the first change since the link's last notification, so that a silent link
+                // is noticed even if the account changes all the time.
                 awaited.get_or_insert(seen.slot);
             }
         }
     }
 
-    /// Puts the account under a connection's canaries: it is subscribed, past its barrier, and rechecked.
-    /// Without effect while there is no record, it is disputed, or its absence was reported once of twice.
+    /// Puts the account under a connection's canaries. The caller has subscribed it, passed its
+    /// barrier and rechecked it. Has no effect while there is no record, while the record is
+    /// disputed, or while its absence has been reported only once of twice.
     pub fn cover(&mut self, endpoint: EndpointId, generation: Generation) -> bool {
         let place = usize::from(endpoint.0);
         match &mut self.record {
@@ -189,7 +196,8 @@ impl Ledger {
         }
     }
 
-    /// Takes the account from under a link, whichever connection of it speaks, and keeps what that had proved.
+    /// Ends the cover by an endpoint's link, whichever connection of it covers the account, and
+    /// keeps what that connection had proved. Returns whether there was a cover.
     pub fn uncover(&mut self, endpoint: EndpointId, evidence: &Evidence) -> bool {
         let place = usize::from(endpoint.0);
         if place >= MAX_ENDPOINTS {
@@ -200,7 +208,8 @@ impl Ledger {
         self.record.as_mut().and_then(|record| record.covers.replace(place, None)).is_some()
     }
 
-    /// Writes what the covering links prove into the record itself, where it stays; whether that changed it.
+    /// Writes what the covering links prove into the record itself, in the same place; returns
+    /// whether that changed it.
     fn keep(&mut self, evidence: &Evidence) -> bool {
         let Some(record) = &mut self.record else { return false };
         let proved = record.proved(evidence, self.rules.verify_every);
@@ -209,9 +218,10 @@ impl Ledger {
         proved != before
     }
 
-    /// Keeps what a link has proved of the account where its next proof, of the moment `next`, says nothing of it
-    /// any more: the account was not heard of for too long. Without that, what was known as of a slot would be
-    /// known no longer a moment later. Whether the record changed; and when it is over, if it is not.
+    /// Call before publishing a link's proof taken at `next`. If that proof no longer covers this
+    /// account, because the account itself was not observed for too long, saves the current proof
+    /// in the record, so that `as_of` cannot go back. Returns whether the record changed, and when
+    /// the verification expires if it has not yet.
     pub fn outlive(&mut self, next: Tick, evidence: &Evidence) -> (bool, Option<Tick>) {
         let Some(record) = self.record.filter(|record| !record.covers.is_empty()) else {
             return (false, None);
@@ -228,13 +238,13 @@ impl Ledger {
         uncovered
     }
 
-    /// Whether a notification should be under way for a change that another source showed.
+    /// Whether a notification should be under way for a change that another source has shown.
     pub fn is_awaiting(&self) -> bool {
         self.awaiting.iter().any(Option::is_some)
     }
 
-    /// The endpoints whose link has passed, in silence, a change that another source showed: either that
-    /// subscription is dead, or that source lied.
+    /// The endpoints whose links have passed a change without a notification although another
+    /// source has shown it: either that subscription is dead, or the other source lied.
     pub fn missed(&self, evidence: &Evidence) -> impl Iterator<Item = EndpointId> {
         let covers = self.record.map(|record| record.covers).unwrap_or_default().places();
         let places = covers.into_iter().zip(self.awaiting).zip(0u8..);
@@ -245,7 +255,8 @@ impl Ledger {
         passed.collect::<Vec<_>>().into_iter()
     }
 
-    /// A caller doubts the record, however it was proved; see the module's invariant 5.
+    /// Applies a caller's invalidation, however the record was proved; see the module's invariant
+    /// 5.
     pub fn invalidate(&mut self, at: Tick, min_slot: Slot, evidence: &Evidence) {
         let known = self.record.map_or(0, |record| record.as_of(evidence));
         let before = self.invalidated.take().or(self.record.and_then(|record| record.invalidated));
@@ -257,18 +268,20 @@ impl Ledger {
         }
     }
 
-    /// Writes what is spoken for of the account's tokens into its record; whether that changed it.
+    /// Writes how many of the account's tokens are held into its record; returns whether that
+    /// changed it.
     pub fn set_held(&mut self, held: Held) -> bool {
         self.held = held;
         self.record.as_mut().is_some_and(|record| std::mem::replace(&mut record.held, held) != held)
     }
 
-    /// What a presence at the address is to the watcher.
+    /// The state that `presence` means for this account's watcher.
     pub fn classify(&self, presence: &Presence) -> AccountState {
         self.identity.classify(presence)
     }
 
-    /// The chain began anew: nothing that is known has an order with what comes.
+    /// Call when the chain has restarted: drops the record, because its slots cannot be compared
+    /// with the new ones.
     pub fn begin(&mut self, epoch: u32) {
         let revisions_before = self.record.map_or(self.revisions_before, |record| record.revision);
         *self = Self {
@@ -278,15 +291,16 @@ impl Ledger {
         };
     }
 
-    /// The slot from which an RPC answer is worth having. The covering links' do not count: an answer from
-    /// between the record and a link still tells whether they are right.
+    /// The lowest slot at which an RPC answer is useful. The covering links' slots do not count: an
+    /// answer from between the record and a link still shows whether they are right.
     pub fn wanted_slot(&self) -> Slot {
         let doubted = self.invalidated.or(self.record.and_then(|record| record.invalidated));
         let known = self.record.map_or(0, |record| record.as_of.saturating_add(u64::from(record.disputed)));
         known.max(doubted.map_or(0, |doubted| doubted.min_slot)).max(self.held.floor)
     }
 
-    /// Two sources contradict each other: nobody's word is taken before RPC has settled it.
+    /// Marks the record as disputed, because two sources contradict each other: no source is
+    /// trusted until RPC settles it.
     pub fn dispute(&mut self, evidence: &Evidence) {
         self.uncover_all(evidence);
         if let Some(record) = &mut self.record {
@@ -309,7 +323,8 @@ impl Ledger {
         }
     }
 
-    /// Writes an observation that is not older than the record; `before` is the record and its as-of.
+    /// Writes an observation that is not older than the record; `before` is the record and its
+    /// `as_of`.
     fn adopt(&mut self, seen: &Observation, state: AccountState, before: Option<(Record, Slot)>) {
         self.identity.learn(&seen.presence);
         let doubted = self.invalidated.take().or(before.and_then(|(before, _)| before.invalidated));
@@ -335,7 +350,7 @@ impl Ledger {
             return;
         };
         let changed = state != before.state;
-        // An answer of a slot before the as-of tells that the account was heard of, and no more.
+        // An answer of a slot before `as_of` shows only that the account was observed.
         let proof = if seen.slot >= known { before.proof.max(seen.proof) } else { before.proof };
         self.record = Some(Record {
             state,
@@ -606,7 +621,8 @@ mod tests {
             ledger.uncover(NODE, &proved(20, 100));
             assert_eq!(ledger.apply(&asked(30, now, 200), &none()), ApplyOutcome::Changed);
             assert_eq!(ledger.record().map(|record| record.state.name()), Some(name));
-            // What came before it, told late by another node: neither the close nor the account that was.
+            // What came before it, told late by another node: neither the close nor the account
+            // that was.
             assert_eq!(ledger.apply(&told(25, Presence::Absent), &none()), ApplyOutcome::Superseded);
             assert_eq!(ledger.apply(&asked(29, tokens(5), 300), &none()), ApplyOutcome::Superseded);
             assert_eq!(ledger.record().map(|record| record.state.name()), Some(name));

@@ -1,4 +1,4 @@
-//! One account: what is observed of it, what is recorded, how fresh that is, and what can be sold.
+//! Everything about one account: observations, the record, its freshness, and what can be sold.
 
 pub mod evidence;
 pub mod freshness;

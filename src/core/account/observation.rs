@@ -1,4 +1,5 @@
-//! The one currency of every source: at this slot, by this source, the account was so.
+//! The common form in which every source reports: at this slot, according to this source, the
+//! account had this content.
 
 use crate::core::{
     base::{
@@ -8,7 +9,7 @@ use crate::core::{
     chain::token::Presence,
 };
 
-/// Who says so.
+/// Which source made the observation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ObservedVia {
     Subscription(Generation),
@@ -16,7 +17,7 @@ pub enum ObservedVia {
 }
 
 impl ObservedVia {
-    /// The connection that says so, if one does.
+    /// The connection that made the observation, if it came from a subscription.
     pub fn generation(self) -> Option<Generation> {
         match self {
             Self::Subscription(generation) => Some(generation),
@@ -54,14 +55,15 @@ impl From<ObservedVia> for StateOrigin {
     }
 }
 
-/// At `slot`, by `source`, `presence` stood at the account's address.
+/// According to `source`, `presence` was at the account's address at `slot`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Observation {
     pub presence: Presence,
-    /// The context slot: the bank that was looked at, not the slot of the write.
+    /// The context slot: the slot of the bank that was read, not of the write.
     pub slot: Slot,
     pub source: ObservedVia,
-    /// When this was surely true: for an RPC answer the moment its request was sent, for a notification
-    /// the link's last proof. [`Tick::NEVER`] where the node lags too far for its word to prove anything.
+    /// The latest moment at which this is known to have been true: for an RPC answer, when its
+    /// request was sent; for a notification, the link's last proof. [`Tick::NEVER`] if the node
+    /// lags too far for its reports to prove anything.
     pub proof: Tick,
 }

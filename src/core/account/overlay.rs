@@ -1,16 +1,16 @@
-//! The processed view of an account beside its confirmed record.
+//! The processed view of an account, kept beside its confirmed record.
 //!
-//! A processed state may belong to a fork that the chain abandons, and nobody promises to say so. So it lies over
-//! the confirmed record for as long as it is ahead of it, and no longer:
+//! A processed state may belong to a fork that the chain abandons, and no source promises to report
+//! that. So the processed view covers the confirmed record only while it is ahead of it:
 //!
-//! 1. On one connection the later arrival wins, also at an earlier slot: after a change of fork the node sends the
-//!    old state again. Of another connection only a later slot wins.
-//! 2. It is dropped as soon as the confirmed record is as of its slot, or when its connection ends: then nobody is
-//!    left to say that it was reverted.
-//! 3. Nothing is shown of a slot that the confirmed record has reached.
+//! 1. On one connection the later arrival wins, even at an earlier slot: after a fork switch the
+//!    node sends the old state again. From another connection only a later slot wins.
+//! 2. The processed state is dropped as soon as the confirmed record is as of its slot. It is also
+//!    dropped when its connection ends, because then no source would report that it was reverted.
+//! 3. No processed state is shown for a slot that the confirmed record has reached.
 //!
-//! Account slots of processed and confirmed come from one chain, and only here are they compared: a confirmed
-//! record as of slot S knows what became of every slot up to S.
+//! Slots of the processed and confirmed views come from one chain, and this is the only place where
+//! they are compared: a confirmed record as of slot S includes the outcome of every slot up to S.
 
 use crate::core::{
     base::ids::{Generation, Slot},
@@ -25,7 +25,7 @@ pub struct Shown {
     pub generation: Generation,
 }
 
-/// What the confirmed record says: the slot as of which it is known, and its state, if it has one.
+/// The confirmed record in brief: the slot as of which it is known, and its state, if it has one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Confirmed {
     pub as_of: Slot,
@@ -35,23 +35,24 @@ pub struct Confirmed {
 /// What a processed notification did to the view.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum OverlayChange {
-    /// The view shows another state.
+    /// The view now shows another state.
     Changed,
-    /// The node took back what it had shown: the view shows a state of an earlier slot.
+    /// The node took back what it had shown: the view now shows a state of an earlier slot.
     Reverted,
     /// The view shows the same state, now of this slot.
     Renewed,
-    /// The node went back to what is confirmed: the view shows the confirmed record again.
+    /// The node went back to the confirmed state: the view shows the confirmed record again.
     Dropped(Dropped),
-    /// It is older than what is shown or confirmed, and changed nothing.
+    /// Older than what is shown or confirmed: no effect.
     Superseded,
 }
 
-/// The processed state is gone from the view, which shows the confirmed record again.
+/// The processed state was removed from the view, which now shows the confirmed record again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Dropped {
-    /// What is confirmed is not what was shown: it was of an abandoned fork, or overwritten within the slots that
-    /// were confirmed at once. Whoever acted on it should look again.
+    /// Whether the confirmed state differs from the one shown. Then the shown state was on an
+    /// abandoned fork, or was overwritten within the slots that were confirmed at once. Anyone who
+    /// acted on it should look again.
     pub reverted: bool,
 }
 
@@ -62,12 +63,12 @@ pub struct Overlay {
 }
 
 impl Overlay {
-    /// The processed state, where there is one ahead of the confirmed record.
+    /// The processed state, if there is one ahead of the confirmed record.
     pub fn shown(&self) -> Option<&Shown> {
         self.shown.as_ref()
     }
 
-    /// Takes in a processed notification of a connection that is open.
+    /// Applies a processed notification from an open connection.
     pub fn see(
         &mut self,
         generation: Generation,
@@ -80,7 +81,8 @@ impl Overlay {
             return OverlayChange::Superseded;
         }
         if slot <= confirmed.as_of {
-            // Where something is shown ahead of that, its own connection takes it back. (Invariants 1 and 3)
+            // If a state ahead of that is shown, its own connection takes it back with this.
+            // (Invariants 1 and 3)
             return self.shown.take().map_or(OverlayChange::Superseded, |shown| {
                 OverlayChange::Dropped(Dropped { reverted: !same(&shown.state, &state) })
             });
@@ -94,23 +96,23 @@ impl Overlay {
         }
     }
 
-    /// Takes in that the confirmed record has moved on. (Invariant 2)
+    /// Call when the confirmed record has advanced. (Invariant 2)
     pub fn confirmed(&mut self, confirmed: &Confirmed) -> Option<Dropped> {
         let shown = self.shown.take_if(|shown| shown.slot <= confirmed.as_of)?;
         let reverted = !confirmed.state.is_some_and(|state| same(&shown.state, &state));
         Some(Dropped { reverted })
     }
 
-    /// Takes in that a connection has ended. (Invariant 2) That reverts nothing: what was shown may yet be
-    /// confirmed.
+    /// Call when a connection has ended. (Invariant 2) The drop does not count as a revert: the
+    /// state shown may still be confirmed.
     pub fn ended(&mut self, generation: Generation) -> Option<Dropped> {
         let ended = self.shown.take_if(|shown| shown.generation == generation);
         ended.map(|_| Dropped { reverted: false })
     }
 }
 
-/// Whether two states show the same account. One that came and went while only processed is closed here, and was
-/// never seen at confirmed.
+/// Whether two states mean the same account. An account that was created and closed while only
+/// processed is `Closed` here, but `Absent` at confirmed.
 fn same(one: &AccountState, other: &AccountState) -> bool {
     let nothing = |state: &AccountState| matches!(state, AccountState::Absent | AccountState::Closed);
     one == other || (nothing(one) && nothing(other))
@@ -145,7 +147,8 @@ mod tests {
         Confirmed { as_of, state: Some(tokens(amount)) }
     }
 
-    /// An overlay that shows 5 tokens at slot 12, seen by connection 1, over a record of 1 token as of slot 10.
+    /// An overlay that shows 5 tokens at slot 12, seen by connection 1, over a record of 1 token as
+    /// of slot 10.
     fn over() -> Overlay {
         let mut overlay = Overlay::default();
         assert_eq!(overlay.see(life(1), 12, tokens(5), &confirmed(10, 1)), OverlayChange::Changed);

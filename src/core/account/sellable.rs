@@ -1,11 +1,12 @@
-//! What can be sold of a balance now, and what stands against it: a pure function of the account's state, of what is
-//! held back of it, and of its mint.
+//! What can be sold of a balance now, and what prevents it: a pure function of the account's state,
+//! its held tokens and its mint.
 //!
-//! An [`SellObstacle`] means that the owner cannot sell now: the token program would refuse the transfer that every sell
-//! ends in, or there is nothing to transfer. A [`SellWarning`] is a cost or a risk: the sell may go through.
+//! A [`SellObstacle`] means that the owner cannot sell now: the token program would refuse the
+//! transfer that every sell ends in, or there is nothing to transfer. A [`SellWarning`] is a cost
+//! or a risk: the sell may go through.
 //!
-//! What the programs refuse is quoted by the names of their errors, in `TokenError` of spl-token-2022-interface 3 and of
-//! spl-token-interface 3.
+//! Refusals are quoted by the programs' error names, from `TokenError` in spl-token-2022-interface
+//! 3 and spl-token-interface 3.
 
 use std::fmt;
 
@@ -15,7 +16,7 @@ use crate::core::{
     chain::{mint::MintInfo, state::AccountState, token::TokenAccount},
 };
 
-/// An enum of reasons, and the set of them, which costs no allocation.
+/// Defines an enum of reasons, and a set of them that needs no allocation.
 macro_rules! reasons {
     (
         $(#[$of_enum:meta])* $one:ident, $(#[$of_set:meta])* $set:ident,
@@ -29,7 +30,7 @@ macro_rules! reasons {
         }
 
         impl $one {
-            /// All there are.
+            /// All reasons.
             pub const ALL: &[Self] = {
                 let all: &[Self] = &[$(Self::$variant),*];
                 assert!(all.len() <= u16::BITS as usize, "a bit for each");
@@ -55,17 +56,17 @@ macro_rules! reasons {
         pub struct $set(u16);
 
         impl $set {
-            /// Whether it is one of them.
+            /// Whether the set contains this reason.
             pub const fn contains(self, one: $one) -> bool {
                 self.0 & (1 << one as u16) != 0
             }
 
-            /// Whether there is none.
+            /// Whether the set is empty.
             pub const fn is_empty(self) -> bool {
                 self.0 == 0
             }
 
-            /// Each of them, in a fixed order.
+            /// The reasons in the set, in a fixed order.
             pub fn iter(self) -> impl Iterator<Item = $one> {
                 $one::ALL.iter().copied().filter(move |one| self.contains(*one))
             }
@@ -74,7 +75,7 @@ macro_rules! reasons {
                 if holds { Self(self.0 | 1 << one as u16) } else { self }
             }
 
-            /// All of them but that one.
+            /// The set without this reason.
             #[must_use]
             pub const fn without(self, one: $one) -> Self {
                 Self(self.0 & !(1 << one as u16))
@@ -85,7 +86,7 @@ macro_rules! reasons {
             }
         }
 
-        /// The names, with commas between them.
+        /// The names, separated by commas.
         impl fmt::Display for $set {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 for (place, one) in self.iter().enumerate() {
@@ -107,73 +108,80 @@ macro_rules! reasons {
 reasons! {
     /// Why nothing can be sold now.
     SellObstacle,
-    /// Everything that keeps a balance from being sold now.
+    /// Everything that prevents a balance from being sold now.
     SellObstacles,
     {
-        /// There is no account, and none has been seen since it is watched.
+        /// There is no account, and none has been seen since the watch began.
         Absent = "absent",
         /// The account is closed.
         Closed = "closed",
         /// It holds no tokens.
         Empty = "empty",
-        /// All of it is held: for sells that are prepared, under way, or landed and not yet seen.
+        /// All its tokens are held: for sells that are prepared, in flight, or landed but not
+        /// observed yet.
         Held = "held",
         /// The account is frozen: a transfer fails with `AccountFrozen`.
         Frozen = "frozen",
-        /// Its owner is not the wallet expected, or no longer the one first seen: `OwnerMismatch`.
+        /// Its owner is not the expected wallet, or no longer the wallet first seen:
+        /// `OwnerMismatch`.
         OwnerChanged = "owner_changed",
-        /// It holds tokens of another mint than expected: `MintMismatch`.
+        /// It holds tokens of a mint other than the expected one: `MintMismatch`.
         WrongMint = "wrong_mint",
-        /// What stands there is no token account of the program expected.
+        /// What is at the address is not a token account of the expected program.
         NotToken = "not_token",
         /// Token-2022: the mint's tokens can never be transferred, only burnt: `NonTransferable`.
         NonTransferable = "non_transferable",
-        /// Token-2022: the mint is paused: `MintPaused`. It may be for a moment.
+        /// Token-2022: the mint is paused: `MintPaused`. It may be resumed soon.
         Paused = "paused",
-        /// Token-2022: the account's CPI guard is on. A swap moves the tokens from within another program, in the owner's
-        /// name, which fails with `CpiGuardTransferBlocked` (and a close with `CpiGuardCloseAccountBlocked`). The
-        /// owner can switch it off by an instruction of its own.
+        /// Token-2022: the account's CPI guard is on. A swap moves the tokens from within another
+        /// program on the owner's behalf, which fails with `CpiGuardTransferBlocked` (and a close
+        /// with `CpiGuardCloseAccountBlocked`). The owner can switch the guard off with a separate
+        /// instruction.
         CpiGuard = "cpi_guard",
-        /// Token-2022: the account's extensions say that its mint decides over transfers, and the mint has not been read.
+        /// Token-2022: the account's extensions say that its mint decides over transfers, but the
+        /// mint has not been read.
         MintUnknown = "mint_unknown",
     }
 }
 
 reasons! {
-    /// A risk to a sell, or a cost of it.
+    /// A risk or a cost of a sell.
     SellWarning,
-    /// All the risks and costs of a sell.
+    /// All risks and costs of a sell.
     SellWarnings,
     {
         /// Another key may move tokens out of the account, up to its allowance.
         Delegate = "delegate",
-        /// Another key than the owner may close the account once it is empty, and take its rent.
+        /// A key other than the owner may close the account once it is empty, and take its rent.
         CloseAuthority = "close_authority",
         /// The mint has a freeze authority: it can freeze the account at any time.
         FreezeAuthority = "freeze_authority",
-        /// Token-2022: accounts of the mint begin frozen. This one is thawed; the next buyer's is not.
+        /// Token-2022: accounts of the mint start frozen. This one is thawed; the next buyer's is
+        /// not.
         FrozenByDefault = "frozen_by_default",
         /// Token-2022: somebody can pause the mint at any time.
         Pausable = "pausable",
         /// Token-2022: somebody can move or burn everybody's tokens.
         PermanentDelegate = "permanent_delegate",
-        /// Token-2022: each transfer calls a program that may refuse it, and needs that program's accounts.
+        /// Token-2022: each transfer calls a program that may refuse it, and needs that program's
+        /// accounts.
         TransferHook = "transfer_hook",
-        /// Token-2022: a part of what is sold is taken as a fee, now or from an epoch on that is set already.
+        /// Token-2022: part of what is sold is taken as a fee, now or from an announced epoch on.
         TransferFee = "transfer_fee",
-        /// Token-2022: fees are withheld in the account. They are no part of the amount, and until they are harvested the
-        /// account cannot be closed: `AccountHasWithheldTransferFees`.
+        /// Token-2022: fees are withheld in the account. They are not part of the amount, and until
+        /// they are harvested the account cannot be closed: `AccountHasWithheldTransferFees`.
         WithheldFees = "withheld_fees",
-        /// Token-2022: the account has a confidential balance, as far as its bytes tell. It is no part of the amount, and
-        /// keeps the account from being closed: `ConfidentialTransferAccountHasBalance`.
+        /// Token-2022: the account has a confidential balance, as far as its bytes show. It is not
+        /// part of the amount, and prevents a close: `ConfidentialTransferAccountHasBalance`.
         ConfidentialBalance = "confidential_balance",
-        /// Token-2022: the account or its mint has extensions that this version does not know. What they forbid is not
-        /// known either.
+        /// Token-2022: the account or its mint has extensions that this version does not know, so
+        /// it does not know what they forbid either.
         UnknownExtension = "unknown_extension",
-        /// The mint has not been read, so that what it allows others to do is not known.
+        /// The mint has not been read, so what it allows others to do is not known.
         MintUnread = "mint_unread",
-        /// What is known of the mint, which can change, was read longer ago than an account is trusted without being
-        /// heard of (`MirrorBuilder::verify_every`): it may be paused by now.
+        /// The mint can change, and was last read longer ago than `MirrorBuilder::verify_every`,
+        /// the time that an account is trusted without being observed: the mint may be paused by
+        /// now.
         MintOutdated = "mint_outdated",
     }
 }
@@ -182,9 +190,9 @@ reasons! {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Sellable {
-    /// The raw amount: what the account holds, less what is held back. At least 1.
+    /// The raw amount: what the account holds, minus what is held for other sells. At least 1.
     pub amount: u64,
-    /// What may go wrong, or costs.
+    /// The risks and costs.
     pub warnings: SellWarnings,
 }
 
@@ -192,7 +200,7 @@ pub struct Sellable {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Unsellable {
-    /// Memory holds no state that is fresh enough to tell.
+    /// Memory holds no state that is fresh enough to decide.
     #[error(transparent)]
     Stale(#[from] StaleError),
     /// The state is known, and it forbids selling.
@@ -200,7 +208,7 @@ pub enum Unsellable {
     Blocked(SellObstacles),
 }
 
-/// What a mint has to do with the sells of its holders.
+/// What a mint (or an account's extensions) means for sells: obstacles and warnings.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct MintSays {
     obstacles: SellObstacles,
@@ -224,19 +232,20 @@ impl MintSays {
         }
     }
 
-    /// The same, as far as it can be trusted now; `read` is when it was surely so.
+    /// The same, with a warning if it is no longer trusted at `now`; `read` is the latest moment at
+    /// which it is known to have been true.
     pub fn trusted(self, read: Tick, valid_from: Tick, now: Tick, policy: &Policy) -> Self {
         let is_young = read >= valid_from && read != Tick::NEVER && now.since(read) <= policy.verify_every;
         if is_young { self } else { self.outdated() }
     }
 
-    /// The same, of a mint that was read too long ago.
+    /// The same, for a mint that was read too long ago.
     pub fn outdated(mut self) -> Self {
         self.warnings = self.warnings.when(SellWarning::MintOutdated, true);
         self
     }
 
-    /// In one word, so that it can be published in one.
+    /// Packs it into one integer, so that it can be published atomically.
     pub fn to_bits(self) -> u32 {
         u32::from(self.obstacles.0) << 16 | u32::from(self.warnings.0)
     }
@@ -246,10 +255,11 @@ impl MintSays {
     }
 }
 
-/// What can be sold of a state of which `available` is not held back; `mint` is what its mint says, if it has been read.
+/// What can be sold of an account in `state` that has `available` free tokens; `mint` is what its
+/// mint allows, if it has been read.
 ///
 /// # Errors
-/// Everything that keeps it from being sold.
+/// Everything that prevents the sell.
 pub fn judge(
     state: &AccountState,
     available: u64,
@@ -265,7 +275,7 @@ pub fn judge(
         .when(SellObstacle::Empty, state.token().is_some() && held == 0)
         .when(SellObstacle::Held, held > 0 && available == 0);
     let of_account = state.token().map(|token| account_says(token, mint.is_some())).unwrap_or_default();
-    // Of a mint that is not the account's, nothing is to be said.
+    // If there is no token account, the mint is not the account's and does not matter.
     let of_mint = mint.filter(|_| state.token().is_some()).unwrap_or_default();
     let obstacles = of_state.and(of_account.obstacles).and(of_mint.obstacles);
     if obstacles.is_empty() {
@@ -275,7 +285,7 @@ pub fn judge(
     }
 }
 
-/// What the account itself says.
+/// What the account's own bytes mean for a sell.
 fn account_says(token: &TokenAccount, mint_read: bool) -> MintSays {
     let extensions = token.extensions;
     MintSays {

@@ -1,10 +1,10 @@
-//! How long what is known of an account serves without a live link, by how often it changes.
+//! How long a record may be served without a live link, depending on how often the account changes.
 
 use std::time::Duration;
 
 use crate::core::base::time::Tick;
 
-/// Between what a dynamic TTL moves.
+/// The range of a dynamic TTL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TtlBounds {
     pub least: Duration,
@@ -14,14 +14,15 @@ pub struct TtlBounds {
 /// How often an account changes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct ChangeRate {
-    /// When it changed last; [`Tick::NEVER`] where it did not since it is watched.
+    /// When it last changed; [`Tick::NEVER`] if it has not changed since the watch began.
     changed: Tick,
-    /// The usual interval between changes: each new one counts a quarter.
+    /// The usual interval between changes: a running average in which each new interval counts a
+    /// quarter.
     every: Option<Duration>,
 }
 
 impl ChangeRate {
-    /// The account has changed.
+    /// Records that the account changed at `now`.
     pub fn change(&mut self, now: Tick) {
         if self.changed != Tick::NEVER {
             let interval = now.since(self.changed);
@@ -31,20 +32,22 @@ impl ChangeRate {
         self.changed = now;
     }
 
-    /// The usual interval between changes, or the time since the last one where that is longer: an account that was
-    /// busy once is not for ever. `None` before the second change.
+    /// The usual interval between changes, or the time since the last change if that is longer, so
+    /// that an account that was busy once does not count as busy forever. `None` before the second
+    /// change.
     pub fn interval(&self, now: Tick) -> Option<Duration> {
         self.every.map(|every| every.max(now.since(self.changed)))
     }
 
-    /// Half the usual interval, within the bounds: where changes come at random, what is so old is still true three
-    /// times out of five. The longest while nothing is known of it.
+    /// Half the usual interval, within the bounds. If changes come at random, a state of that age
+    /// is still true three times out of five. The longest TTL while the interval is unknown.
     pub fn ttl(&self, now: Tick, bounds: &TtlBounds) -> Duration {
         self.interval(now).map_or(bounds.most, |every| (every / 2).clamp(bounds.least, bounds.most))
     }
 }
 
-/// No longer pause says more than this one; and the sum of many fits.
+/// Longer intervals count as this one: a longer pause says nothing more, and the sum of many cannot
+/// overflow.
 const LONGEST: Duration = Duration::from_secs(86_400);
 
 #[cfg(test)]

@@ -1,9 +1,10 @@
-//! How long to wait before the next try: doubling, jittered, and reset only by proven health.
+//! Computes the wait before the next try. It doubles with each failure, carries jitter, and resets
+//! only when the caller has proof of health.
 
 use std::time::Duration;
 
-/// The next random number of a stream, and the stream's next state (splitmix64): enough to spread
-/// reconnects and to pick slice lengths, not to keep a secret.
+/// Returns the next random number of a stream and advances the stream's state (splitmix64). Good
+/// enough to spread reconnects and pick slice lengths; not for secrets.
 pub fn next_random(state: &mut u64) -> u64 {
     *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let mut mixed = *state;
@@ -12,7 +13,8 @@ pub fn next_random(state: &mut u64) -> u64 {
     mixed ^ (mixed >> 31)
 }
 
-/// Waits of `first`, twice that, and so on up to `cap`, each drawn from the upper half of its span.
+/// Waits of `first`, twice that, and so on up to `cap`. Each wait is drawn at random from the upper
+/// half of its span.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Backoff {
     first: Duration,
@@ -25,7 +27,7 @@ impl Backoff {
         Self { first, cap, failures: 0 }
     }
 
-    /// The wait before the next try, after one more failure.
+    /// Counts one more failure and returns the wait before the next try.
     pub fn next(&mut self, random: &mut u64) -> Duration {
         let span = self.first.saturating_mul(1 << self.failures.min(20)).min(self.cap);
         self.failures = self.failures.saturating_add(1);

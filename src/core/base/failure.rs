@@ -11,7 +11,7 @@ pub enum RpcFailure {
     /// The node could not be reached, or the connection broke.
     #[error("the node cannot be reached: {reason}")]
     Unreachable {
-        /// What the transport said.
+        /// The transport's error message.
         reason: String,
     },
     /// No answer in time.
@@ -21,15 +21,15 @@ pub enum RpcFailure {
         after: Duration,
     },
     /// The node refuses for now (HTTP 429).
-    #[error("the node limits the rate of requests{}", retry_after.map(|wait| format!(", for {wait:?} more")).unwrap_or_default())]
+    #[error("the node limits the rate of requests{}", retry_after.map(|wait| format!("; it asks to wait {wait:?}")).unwrap_or_default())]
     RateLimited {
-        /// What it asked to wait, if it said.
+        /// How long the node asked to wait, if it said so.
         retry_after: Option<Duration>,
     },
-    /// The node has not come to the slot asked for (-32016).
-    #[error("the node is behind slot {min_slot}")]
+    /// The node has not reached the requested slot yet (-32016).
+    #[error("the node has not reached slot {min_slot} yet")]
     Behind {
-        /// The slot asked for.
+        /// The requested slot.
         min_slot: Slot,
     },
     /// The node's chain clock is further from this host's wall time than `max_lag`.
@@ -40,8 +40,8 @@ pub enum RpcFailure {
         /// By how much.
         lag: Duration,
     },
-    /// The node answered at a slot that is ahead of what time allows, or it is on another chain: it is not believed
-    /// for a while.
+    /// The node answered at a slot that the chain cannot have reached by now, or the node is on
+    /// another chain. The mirror ignores it for a while.
     #[error("the node's slot {slot} is ahead of what time allows")]
     Implausible {
         /// The slot.
@@ -54,11 +54,11 @@ pub enum RpcFailure {
         status: u16,
     },
     /// The node answered with a JSON-RPC error.
-    #[error("the node answers {message} ({code})")]
+    #[error("the node answered with error {code}: {message}")]
     Server {
         /// The JSON-RPC code.
         code: i64,
-        /// The node's words.
+        /// The node's message.
         message: String,
     },
     /// The answer does not fit the question.
@@ -80,10 +80,10 @@ impl RpcFailure {
             | Self::Implausible { .. }
             | Self::Lagging { .. } => true,
             Self::Status { status } => *status >= 500,
-            // Unhealthy (-32005), internal error, no snapshot and the like pass; what is wrong with the
-            // request itself does not.
+            // Errors such as unhealthy (-32005), internal error or missing snapshot go away by
+            // themselves; an error in the request itself does not.
             Self::Server { code, .. } => !matches!(code, -32602..=-32600),
-            // As by a balancer's error page.
+            // A load balancer's error page, for example.
             Self::Malformed { .. } => true,
         }
     }

@@ -1,21 +1,22 @@
-//! Every id of the core: none is used twice within a mirror.
+//! The ids of the core. None is used twice within a mirror.
 
-/// A slot of the chain. Slots compare only within one commitment, and a mirror has one.
+/// A slot of the chain. Slots can be compared only within one commitment; a mirror has exactly one.
 pub type Slot = u64;
 
-/// Endpoints a mirror can have.
+/// The most endpoints that a mirror can have.
 pub const MAX_ENDPOINTS: usize = 4;
 
-/// A node that the mirror was given, in the order given.
+/// A node configured for the mirror, numbered in the order given.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EndpointId(pub u8);
 
-/// A place for a connection in the mirror, fixed when it starts.
+/// A place for one connection of the mirror, fixed when the mirror starts. Each reconnect begins a
+/// new [`Generation`] of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LinkId(pub u16);
 
-/// One life of one connection. Never used twice within a mirror, so whatever carries the generation of
-/// a dead connection can match nothing that lives.
+/// One connection of a link, from connect to disconnect. Never used twice within a mirror, so a
+/// message that carries the generation of a closed connection never matches an open one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Generation {
     pub link: LinkId,
@@ -23,18 +24,20 @@ pub struct Generation {
     pub life: u32,
 }
 
-/// Tells one watch of an address from a later one of the same address.
+/// Distinguishes one watch of an address from a later watch of the same address.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WatchId(pub u64);
 
-/// Names a caller's ask. Never used twice within a mirror.
+/// Identifies a caller's ask. Never used twice within a mirror.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AskId(pub u64);
 
-/// Names a claim on an account. Never used twice within a mirror; later claims have greater names.
+/// Identifies a claim on an account. Never used twice within a mirror; later claims have greater
+/// ids.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ClaimId(pub u64);
 
-/// Names a trade: a hold from when it is reserved, or a buy. Never used twice within a mirror.
+/// Identifies a trade: a buy, or a hold from the moment it is reserved. Never used twice within a
+/// mirror.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TradeId(pub u64);

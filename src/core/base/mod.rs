@@ -1,4 +1,4 @@
-//! What every layer is built on.
+//! Basic types that every other layer uses.
 
 pub mod backoff;
 pub mod failure;

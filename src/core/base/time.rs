@@ -4,14 +4,15 @@ use std::time::Duration;
 
 /// A moment on the mirror's clock: nanoseconds since an origin that only that clock knows.
 ///
-/// Ticks of one clock compare; the clock is `crate::clock::Clock`, or a counter in a test.
+/// Ticks can be compared only if they come from the same clock: `crate::clock::Clock`, or a counter
+/// in a test.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Tick(u64);
 
 impl Tick {
-    /// Before anything: evidence from then is no evidence.
+    /// Earlier than every moment. Evidence with this time proves nothing.
     pub const NEVER: Tick = Tick(0);
-    /// Later than every moment: of what is always so.
+    /// Later than every moment. For facts that can never change.
     pub const FOREVER: Tick = Tick(u64::MAX);
 
     pub const fn from_nanos(nanos: u64) -> Self {
@@ -22,7 +23,7 @@ impl Tick {
         self.0
     }
 
-    /// The time from `earlier` to here; zero where `earlier` is not earlier.
+    /// The time from `earlier` to this tick; zero if `earlier` is in fact later.
     pub fn since(self, earlier: Tick) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }

@@ -1,4 +1,5 @@
-//! What a mint says of its tokens: decimals, how amounts are shown, and what it allows others to do to a holder.
+//! Decodes a mint: its decimals, how its amounts are shown, and what it allows others to do to a
+//! holder.
 
 use solana_program_pack::Pack;
 use solana_pubkey::Pubkey;
@@ -23,54 +24,59 @@ use crate::core::{
 pub struct MintInfo {
     /// The program that owns the mint.
     pub program: TokenProgram,
-    /// How many digits of a raw amount stand after the decimal point.
+    /// How many digits of a raw amount come after the decimal point.
     pub decimals: u8,
-    /// How a raw amount becomes a UI amount.
+    /// How to convert a raw amount to a UI amount.
     pub scale: UiScale,
-    /// Who may freeze accounts of it. It may be handed on or given up, and never comes back.
+    /// Who may freeze accounts of the mint. The authority can be transferred or given up; once
+    /// given up it never returns.
     pub freeze_authority: Option<Pubkey>,
-    /// Whether new accounts of it begin frozen, until that authority thaws them.
+    /// Whether new accounts of the mint start frozen, until the freeze authority thaws them.
     pub frozen_by_default: bool,
     /// Whether its tokens can never be transferred.
     pub non_transferable: bool,
-    /// Whether its transfers, mints and burns are stopped at the moment.
+    /// Whether transfers, mints and burns of its tokens are paused at the moment.
     pub paused: bool,
-    /// Who may pause it, and end that.
+    /// Who may pause and resume the mint.
     pub pause_authority: Option<Pubkey>,
-    /// Who may move or burn everybody's tokens.
+    /// Who may move or burn any holder's tokens.
     pub permanent_delegate: Option<Pubkey>,
-    /// The program that each transfer calls, and that may refuse it.
+    /// The program that every transfer calls, and that may refuse the transfer.
     pub transfer_hook: Option<Pubkey>,
     /// What each transfer costs.
     pub transfer_fee: Option<TransferFee>,
-    /// Whether it has extensions that this version does not know: newer, or malformed.
+    /// Whether the mint has extensions that this version does not know: newer ones, or malformed
+    /// ones.
     pub unknown_extensions: bool,
-    /// The slot as of which all this is known, where any of it can change to a holder's harm: such a mint is read again
-    /// every minute while an account of it is watched. `None` where it cannot, so that no slot matters.
+    /// The slot as of which this is known, if any of it can change to a holder's harm. Such a mint
+    /// is read again every minute while an account of it is watched. `None` if nothing can change,
+    /// so that no slot matters.
     pub slot: Option<Slot>,
-    /// When it was surely so.
+    /// The latest moment at which this is known to have been true.
     pub(crate) read: Tick,
 }
 
-/// How a raw amount becomes a UI amount.
+/// How to convert a raw amount to a UI amount.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum UiScale {
     /// The raw amount, divided by 10 to the power of the decimals.
     Decimals,
-    /// As [`UiScale::Decimals`], and growing with time at a rate that its authority can change.
+    /// As [`UiScale::Decimals`], but growing with time at a rate that the mint's authority can
+    /// change.
     InterestBearing,
-    /// As [`UiScale::Decimals`], times a factor that its authority can change.
+    /// As [`UiScale::Decimals`], times a factor that the mint's authority can change.
     Scaled,
 }
 
-/// The fee of a mint's transfers: what a change is announced to be from an epoch on, and what holds before.
+/// The transfer fee of a mint: the older rate, and the newer rate with the epoch in which it takes
+/// effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct TransferFee {
-    /// What holds before the newer one's epoch.
+    /// The rate before the newer rate's epoch.
     pub older: FeeRate,
-    /// What holds from its epoch on: a change takes effect two epochs after it is made.
+    /// The rate from its epoch on. A change takes effect two epochs after it is made.
     pub newer: FeeRate,
 }
 
@@ -78,7 +84,7 @@ pub struct TransferFee {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct FeeRate {
-    /// The first epoch in which it holds.
+    /// The first epoch in which the rate applies.
     pub epoch: u64,
     /// Hundredths of a percent of the amount transferred, rounded up to the smallest unit.
     pub basis_points: u16,
@@ -87,19 +93,19 @@ pub struct FeeRate {
 }
 
 impl TransferFee {
-    /// The rate that holds in an epoch.
+    /// The rate that applies in an epoch.
     pub fn at(&self, epoch: u64) -> FeeRate {
         if epoch >= self.newer.epoch { self.newer } else { self.older }
     }
 
-    /// Whether a transfer costs anything, now or once the newer rate holds.
+    /// Whether a transfer costs anything, now or once the newer rate applies.
     pub(crate) fn costs(&self) -> bool {
         [self.older, self.newer].iter().any(|rate| rate.of(u64::MAX) > 0)
     }
 }
 
 impl FeeRate {
-    /// What is taken of an amount when it is transferred: the receiver gets that much less.
+    /// The fee on a transfer of `amount`: the receiver gets that much less.
     pub fn of(&self, amount: u64) -> u64 {
         let fee = (u128::from(amount) * u128::from(self.basis_points)).div_ceil(10_000);
         u64::try_from(fee).unwrap_or(u64::MAX).min(self.maximum)
@@ -117,12 +123,13 @@ impl From<transfer_fee::TransferFee> for FeeRate {
 }
 
 impl MintInfo {
-    /// When this was surely so: always, where it cannot change.
+    /// The latest moment at which this is known to have been true: [`Tick::FOREVER`] if it cannot
+    /// change.
     pub(crate) fn surely_so(&self) -> Tick {
         self.slot.map_or(Tick::FOREVER, |_| self.read)
     }
 
-    /// A mint that allows nobody anything.
+    /// A mint without any authority or extension.
     pub(crate) const fn plain(program: TokenProgram, decimals: u8) -> Self {
         Self {
             program,
@@ -142,8 +149,8 @@ impl MintInfo {
         }
     }
 
-    /// The UI amount as an exact decimal string without trailing zeros; `None` where the UI amount
-    /// depends on the time ([`UiScale`]), so that the raw amount is the only exact one.
+    /// The UI amount as an exact decimal string without trailing zeros. `None` if the UI amount
+    /// depends on the time ([`UiScale`]): then only the raw amount is exact.
     pub fn ui_amount(&self, raw: u64) -> Option<String> {
         match self.scale {
             UiScale::Decimals => Some(
@@ -153,11 +160,11 @@ impl MintInfo {
         }
     }
 
-    /// Decodes a mint account; `None` where it is none. One that can change says so by a slot, which is 0 until
-    /// whoever read it says more.
+    /// Decodes a mint account; `None` if it is not a mint. If the mint can change, `slot` is
+    /// `Some(0)`: the caller must then set the slot and the time of the read.
     pub(crate) fn decode(program: &Pubkey, data: &[u8]) -> Option<Self> {
         let program = TokenProgram::from_id(program)?;
-        // SPL Token knows one length; bytes beyond it are Token-2022's.
+        // SPL Token mints have exactly one length; only Token-2022 mints are longer.
         if program == TokenProgram::Token && data.len() != RawMint::LEN {
             return None;
         }
@@ -170,7 +177,7 @@ impl MintInfo {
         Some(mint)
     }
 
-    /// Each is looked for by itself: one that is not known hides no other.
+    /// Reads each extension separately, so that an unknown one does not hide the others.
     fn take_extensions(&mut self, raw: &StateWithExtensions<'_, RawMint>) {
         let mut changes = false;
         if raw.get_extension::<InterestBearingConfig>().is_ok() {
@@ -180,7 +187,7 @@ impl MintInfo {
         }
         if let Ok(default) = raw.get_extension::<DefaultAccountState>() {
             self.frozen_by_default = default.state == RawState::Frozen as u8;
-            // The freeze authority is who may change it.
+            // The freeze authority may change the default state.
             changes |= self.freeze_authority.is_some();
         }
         self.non_transferable = raw.get_extension::<NonTransferable>().is_ok();
@@ -203,7 +210,7 @@ impl MintInfo {
             changes |= Option::<Pubkey>::from(config.transfer_fee_config_authority).is_some();
         }
         self.unknown_extensions = raw.get_extension_types().is_err();
-        // What an unknown one lets somebody change cannot be known.
+        // An unknown extension may allow changes that this version cannot see.
         changes |= self.unknown_extensions;
         self.slot = changes.then_some(0);
     }

@@ -1,4 +1,4 @@
-//! What a watched account is to its watcher: expectations, and how what stands there meets them.
+//! What a watcher expects of an account, and how the account's content compares with that.
 
 use std::fmt;
 
@@ -6,8 +6,8 @@ use solana_pubkey::Pubkey;
 
 use crate::core::chain::token::{NotToken, Presence, TokenAccount, TokenProgram};
 
-/// What a watcher expects of an account. What is left open is learnt from the first token account seen
-/// at the address, so that later changes can be told.
+/// What a watcher expects of an account. Fields left `None` are filled in from the first token
+/// account seen at the address, so that later changes can be detected.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Expected {
     pub program: Option<TokenProgram>,
@@ -16,7 +16,7 @@ pub struct Expected {
 }
 
 impl Expected {
-    /// Both sets of expectations in one; `None` where they contradict each other.
+    /// Merges both sets of expectations; `None` if they contradict each other.
     pub fn merge(self, other: Self) -> Option<Self> {
         fn one<T: PartialEq + Copy>(a: Option<T>, b: Option<T>) -> Option<Option<T>> {
             match (a, b) {
@@ -40,12 +40,11 @@ impl Expected {
 
 /// The state of a watched account, as the chain shows it.
 ///
-/// Zero tokens, no account, an account that is closed, and an account that is somebody else's are
-/// different states.
+/// Zero tokens, no account, a closed account and an account of another owner are different states.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum AccountState {
-    /// There is no account, and none has been seen since it is watched.
+    /// There is no account, and none has been seen since the watch began.
     Absent,
     /// There was a token account; now there is none.
     Closed,
@@ -53,16 +52,16 @@ pub enum AccountState {
     Initialized(TokenAccount),
     /// A token account frozen by the mint's freeze authority: its tokens cannot be moved.
     Frozen(TokenAccount),
-    /// A token account whose owner is not the wallet expected, or no longer the one first seen.
+    /// A token account whose owner is not the expected wallet, or no longer the wallet first seen.
     OwnerChanged(TokenAccount),
-    /// A token account of another mint than the one expected or first seen.
+    /// A token account of a mint other than the one expected or first seen.
     WrongMint(TokenAccount),
-    /// An account that is not a token account, or one of the other token program.
+    /// An account that is not a token account, or that belongs to the other token program.
     NotToken(NotToken),
 }
 
 impl AccountState {
-    /// The token account that stands there, whatever is wrong with it.
+    /// The token account at the address, in whatever state it is.
     pub fn token(&self) -> Option<&TokenAccount> {
         match self {
             Self::Initialized(token)
@@ -73,8 +72,8 @@ impl AccountState {
         }
     }
 
-    /// The raw amount that the address holds, whatever the state: 0 where there is no account, `None`
-    /// where the account holds no tokens to count. Match on the state before trading on it.
+    /// The raw amount that the address holds, in any state: 0 if there is no account, `None` if the
+    /// account is not a token account. Match on the state before you trade on it.
     pub fn token_amount(&self) -> Option<u64> {
         match self {
             Self::Absent | Self::Closed => Some(0),
@@ -107,7 +106,8 @@ impl fmt::Display for AccountState {
     }
 }
 
-/// The identity of a watched account through its states: what is expected, and whether it ever existed.
+/// What stays the same for a watched account through its states: what the watcher expects, and
+/// whether a token account was ever seen there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Identity {
     pub expected: Expected,
@@ -119,7 +119,7 @@ impl Identity {
         Self { expected, existed: false }
     }
 
-    /// What `presence` is to the watcher, without learning from it.
+    /// Returns the state that `presence` means for this watcher. Does not learn from it.
     pub fn classify(&self, presence: &Presence) -> AccountState {
         let token = match presence {
             Presence::Absent if self.existed => return AccountState::Closed,
@@ -141,7 +141,7 @@ impl Identity {
         }
     }
 
-    /// Takes over what an adopted sight teaches.
+    /// Learns from an observation that the ledger has accepted.
     pub fn learn(&mut self, presence: &Presence) {
         if let Presence::Token(token) = presence {
             self.existed = true;

@@ -1,4 +1,4 @@
-//! What stands at an address: token account bytes of SPL Token and Token-2022, decoded.
+//! Decodes the bytes at an address: token accounts of SPL Token and Token-2022.
 
 use std::fmt;
 
@@ -43,7 +43,8 @@ impl TokenProgram {
 
     /// The associated token account (ATA) of a wallet for a mint of this program.
     ///
-    /// The address depends on the program: the ATA of a Token-2022 mint derived with SPL Token does not exist.
+    /// The address depends on the program: the ATA of a Token-2022 mint derived with SPL Token does
+    /// not exist.
     pub fn associated_account(self, wallet: &Pubkey, mint: &Pubkey) -> Pubkey {
         spl_associated_token_account_interface::address::get_associated_token_address_with_program_id(
             wallet,
@@ -62,7 +63,7 @@ impl fmt::Display for TokenProgram {
     }
 }
 
-/// What the bytes of a token account say.
+/// The decoded content of a token account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct TokenAccount {
@@ -72,13 +73,14 @@ pub struct TokenAccount {
     pub mint: Pubkey,
     /// The wallet that may move them (the token account's `owner` field).
     pub owner: Pubkey,
-    /// How many, in the mint's smallest unit. For wrapped SOL this excludes lamports not yet synced.
+    /// How many, in the mint's smallest unit. For wrapped SOL this excludes lamports that are not
+    /// synced yet.
     pub amount: u64,
-    /// Frozen by the mint's freeze authority.
+    /// Whether the mint's freeze authority has frozen the account.
     pub frozen: bool,
-    /// Who may also move tokens, and at most how many.
+    /// Who else may move tokens, and how many at most.
     pub delegate: Option<TokenDelegate>,
-    /// Who may close the account, where that is not the owner.
+    /// Who may close the account, if not the owner.
     pub close_authority: Option<Pubkey>,
     /// For wrapped SOL, the lamports kept back for rent.
     pub native_reserve: Option<u64>,
@@ -92,12 +94,12 @@ pub struct TokenAccount {
 pub struct TokenDelegate {
     /// The key.
     pub key: Pubkey,
-    /// What is left of its allowance, in the mint's smallest unit.
+    /// What remains of its allowance, in the mint's smallest unit.
     pub amount: u64,
 }
 
-/// The Token-2022 extensions of an account: the types present, by their numbers on chain, and what in them matters to
-/// whoever sells.
+/// The Token-2022 extensions of an account: which types are present (by their on-chain numbers),
+/// and what they say that matters to a seller.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct TokenExtensions {
     types: u64,
@@ -105,7 +107,7 @@ pub struct TokenExtensions {
     unknown: bool,
 }
 
-/// A bit for each thing that an extension of an account says.
+/// One bit for each fact that an account's extensions state.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
 struct Facts(u8);
 
@@ -126,11 +128,11 @@ impl Facts {
         if holds { Self(self.0 | fact.0) } else { self }
     }
 
-    /// Each is looked for by itself: an extension that is not known hides no other.
+    /// Reads each extension separately, so that an unknown one does not hide the others.
     fn of(account: &StateWithExtensions<'_, Account>) -> Self {
         let fee = account.get_extension::<TransferFeeAmount>();
-        // A balance of zero can be encrypted to other bytes than zeros: the program itself takes those for a balance
-        // (`closable`).
+        // An encrypted balance of zero need not be all zero bytes, but the token program itself
+        // treats such bytes as a balance (`closable`).
         let confidential = account.get_extension::<ConfidentialTransferAccount>();
         let confidential_fee = account.get_extension::<ConfidentialTransferFeeAmount>();
         let confidential = confidential.is_ok_and(|it| it.closable().is_err())
@@ -147,17 +149,18 @@ impl Facts {
 }
 
 impl TokenExtensions {
-    /// Whether the extension of that number (`ExtensionType` in Token-2022) is present.
+    /// Whether the extension with this number (`ExtensionType` in Token-2022) is present.
     pub fn contains(self, extension: u16) -> bool {
         extension < 64 && self.types & (1 << extension) != 0
     }
 
-    /// Whether the account has extensions that this version does not know: newer, or malformed. Then none is listed.
+    /// Whether the account has extensions that this version does not know: newer ones, or malformed
+    /// ones. If so, [`contains`](Self::contains) may report none at all.
     pub fn has_unknown(self) -> bool {
         self.unknown
     }
 
-    /// Whether the CPI guard is on: no other program can move the tokens in the owner's name.
+    /// Whether the CPI guard is on: no other program can move the tokens on the owner's behalf.
     pub fn cpi_guard(self) -> bool {
         self.facts.has(Facts::CPI_GUARD)
     }
@@ -167,17 +170,19 @@ impl TokenExtensions {
         self.facts.has(Facts::NON_TRANSFERABLE)
     }
 
-    /// Whether transfer fees are withheld in the account. They are no part of the amount.
+    /// Whether transfer fees are withheld in the account. They are not part of the amount.
     pub fn withheld_fees(self) -> bool {
         self.facts.has(Facts::WITHHELD)
     }
 
-    /// Whether the account has a confidential balance, as far as its bytes tell. It is no part of the amount.
+    /// Whether the account has a confidential balance, as far as its bytes show. It is not part of
+    /// the amount.
     pub fn confidential_balance(self) -> bool {
         self.facts.has(Facts::CONFIDENTIAL)
     }
 
-    /// Whether what a transfer may do is for the mint to say: whether it is paused, which hook is called, what it costs.
+    /// Whether the mint decides what a transfer may do: whether transfers are paused, which hook
+    /// runs, what a transfer costs.
     pub(crate) fn points_to_mint(self) -> bool {
         [Facts::PAUSABLE, Facts::TRANSFER_HOOK, Facts::TRANSFER_FEE].iter().any(|fact| self.facts.has(*fact))
     }
@@ -218,17 +223,17 @@ impl fmt::Debug for TokenExtensions {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum NotToken {
-    /// It belongs to a program that holds no token accounts.
+    /// It belongs to a program that has no token accounts.
     ForeignProgram(Pubkey),
-    /// It belongs to the other token program than the one expected.
+    /// It belongs to the other token program, not the expected one.
     WrongTokenProgram(TokenProgram),
-    /// It has the room of a token account, and was never initialized.
+    /// It has the size of a token account, but was never initialized.
     Uninitialized,
     /// It is a mint.
     Mint,
     /// It is a multisig of signers.
     Multisig,
-    /// Its bytes are none of the layouts of its token program.
+    /// Its bytes match none of the layouts of its token program.
     Malformed,
 }
 
@@ -245,17 +250,19 @@ impl fmt::Display for NotToken {
     }
 }
 
-/// What stands at an address, whoever asks.
+/// What is at an address, independent of what any watcher expects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Presence {
-    /// No account, or a system account without data, as anyone can make by sending lamports to the address.
+    /// No account, or a system account without data. Anyone can create the latter by sending
+    /// lamports to the address.
     Absent,
     Token(TokenAccount),
     NotToken(NotToken),
 }
 
 impl Presence {
-    /// Decodes an account as sources report it: the owning program, the lamports, the bytes.
+    /// Decodes an account from what a source reports: the owning program, the lamports and the
+    /// data.
     pub fn decode(program: &Pubkey, lamports: u64, data: &[u8]) -> Self {
         const SYSTEM_PROGRAM: Pubkey = Pubkey::new_from_array([0; 32]);
         if data.is_empty() && (lamports == 0 || *program == SYSTEM_PROGRAM) {
@@ -278,16 +285,17 @@ fn decode_token(program: TokenProgram, data: &[u8]) -> Result<TokenAccount, NotT
     if data.len() == Mint::LEN {
         return Err(NotToken::Mint);
     }
-    // SPL Token knows one length; bytes beyond it are Token-2022's.
+    // SPL Token accounts have exactly one length; only Token-2022 accounts are longer.
     if program == TokenProgram::Token && data.len() != Account::LEN {
         return Err(NotToken::Malformed);
     }
-    // Behind the base of an extended account stands its type: 1 is a mint, 2 an account.
+    // In an extended account, the byte after the base layout is its type: 1 for a mint, 2 for an
+    // account.
     if data.get(Account::LEN) == Some(&1) {
         return Err(NotToken::Mint);
     }
     let account = StateWithExtensions::<Account>::unpack(data).map_err(|_| {
-        // The state byte of the shared layout: 0 is uninitialized.
+        // The state byte of the layout that both programs share: 0 means uninitialized.
         match data.get(108) {
             Some(0) if data.len() >= Account::LEN => NotToken::Uninitialized,
             _ => NotToken::Malformed,
@@ -311,7 +319,8 @@ fn decode_token(program: TokenProgram, data: &[u8]) -> Result<TokenAccount, NotT
 pub mod tests {
     use super::*;
 
-    /// A plain SPL Token account's bytes, written by hand from the layout in the program's documentation.
+    /// A plain SPL Token account's bytes, written by hand from the layout in the program's
+    /// documentation.
     pub fn account_bytes(mint: Pubkey, owner: Pubkey, amount: u64) -> Vec<u8> {
         let mut data = vec![0; 165];
         data[0..32].copy_from_slice(mint.as_ref());

@@ -1,8 +1,8 @@
 //! Which nodes are used, and which are paused.
 //!
-//! A node is paused while it is on another chain. Of the others, [`NodeMode::Race`] uses all. [`NodeMode::Failover`] uses
-//! the first; while that has been dark for a while it uses the next as well, until the one before has been live for a
-//! while again.
+//! A node is paused while it is on another chain. Of the others, [`NodeMode::Race`] uses all.
+//! [`NodeMode::Failover`] uses the first. Once that has been dark for a while, it also uses the
+//! next, until the one before has been live for a while again.
 
 use std::time::Duration;
 
@@ -15,10 +15,10 @@ const REVIEW_EVERY: Duration = Duration::from_millis(500);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum NodeMode {
-    /// The first, and the next one beside it while the first is not live.
+    /// Use the first node, and also the next one while the first is not live.
     #[default]
     Failover,
-    /// All at once: the newest slot wins.
+    /// Use all nodes at once: the newest slot wins.
     Race,
 }
 
@@ -27,7 +27,7 @@ struct NodeState {
     enabled: bool,
     /// Until when nothing is taken from it.
     paused: Option<Tick>,
-    /// Since when all its links are live, or not all.
+    /// Whether all its links are live, and (in `since`) since when.
     live: bool,
     since: Tick,
 }
@@ -52,7 +52,7 @@ impl Failover {
         self.nodes.len()
     }
 
-    /// Takes nothing from a node until that moment.
+    /// Takes nothing from a node until then.
     pub fn pause(&mut self, endpoint: EndpointId, until: Tick) {
         self.nodes[usize::from(endpoint.0)].paused = Some(until);
     }
@@ -68,13 +68,13 @@ impl Failover {
         self.nodes[endpoint].enabled
     }
 
-    /// Uses a node from now on, or no more.
+    /// Starts or stops using a node.
     pub fn set_enabled(&mut self, endpoint: usize, enabled: bool, now: Tick) {
         self.nodes[endpoint].enabled = enabled;
         self.nodes[endpoint].since = now;
     }
 
-    /// Plans the next review, where time alone may change what is wanted.
+    /// Plans the next review, if time alone may change which nodes are wanted.
     pub fn plan_review(&mut self, mode: NodeMode, now: Tick) {
         let one_is_paused = self.nodes.iter().any(|node| node.paused.is_some());
         let several = self.nodes.len() > 1 && mode == NodeMode::Failover;
@@ -87,7 +87,7 @@ impl Failover {
         nodes.filter(|(_, node)| node.enabled).map(|(id, _)| EndpointId(id)).collect()
     }
 
-    /// Those that nothing is taken from for now.
+    /// The paused endpoints, from which nothing is taken for now.
     pub fn paused(&self) -> Vec<EndpointId> {
         let nodes = (0u8..).zip(&self.nodes);
         nodes.filter(|(_, node)| node.paused.is_some()).map(|(id, _)| EndpointId(id)).collect()
@@ -105,7 +105,7 @@ impl Failover {
         }
     }
 
-    /// Which endpoints are wanted now.
+    /// Which endpoints should be in use now.
     pub fn wanted(
         &self,
         mode: NodeMode,
@@ -121,7 +121,8 @@ impl Failover {
             }
             let spell = now.since(node.since);
             let next_enabled = self.nodes.iter().skip(endpoint + 1).any(|node| node.enabled);
-            // What stands behind it is kept until it is steady, and called when it has been dark for long enough.
+            // Keep the next node until this one has been live for long enough; call it once this
+            // one has been dark for long enough.
             let enough = if node.live {
                 !next_enabled || spell >= steady_after
             } else {

@@ -6,20 +6,20 @@ use crate::core::base::ids::EndpointId;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Genesis(pub [u8; 32]);
 
-/// What an endpoint's genesis hash is to the mirror.
+/// How an endpoint's genesis hash compares with the mirror's chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Chain {
-    /// The first that the mirror hears: it is the mirror's chain from now on.
+    /// The first hash that any endpoint reports: it becomes the mirror's chain.
     First,
-    /// The mirror's.
+    /// The mirror's chain.
     Same,
-    /// Another chain, and not every endpoint has said so: not to be listened to.
+    /// Another chain, but not every endpoint reports it: ignore this endpoint.
     Foreign,
-    /// Another chain, by the word of every endpoint: it is the mirror's from now on.
+    /// Another chain, reported by every endpoint: it becomes the mirror's chain.
     Reset,
 }
 
-/// What the endpoints say.
+/// The genesis hashes that the endpoints report.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Chains {
     mirror: Option<Genesis>,
@@ -39,7 +39,8 @@ impl Chains {
             self.mirror = Some(genesis);
             return Chain::First;
         };
-        // A stranger's node behind one name must not be believed against a witness that nobody has asked.
+        // One endpoint's name may lead to a stranger's node, so its report alone cannot overrule an
+        // endpoint that has not reported yet.
         let all_agree = self.told.iter().all(|told| *told == Some(genesis));
         if mirror == genesis {
             Chain::Same

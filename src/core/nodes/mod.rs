@@ -1,4 +1,4 @@
-//! Which nodes are believed.
+//! Which nodes are used, and which are trusted.
 
 pub mod failover;
 pub mod genesis;

@@ -1,18 +1,23 @@
-//! Whose slots are believed: a slot that is too high would make every later state look old for ever.
+//! Which endpoints' slots are believed. Accepting a slot that is too high would make every later
+//! state look old forever.
 //!
-//! The newest slot that is believed, and when the chain was there, is the *anchor*. What an endpoint says is its
-//! *claim*; it counts from when it was true, which is its chain's Clock, so that a node that is merely late
-//! contradicts nobody.
+//! The *anchor* is the newest slot that is believed, with the time at which the chain was there. A
+//! *claim* is a slot that an endpoint reports. A claim counts from when it was true, by its chain's
+//! Clock, so a node that is merely late contradicts no other.
 //!
-//! 1. A slot that the chain can have reached since the anchor is plausible, whoever says so. No slot is that the
-//!    chain cannot have reached since genesis.
-//! 2. A slot beyond that is believed only if more of the endpoints heard lately reach it than not, the speaker
-//!    counted. So one against one the lower is believed: a lie that is too low is outrun, one that is too high
-//!    poisons. Who says such a slot and is not believed is quarantined, longer each time.
-//! 3. The anchor falls when at least half of the endpoints heard lately are well below it and stay there: the
-//!    chain fell back, or the anchor was a lie that came first. One endpoint that nobody contradicts moves it up
-//!    too, if it insists for long: the anchor may have been the lie. Each begins a new epoch.
-//! 4. So nobody is locked out for ever by what was believed before, but by a majority that goes on to say so.
+//! 1. A slot that the chain can have reached since the anchor is plausible, whichever endpoint
+//!    reports it. A slot that the chain cannot have reached since genesis never is.
+//! 2. A slot beyond that is believed only if more of the endpoints heard lately reach it than do
+//!    not, counting the endpoint that reports it. So with one against one the lower slot is
+//!    believed: the chain soon passes a lie that is too low, but one that is too high poisons the
+//!    mirror. An endpoint that reports such a slot and is not believed is quarantined, longer each
+//!    time.
+//! 3. The anchor falls when at least half of the endpoints heard lately are well below it and stay
+//!    there: either the chain fell back, or the anchor was a lie that came first. A single endpoint
+//!    that no other contradicts can also move the anchor up, if it insists for long: the anchor may
+//!    have been the lie. Each of these begins a new epoch.
+//! 4. So an earlier belief cannot lock an endpoint out forever; only a majority that keeps
+//!    contradicting it can.
 
 use std::time::Duration;
 
@@ -25,38 +30,40 @@ use crate::core::{
     nodes::genesis::Chains,
 };
 
-/// No chain makes slots faster. Solana takes 400 ms for one, test clusters 20 ms: this is a bound for the insane,
-/// with room for a cluster tuned further.
+/// No chain makes slots faster. Solana takes 400 ms for one, test clusters 20 ms: this only rules
+/// out absurd claims, and leaves room for a cluster tuned further.
 const MIN_SLOT_TIME: Duration = Duration::from_millis(10);
-/// By how much a slot may be ahead besides: three minutes and a half of Solana, which covers what Clocks, whole
-/// seconds at that, are off between nodes.
+/// How many slots a claim may be ahead in addition: three and a half minutes of Solana, which
+/// covers how far the nodes' Clocks (in whole seconds) differ.
 const SLACK: Slot = 512;
-/// How far below the anchor contradicts it: twice what is no lie above it.
+/// How far below the anchor a claim must be to contradict it: about twice the slack allowed above
+/// it.
 const FALLBACK_BY: Slot = 1_000;
-/// How long the anchor stands against contradiction: a balancer's late node is gone by then.
+/// How long the anchor withstands contradiction: by then a load balancer's late node is gone.
 const FALLBACK_AFTER: Duration = Duration::from_secs(10);
-/// For how long a claim counts.
+/// How long a claim counts.
 const LATELY: Duration = Duration::from_secs(10);
-/// How long an endpoint that is alone must insist on slots too high to be believed.
+/// How long an endpoint that no other contradicts must insist on slots that are too high to be
+/// believed.
 const INSISTS_AFTER: Duration = Duration::from_secs(60);
 /// The first quarantine, and the longest.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
-/// No chain is older: a century. It bounds what a mirror believes that knows nothing yet.
+/// No chain is older: a century. Bounds which slots a mirror accepts before it knows any.
 const LONGEST_LIFE: Duration = Duration::from_secs(100 * 365 * 86_400);
 
-/// What to make of a slot.
+/// The verdict on a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SlotVerdict {
     Plausible,
-    /// Further ahead than time allows. Its endpoint is quarantined.
+    /// Further ahead than time allows. Its endpoint is now quarantined.
     Ahead {
         by: Slot,
     },
-    /// Plausible in itself, from an endpoint that is in quarantine.
+    /// Plausible in itself, but from an endpoint that is in quarantine.
     Quarantined,
-    /// Plausible, and a new epoch begins with it: what was known as of earlier epochs' slots compares with nothing
-    /// any more.
+    /// Plausible, and begins a new epoch: slots known from earlier epochs can no longer be
+    /// compared.
     Reset,
 }
 
@@ -68,7 +75,7 @@ struct Mark {
 }
 
 impl Mark {
-    /// The highest slot that the chain can have come to by `at`, if it was here.
+    /// The highest slot that the chain can have reached by `at`, if it was at this mark.
     fn reach(&self, at: Tick, slack: Slot) -> Slot {
         self.slot.saturating_add(slack).saturating_add(slots_in(at.since(self.at)))
     }
@@ -82,7 +89,8 @@ fn slots_in(time: Duration) -> Slot {
 struct SlotClaims {
     claim: Option<Mark>,
     heard: Tick,
-    /// Since when it says, without a break, what is too high and what nobody contradicts.
+    /// Since when it has reported, without a break, slots that are too high and that no other
+    /// endpoint contradicts.
     insists: Option<Tick>,
     violations: u32,
     until: Tick,
@@ -94,7 +102,8 @@ impl SlotClaims {
         self.claim.filter(|_| now.since(self.heard) <= LATELY)
     }
 
-    /// Takes a claim in: the highest, unless it goes back far. Returns whether it continues the one before.
+    /// Records a claim. Keeps the highest, unless the new one is far below it. Returns whether the
+    /// new one continues the last one.
     fn say(&mut self, now: Tick, mark: Mark) -> bool {
         let before = self.lately(now);
         self.heard = now;
@@ -122,12 +131,12 @@ impl SlotClaims {
     }
 }
 
-/// Whose slots are believed, and on which chain.
+/// Decides which endpoints' slots are believed, and which chain the mirror is on.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct SlotGuard {
     endpoints: Vec<SlotClaims>,
     anchor: Option<Mark>,
-    /// Since when half of the endpoints contradict the anchor.
+    /// Since when at least half of the endpoints contradict the anchor.
     contradicted: Option<Tick>,
     chains: Chains,
     epoch: u32,
@@ -144,8 +153,9 @@ impl SlotGuard {
         }
     }
 
-    /// What to make of `slot`, which `endpoint` says at `now`. `lag` is how far the chain's Clock that came with it
-    /// (or last came from there) is behind wall time, zero where it is ahead.
+    /// The verdict on `slot`, which `endpoint` reports at `now`. `lag` is how far the chain's Clock
+    /// that came with it (or the last one from that endpoint) is behind wall time; zero if it is
+    /// ahead.
     pub fn check(&mut self, now: Tick, endpoint: EndpointId, slot: Slot, lag: Duration) -> SlotVerdict {
         let Some(speaker) = self.endpoints.get_mut(usize::from(endpoint.0)) else {
             return SlotVerdict::Quarantined;
@@ -184,19 +194,20 @@ impl SlotGuard {
         SlotVerdict::Plausible
     }
 
-    /// The highest slot that the chain can have come to, by what is believed.
+    /// The highest slot that the chain can have reached, going by the anchor.
     pub fn reach(&self, now: Tick) -> Slot {
         self.anchor.map_or(Slot::MAX, |anchor| anchor.reach(now, SLACK))
     }
 
-    /// Of the claims that count now, how many agree, and how many do not.
+    /// How many of the claims that count now agree, and how many do not.
     fn votes(&self, now: Tick, agrees: impl Fn(&Mark) -> bool) -> (usize, usize) {
         let claims = self.endpoints.iter().filter_map(|speaker| speaker.lately(now));
         let (agree, doubt): (Vec<_>, Vec<_>) = claims.partition(agrees);
         (agree.len(), doubt.len())
     }
 
-    /// A slot that is not believed, unless its endpoint is alone and has insisted for long. (Invariants 2 and 3)
+    /// Handles a slot that is not believed: quarantines its endpoint, or resets if that is
+    /// uncontradicted and has insisted for long. (Invariants 2 and 3)
     fn ahead(&mut self, now: Tick, endpoint: EndpointId, mark: Mark, insists: bool, by: Slot) -> SlotVerdict {
         let speaker = &mut self.endpoints[usize::from(endpoint.0)];
         let since = speaker.insists.filter(|_| insists).unwrap_or(now);
@@ -208,7 +219,8 @@ impl SlotGuard {
         SlotVerdict::Ahead { by }
     }
 
-    /// Whether at least half of the claims have been well below the anchor for long enough. (Invariant 3)
+    /// Whether at least half of the claims have been well below the anchor for long enough.
+    /// (Invariant 3)
     fn has_fallen(&mut self, now: Tick, anchor: &Mark) -> bool {
         let (below, with_it) = self.votes(now, |claim| mark_contradicts(claim, anchor));
         if below < with_it.max(1) {
@@ -241,7 +253,8 @@ impl SlotGuard {
         Some(speaker.until).filter(|until| *until > Tick::NEVER)
     }
 
-    /// What to make of the genesis hash that an endpoint gives. On another chain than before, a new epoch begins.
+    /// How an endpoint's genesis hash compares with the mirror's chain. If the mirror changes to
+    /// another chain, a new epoch begins.
     pub fn genesis(&mut self, endpoint: EndpointId, genesis: Genesis) -> Chain {
         let chain = self.chains.hear(endpoint, genesis);
         if chain == Chain::Reset {
@@ -253,18 +266,18 @@ impl SlotGuard {
         chain
     }
 
-    /// Whether the endpoint is on another chain than the mirror, by its last claim. Its slots are not to be checked,
-    /// let alone believed.
+    /// Whether the endpoint's last genesis report is of a chain other than the mirror's. Do not
+    /// check its slots, let alone believe them.
     pub fn is_foreign(&self, endpoint: EndpointId) -> bool {
         self.chains.is_foreign(endpoint)
     }
 
-    /// Counts the new beginnings: slots compare only within one epoch.
+    /// The current epoch. Slots can be compared only within one epoch.
     pub fn epoch(&self) -> u32 {
         self.epoch
     }
 
-    /// Says whether an endpoint is in use. What one that is not says of slots counts for nothing.
+    /// Sets whether an endpoint is in use. Claims of an endpoint that is not in use do not count.
     pub fn set_enabled(&mut self, endpoint: EndpointId, enabled: bool) {
         if enabled {
             return;

@@ -1,10 +1,10 @@
-//! Who is compared with RPC next: every account in turn, each about once a period.
+//! Which accounts to compare with RPC next: each in turn, about once per period.
 
 use std::{collections::BTreeMap, ops::Bound, time::Duration};
 
 use solana_pubkey::Pubkey;
 
-/// Walks round a changing set of accounts in batches.
+/// Cycles through a changing set of accounts in batches.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Audit {
     period: Duration,
@@ -17,13 +17,14 @@ impl Audit {
         Self { period, batch, last: None }
     }
 
-    /// The wait between two batches that brings each of `accounts` round once a period.
+    /// The wait between two batches, so that each of `accounts` is reached once per period.
     pub fn interval(&self, accounts: usize) -> Duration {
         let batches = accounts.div_ceil(self.batch).max(1);
         self.period / u32::try_from(batches).unwrap_or(u32::MAX)
     }
 
-    /// The next batch of those that `due` accepts, behind the last one in the order of addresses.
+    /// The next batch of accounts that `due` accepts, in the order of addresses after the last
+    /// batch.
     pub fn next<T>(&mut self, accounts: &BTreeMap<Pubkey, T>, due: impl Fn(&T) -> bool) -> Vec<Pubkey> {
         let behind = self.last.map_or(Bound::Unbounded, Bound::Excluded);
         let from_there = accounts.range((behind, Bound::Unbounded));

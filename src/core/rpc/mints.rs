@@ -1,9 +1,10 @@
-//! The mints of watched accounts: what is known of each, and when it is read again.
+//! The mints of watched accounts: what is known of each, and when to read it again.
 //!
 //! 1. What is known of a mint that can change never goes back to an older slot.
-//! 2. A mint that can change to a holder's harm is read again every minute while an account of it is watched; any other
-//!    is read once.
-//! 3. Kept are those of watched accounts, and of others at most as many again, or [`ROOM`].
+//! 2. A mint that can change to a holder's harm is read again every minute while an account of it
+//!    is watched; any other mint is read once.
+//! 3. The mints of watched accounts are kept. Other mints are dropped once the total exceeds
+//!    [`ROOM`] and twice the number kept last time.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -17,21 +18,24 @@ use crate::core::{
     chain::mint::MintInfo,
 };
 
-/// How often a mint that can change is read again: as often as accounts are compared with RPC, for the same reason.
+/// How often to read a mint that can change: as often as accounts are compared with RPC, for the
+/// same reason.
 const AGAIN: Duration = Duration::from_secs(60);
-/// What is due so soon goes along with what is due now, so that mints come to share their calls.
+/// Mints that are due this soon are read together with those due now, so that they come to share
+/// calls.
 const TOGETHER: Duration = Duration::from_secs(15);
-/// Mints kept before those of accounts no longer watched are dropped.
+/// How many mints are kept before those without a watched account are dropped.
 pub const ROOM: usize = 4_096;
 
-/// See the module.
+/// The known mints, by the rules at the top of this module.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Mints {
     known: BTreeMap<Pubkey, MintInfo>,
-    /// When each that can change is read next; those that no watched account names are in neither.
+    /// When each mint that can change is read next. Mints without a watched account are in neither
+    /// map.
     next: BTreeMap<Pubkey, Tick>,
     schedule: BTreeSet<(Tick, Pubkey)>,
-    /// How many may be known before the next look at who still needs them, above [`ROOM`].
+    /// How many mints may be known before unused ones are dropped again, if above [`ROOM`].
     sweep_above: usize,
     touched: bool,
 }
@@ -41,16 +45,16 @@ impl Mints {
         self.known.get(mint)
     }
 
-    /// What is known, if it has changed since the last call.
+    /// The known mints, if they have changed since the last call.
     pub fn take_touched(&mut self) -> Option<&BTreeMap<Pubkey, MintInfo>> {
         std::mem::take(&mut self.touched).then_some(&self.known)
     }
 
-    /// A watched account names a mint. Whether it should be read now.
+    /// Call when a watched account refers to a mint. Returns whether to read the mint now.
     pub fn name(&mut self, now: Tick, mint: Pubkey) -> bool {
         match self.known.get(&mint) {
             None => true,
-            // Its accounts were unwatched for a while.
+            // The mint had no watched account for a while.
             Some(known) if known.slot.is_some() && !self.next.contains_key(&mint) => {
                 self.plan(mint, now.plus(AGAIN));
                 true
@@ -59,7 +63,8 @@ impl Mints {
         }
     }
 
-    /// Takes in what an answer of `slot` shows; `read` is when it was surely so, and `named` the mints of watched accounts.
+    /// Applies an answer of `slot`; `read` is the latest moment at which it is known to have been
+    /// true, and `named` returns the mints of watched accounts.
     pub fn read(
         &mut self,
         now: Tick,
@@ -76,7 +81,7 @@ impl Mints {
         }
         if mint.slot.is_some() {
             mint.slot = Some(slot);
-            // The same again, from a node whose word proves nothing, makes it no older.
+            // The same content from a node whose answers prove nothing must not make it look older.
             mint.read = known.map_or(read, |known| known.read.max(read));
             if !self.next.contains_key(&address) {
                 self.plan(address, now.plus(AGAIN));
@@ -93,12 +98,12 @@ impl Mints {
         }
     }
 
-    /// When [`Mints::take_due`] has something to give.
+    /// When [`Mints::take_due`] next has something to return.
     pub fn next_deadline(&self) -> Option<Tick> {
         self.schedule.first().map(|(due, _)| *due)
     }
 
-    /// The mints to read again now, of those that watched accounts name.
+    /// The mints to read again now, among those of watched accounts.
     pub fn take_due(&mut self, now: Tick, named: impl FnOnce() -> BTreeSet<Pubkey>) -> Vec<Pubkey> {
         if self.next_deadline().is_none_or(|due| due > now) {
             return Vec::new();
@@ -117,7 +122,8 @@ impl Mints {
         due
     }
 
-    /// The chain began anew: any slot is later than what was known, and all that can change is read again at once.
+    /// Call when the chain has restarted: accepts any slot from now on, and reads all mints that
+    /// can change again at once.
     pub fn begin_anew(&mut self, now: Tick) {
         for known in self.known.values_mut().filter(|known| known.slot.is_some()) {
             known.slot = Some(0);
@@ -127,7 +133,7 @@ impl Mints {
         self.read_all(now);
     }
 
-    /// Has all that can change read again at once.
+    /// Schedules all mints that can change to be read at once.
     pub fn read_all(&mut self, now: Tick) {
         for mint in self.next.keys().copied().collect::<Vec<_>>() {
             self.plan(mint, now);

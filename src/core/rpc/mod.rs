@@ -1,4 +1,4 @@
-//! What is read by RPC, when, and from which node.
+//! What to read by RPC, when, and from which node.
 
 pub mod audit;
 pub mod mints;

@@ -1,8 +1,10 @@
-//! Degraded, not blind: which accounts RPC reads next while no live link proves them.
+//! Keeps memory fresh while links are down: chooses which accounts to read by RPC while no live
+//! link proves them.
 //!
-//! Each of them comes round once a period, in batches spread over it, so that readers keep hitting memory while a
-//! link is down. A refusal doubles the wait between batches up to a cap, a good answer brings the usual one back.
-//! While every account is proved by a link, it rests, and asks for no wake-up.
+//! Each such account is read once per period, in batches spread over the period, so that readers
+//! can still be served from memory. A refusal doubles the wait between batches up to a cap; a good
+//! answer restores the usual wait. While a link proves every account, this rests and asks for no
+//! wake-up.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -10,12 +12,12 @@ use solana_pubkey::Pubkey;
 
 use crate::core::{base::time::Tick, rpc::audit::Audit};
 
-/// How the accounts that no link proves are refreshed.
+/// How to refresh the accounts that no link proves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct RefreshSettings {
-    /// How often each of them, where nobody refuses.
+    /// How often each account is read, if no node refuses.
     pub every: Duration,
-    /// The longest wait between two batches, where all are refused.
+    /// The longest wait between two batches, while nodes refuse.
     pub longest_wait: Duration,
     pub batch: usize,
     pub batches_a_second: u32,
@@ -26,24 +28,25 @@ impl Default for RefreshSettings {
         Self {
             // A tenth of the age that selling allows.
             every: Duration::from_secs(3),
-            // All of that age: beyond it, memory serves nobody anyway.
+            // All of that age: any older, and memory could not serve the state anyway.
             longest_wait: Duration::from_secs(30),
             batch: crate::core::rpc::scheduler::BATCH,
-            // A public node allows some 40 calls of one method in 10 s; the reads of callers need the rest.
+            // A public node allows some 40 calls of one method in 10 s; callers' reads need the
+            // rest.
             batches_a_second: 2,
         }
     }
 }
 
-/// When which batch is due.
+/// Decides when which batch is due.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Refresher {
     settings: RefreshSettings,
     round: Audit,
-    /// When the last batch left, and how long the next would wait if nobody refused.
+    /// When the last batch was sent, and the wait to the next one without refusals.
     last: Option<(Tick, Duration)>,
     next: Option<Tick>,
-    /// How often the wait is doubled, and since when.
+    /// How often the wait has been doubled, and (in `doubled`) when last.
     doublings: u32,
     doubled: Tick,
 }
@@ -54,16 +57,17 @@ impl Refresher {
         Self { settings, round, last: None, next: None, doublings: 0, doubled: Tick::NEVER }
     }
 
-    /// Some account is no longer proved by a link: a batch is due, no sooner after the last one than usual. Said
-    /// twice, it changes nothing.
+    /// Call when some account is no longer proved by a link: makes a batch due, but no sooner after
+    /// the last one than usual. Repeated calls change nothing.
     pub fn start(&mut self, now: Tick) {
         if self.next.is_none() {
             self.next = Some(self.after_last().map_or(now, |due| due.max(now)));
         }
     }
 
-    /// The next batch of those that `dark` says no link proves; empty where none is due yet, or where nobody is
-    /// left, which ends the wake-ups until the next [`Refresher::start`].
+    /// The next batch of accounts that no link proves, as `dark` says. Empty if no batch is due
+    /// yet, or if no such account is left; the latter ends the wake-ups until the next
+    /// [`Refresher::start`].
     pub fn due<T>(
         &mut self,
         now: Tick,
@@ -85,15 +89,15 @@ impl Refresher {
         batch
     }
 
-    /// When the batch behind the last one is due.
+    /// When the batch after the last one is due.
     fn after_last(&self) -> Option<Tick> {
         let (last, wait) = self.last?;
         let doubled = wait.saturating_mul(1 << self.doublings.min(20)).min(self.settings.longest_wait);
         Some(last.plus(doubled.max(wait)))
     }
 
-    /// A batch was refused, or failed at all endpoints: the wait between batches doubles. Those that were under
-    /// way together, and fail together, double it once.
+    /// A batch was refused, or failed at all endpoints: doubles the wait between batches. Batches
+    /// that were under way together and fail together double it only once.
     pub fn refused(&mut self, now: Tick) {
         if self.last.is_some_and(|(last, _)| last > self.doubled) {
             self.doublings = self.doublings.saturating_add(1);
@@ -102,7 +106,7 @@ impl Refresher {
         }
     }
 
-    /// A batch was answered: the usual wait is back.
+    /// A batch was answered: restores the usual wait.
     pub fn answered(&mut self) {
         if self.doublings > 0 {
             self.doublings = 0;

@@ -1,15 +1,19 @@
-//! Who wants what from RPC: single-call per account, batched, bounded, over several endpoints.
+//! Schedules RPC reads over several endpoints: batched, bounded, with shared calls per account.
 //!
-//! Pure bookkeeping; the calls themselves are elsewhere. An ask joins a call under way where its answer will do;
-//! else it waits for the next batch. A caller that goes away takes nothing with it.
+//! Pure bookkeeping; other code makes the calls. An ask joins a call under way if that call's
+//! answer will satisfy it; otherwise it waits for the next batch. A caller that goes away removes
+//! only its own ask.
 //!
-//! 1. A call goes to the first endpoint that may be asked. What fails there, however it fails, is tried at each
-//!    other that may be asked before anybody hears of a failure.
-//! 2. A call of several keys that fails in a way which may be its size's fault, or one key's, says nothing of its
-//!    keys: they go again, at the next endpoint or, where none is left, at the same ones, in calls half as large.
-//!    So after seven halvings at most a key that nobody can answer for flies alone, and fails alone.
-//! 3. At most `limit` asks are open at once, counted from when they are taken until they are told.
-//! 4. Whoever waits has somewhere to go, now or when a refusal ends: where that ceases, it is told so.
+//! 1. A call goes to the first endpoint that may be asked. If an ask fails there, in whatever way,
+//!    it is tried at each other endpoint that may be asked before the failure is reported.
+//! 2. A call of several keys may fail because of its size, or because of one of its keys. Such a
+//!    failure says nothing about each key, so they are all tried again in calls half as large: at
+//!    the next endpoint, or at the same ones if none is left. So after at most seven halvings, a
+//!    key that no node can answer for is in a call alone, and fails alone.
+//! 3. At most `limit` asks are open at once, counted from when they are taken until they are
+//!    answered.
+//! 4. Every waiting ask has an endpoint to go to, now or when a refusal ends. If it no longer has
+//!    one, its caller receives a failure.
 
 mod nodes;
 mod request;
@@ -31,22 +35,24 @@ use nodes::{Nodes, blames_size};
 use request::Attempts;
 pub use request::{Ask, BATCH, Crowded, MintWish, Reply, Waiter};
 
-/// Calls under way at once.
+/// The most calls under way at once.
 const MAX_PENDING: usize = 4;
-/// How long asks without a hurry wait for others to share their call.
+/// How long asks that are not urgent wait for others to share their call.
 const GATHER: Duration = Duration::from_millis(3);
 /// How soon a node that is behind is asked again: a quarter of a slot.
 const BEHIND_PAUSE: Duration = Duration::from_millis(100);
 /// How soon a mint that could not be read is asked for again.
 const MINT_PAUSE: Duration = Duration::from_secs(2);
-/// How long a mint that is known waits for a call with room for it, before it is read by a call of its own.
+/// How long a known mint waits for a call that has room for it, before it is read by a call of its
+/// own.
 const MINT_PATIENCE: Duration = Duration::from_secs(5);
-/// How often a mint that is known is asked for in vain; it is wanted again in a minute.
+/// How many reads of a known mint may fail; it is wanted again in a minute.
 const MINT_TRIES_AGAIN: u8 = 3;
-/// How often an address that shows no mint is asked for; an account of it that is seen later asks anew.
+/// How often an address that shows no mint is asked for; if an account of it is observed later, it
+/// is asked for anew.
 const MINT_TRIES: u8 = 30;
 
-/// A call to make. The keys of its answer are the accounts and then the mints, both in this order.
+/// A call to make. The keys of its answer are the accounts, then the mints, each in this order.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Call {
     pub number: u64,
@@ -56,7 +62,7 @@ pub struct Call {
     pub min_slot: Slot,
 }
 
-/// A call under way: what is asked, and who waits for it.
+/// A call under way: what it asks for, and who waits for it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[must_use = "who waits for it must be told"]
 pub struct PendingCall {
@@ -74,18 +80,18 @@ impl PendingCall {
     }
 }
 
-/// Who wants what, what is under way, and what is to be told.
+/// The open asks, the calls under way, and the replies to deliver.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct RpcScheduler {
     nodes: Nodes,
     limit: usize,
-    /// How many asks are waiting, held or in a call.
+    /// How many asks are open: waiting, in `retry_later`, or in a call.
     open: usize,
     waiting: BTreeMap<Pubkey, Vec<Waiter>>,
-    /// Since when somebody waits, and whether in a hurry.
+    /// Since when asks have been waiting, and (in `urgent`) whether one of them is urgent.
     gathering: Option<Tick>,
     urgent: bool,
-    /// Asks for which the nodes were behind, and when they are due again.
+    /// Asks for which the nodes were behind, with the time at which each is due again.
     retry_later: Vec<(Tick, Waiter)>,
     mints: BTreeMap<Pubkey, MintWish>,
     mints_again: Option<Tick>,
@@ -95,7 +101,7 @@ pub struct RpcScheduler {
 }
 
 impl RpcScheduler {
-    /// A scheduler of `endpoints` that may all be asked, with `limit` asks open at most.
+    /// A scheduler for `endpoints`, all of which may be asked, with at most `limit` open asks.
     pub fn new(endpoints: usize, limit: usize) -> Self {
         Self {
             nodes: Nodes::new(endpoints),
@@ -113,7 +119,8 @@ impl RpcScheduler {
         }
     }
 
-    /// Takes an ask in, and answers it at once where nobody can be asked now. (Invariant 3)
+    /// Takes an ask. If no endpoint can be asked now, queues a failure as its reply at once.
+    /// (Invariant 3)
     pub fn take(&mut self, now: Tick, ask: Ask) -> Result<(), Crowded> {
         self.nodes.reopen(now);
         if self.open >= self.limit {
@@ -149,7 +156,8 @@ impl RpcScheduler {
         self.waiting.entry(waiter.ask.address).or_default().push(waiter);
     }
 
-    /// Forgets the ask of a caller that has gone. What flies for it lands in the ledger all the same.
+    /// Removes the ask of a caller that has gone. If a call for it is under way, the answer still
+    /// goes into the ledger.
     pub fn cancel(&mut self, id: AskId) {
         let mut kept = 0;
         let mut stays = |waiter: &Waiter| {
@@ -168,41 +176,42 @@ impl RpcScheduler {
         self.forget_empty();
     }
 
-    /// Says whether an endpoint may be asked. What waits for it alone goes elsewhere, or is told. (Invariant 4)
+    /// Sets whether an endpoint may be asked. Asks that waited only for this endpoint go elsewhere,
+    /// or fail. (Invariant 4)
     pub fn set_usable(&mut self, now: Tick, endpoint: EndpointId, usable: bool) {
         self.nodes.set_usable(endpoint, usable);
         self.reroute(now);
     }
 
-    /// Whom to ask something that is no account, if possible another than the one to avoid.
+    /// The endpoint for a request that is not about accounts, if possible not the one to avoid.
     pub fn open(&mut self, now: Tick, avoid: Option<EndpointId>) -> Option<EndpointId> {
         self.nodes.reopen(now);
         self.nodes.route(&Attempts::new(), avoid)
     }
 
-    /// That failed.
+    /// Call when such a request has failed.
     pub fn refused(&mut self, now: Tick, endpoint: EndpointId, failure: &RpcFailure) {
         self.nodes.failed(endpoint, now, failure);
         self.reroute(now);
     }
 
-    /// How many mints are wanted and not asked for.
+    /// How many mints are wanted and not in a call yet.
     pub fn mints_wanted(&self) -> usize {
         self.mints.len()
     }
 
-    /// Forgets the mints that nobody names any more.
+    /// Drops the wanted mints that no watched account refers to any more.
     pub fn keep_mints(&mut self, named: &BTreeSet<Pubkey>) {
         self.mints.retain(|mint, _| named.contains(mint));
     }
 
-    /// A mint that somebody has just seen or named: it is worth asking at once.
+    /// Wants a mint that an account has just shown or a caller has just named: it is read at once.
     pub fn want_mint(&mut self, mint: Pubkey) {
         self.mints.insert(mint, MintWish::new());
         self.mints_again = None;
     }
 
-    /// A mint that is known, and may have changed: it rides with the next call that has room.
+    /// Wants a known mint that may have changed: it is read with the next call that has room.
     pub fn want_mint_again(&mut self, now: Tick, mint: Pubkey) {
         if self.mints.is_empty() {
             self.mints_again = Some(now.plus(MINT_PATIENCE));
@@ -210,20 +219,21 @@ impl RpcScheduler {
         self.mints.entry(mint).or_insert_with(MintWish::again);
     }
 
-    /// An answer showed no mint there: not yet at this commitment, or none at all. It is asked for again a little
-    /// later, and not for ever: `false` where this was the last time.
+    /// Call when an answer showed no mint at the address: it does not exist yet at this commitment,
+    /// or never will. Schedules another read a little later, up to a limit; returns `false` if this
+    /// was the last one.
     pub fn mint_unread(&mut self, now: Tick, mint: Pubkey, wish: MintWish) -> bool {
         let again = wish.tries < MINT_TRIES && !wish.again;
         if again {
-            // The nodes answered for it: what they failed at before counts no more.
+            // The nodes did answer for it, so earlier failures no longer count.
             self.mints.insert(mint, MintWish { tries: wish.tries + 1, ..MintWish::new() });
             self.mints_again = Some(now.plus(MINT_PAUSE));
         }
         again
     }
 
-    /// Prepares the next call, if it is time for one. `known` is the slot from which an answer about an account is
-    /// worth having.
+    /// Prepares the next call, if one is due. `known` returns the lowest slot at which an answer
+    /// about an account is useful.
     pub fn next_call(&mut self, now: Tick, known: impl Fn(&Pubkey) -> Slot) -> Option<Call> {
         self.resume(now);
         let gathered = self.urgent || self.gathering.is_some_and(|since| now.since(since) >= GATHER);
@@ -261,7 +271,7 @@ impl RpcScheduler {
         Some(call)
     }
 
-    /// Who flies to `endpoint` next.
+    /// The accounts to put into the next call to `endpoint`.
     fn pick_batch(&self, endpoint: EndpointId, known: &impl Fn(&Pubkey) -> Slot) -> Vec<BatchEntry> {
         let entries = self.waiting.iter().filter_map(|(address, waiters)| {
             let here = waiters.iter().filter(|waiter| self.goes_to(endpoint, waiter));
@@ -269,8 +279,8 @@ impl RpcScheduler {
             let batch = here.map(|waiter| waiter.attempts.batch).min()?;
             Some(BatchEntry { address: *address, need: floor.max(known(address)), batch })
         });
-        // What asks for more than the node has shown may make its whole call fail: it flies after the rest, and
-        // only with what asks for the same.
+        // A key that needs a slot beyond what the node has shown may make its whole call fail. So
+        // it goes after the others, and only together with keys that need the same slot.
         let newest = self.nodes.newest(endpoint);
         let (early, mut batch): (Vec<_>, Vec<_>) = entries.partition(|entry| entry.need > newest);
         if batch.is_empty()
@@ -278,7 +288,8 @@ impl RpcScheduler {
         {
             batch = early.into_iter().filter(|entry| entry.need == least).collect();
         }
-        // Together as many as the most careful of them allows; who must fly with fewer takes the next call.
+        // The call takes as many keys as the strictest of them allows; a key that needs a smaller
+        // call goes into the next one.
         let mut room = self.nodes.batch(endpoint);
         let mut picked: Vec<BatchEntry> = Vec::new();
         for entry in batch {
@@ -290,7 +301,8 @@ impl RpcScheduler {
         picked
     }
 
-    /// The mints that fly with those picked: all where they are due, else those that only wait for company.
+    /// The mints to add to the picked accounts: all mints if they are due, otherwise only those
+    /// that wait to share a call.
     fn pick_mints(&self, endpoint: EndpointId, picked: &[BatchEntry], due: bool) -> Vec<Pubkey> {
         if !self.nodes.is_open(endpoint) || !due && picked.is_empty() {
             return Vec::new();
@@ -314,7 +326,7 @@ impl RpcScheduler {
         self.nodes.route(&waiter.attempts, waiter.ask.avoid) == Some(endpoint)
     }
 
-    /// Takes those who wait for an account at `endpoint`.
+    /// Removes and returns the waiters for an account that go to `endpoint`.
     fn take_waiters(&mut self, endpoint: EndpointId, address: &Pubkey) -> Vec<Waiter> {
         let waiters = self.waiting.remove(address).unwrap_or_default();
         let (here, elsewhere): (Vec<_>, Vec<_>) =
@@ -331,14 +343,14 @@ impl RpcScheduler {
         }
     }
 
-    /// Takes a call that is over out of those under way. Its accounts are to be told, and its mints reported
-    /// unread, or all of it failed.
+    /// Removes a finished call from those under way and returns it. The caller must answer its
+    /// accounts' waiters and report its mints unread, or fail all of it.
     pub fn complete(&mut self, number: u64) -> Option<PendingCall> {
         let place = self.pending.iter().position(|call| call.number == number)?;
         Some(self.pending.swap_remove(place))
     }
 
-    /// Notes an answer at a slot that is believed.
+    /// Records an answer at a slot that passed the slot check.
     pub fn succeeded(&mut self, endpoint: EndpointId, slot: Slot) {
         self.nodes.succeeded(endpoint, slot);
     }
@@ -348,7 +360,7 @@ impl RpcScheduler {
         self.nodes.ids().map(|endpoint| self.nodes.newest(endpoint)).max().unwrap_or(0)
     }
 
-    /// Tells those who wait for an account how it went.
+    /// Replies to all who wait for an account.
     pub fn reply_all(&mut self, waiters: Vec<Waiter>, answer: &Result<Slot, RpcFailure>) {
         for waiter in waiters {
             self.reply(&waiter, answer.clone());
@@ -362,7 +374,7 @@ impl RpcScheduler {
         }
     }
 
-    /// A call failed. (Invariants 1 and 2)
+    /// Call when a call has failed. (Invariants 1 and 2)
     pub fn fail(&mut self, now: Tick, call: PendingCall, failure: &RpcFailure) {
         let keys = call.keys();
         let split = keys > 1 && blames_size(failure);
@@ -382,7 +394,8 @@ impl RpcScheduler {
             if let Some(next) = next {
                 wish.attempts.batch = wish.attempts.batch.min(next);
             } else if blames_size(failure) {
-                // It flew alone, so it is its own fault: as if an answer showed no mint.
+                // It was in a call alone, so the failure is its own: count it as if an answer had
+                // shown no mint.
                 wish.tries += 1;
             }
             wish.tries += u8::from(wish.again && next.is_none());
@@ -393,7 +406,7 @@ impl RpcScheduler {
         self.reroute(now);
     }
 
-    /// An answer had nothing usable for one account.
+    /// Call when an answer contains nothing usable for one account.
     pub fn fail_account(
         &mut self,
         now: Tick,
@@ -406,8 +419,8 @@ impl RpcScheduler {
         }
     }
 
-    /// What becomes of an ask that failed at `endpoint`; `next` is the size of the next call for it, where this one's
-    /// may be to blame.
+    /// Retries or gives up an ask that failed at `endpoint`. `next` is the size of the next call
+    /// for it, if this call's size may be to blame.
     fn again(
         &mut self,
         now: Tick,
@@ -432,8 +445,9 @@ impl RpcScheduler {
         }
     }
 
-    /// No endpoint is left to try. What a node was behind for is kept, without a call under way meanwhile, until it
-    /// is due again or its patience is over; the rest is told.
+    /// Gives up an ask with no endpoint left to try. If a node was behind, the ask is kept, with no
+    /// call under way meanwhile, until it is due again or its patience ends; otherwise the failure
+    /// is reported.
     fn give_up(&mut self, now: Tick, waiter: Waiter) {
         let due = now.plus(BEHIND_PAUSE);
         if waiter.is_behind() && due < waiter.ask.patience {
@@ -446,7 +460,7 @@ impl RpcScheduler {
         }
     }
 
-    /// Takes the held asks that are due, and opens the nodes whose refusal is over.
+    /// Takes the asks in `retry_later` that are due, and reopens the nodes whose refusal is over.
     fn resume(&mut self, now: Tick) {
         self.nodes.reopen(now);
         let (due, held) = std::mem::take(&mut self.retry_later).into_iter().partition(|(due, _)| *due <= now);
@@ -456,7 +470,8 @@ impl RpcScheduler {
         }
     }
 
-    /// Gives up what waits with nowhere to go, but for what waits for a refusal to end. (Invariant 4)
+    /// Gives up the waiting asks that have no endpoint left, except those that wait for a refusal
+    /// to end. (Invariant 4)
     fn reroute(&mut self, now: Tick) {
         let refused = matches!(self.nodes.closed(), Some((Some(_), _)));
         let nodes = &self.nodes;
@@ -478,17 +493,18 @@ impl RpcScheduler {
         self.forget_empty();
     }
 
-    /// A new chain: what the nodes answered before says nothing of their slots now.
+    /// Call when the chain has restarted: forgets the slots of earlier answers, which cannot be
+    /// compared with the new ones.
     pub fn forget_slots(&mut self) {
         self.nodes.forget_slots();
     }
 
-    /// Whom to reply_all what, in order.
+    /// The next reply to deliver, in order.
     pub fn next_reply(&mut self) -> Option<(Reply, Result<Slot, RpcFailure>)> {
         self.replies.pop_front()
     }
 
-    /// When [`RpcScheduler::next_call`] has something to do without anything landing before.
+    /// When [`RpcScheduler::next_call`] next has something to do, unless an answer comes first.
     pub fn next_deadline(&self) -> Option<Tick> {
         let held = self.retry_later.iter().map(|(due, _)| *due).min();
         if self.pending.len() >= MAX_PENDING {
@@ -503,11 +519,11 @@ impl RpcScheduler {
     }
 }
 
-/// A place in the next call.
+/// An account that may go into the next call.
 struct BatchEntry {
     address: Pubkey,
     need: Slot,
-    /// The most keys that it may share a call with.
+    /// The most keys that its call may have.
     batch: usize,
 }
 

@@ -1,21 +1,25 @@
-//! When a buy is settled, and whose tokens they are where several buys of one account are open at once.
+//! When a buy is settled, and which buy gets the tokens if several buys of one account are open at
+//! once.
 //!
-//! 1. Tokens settle a buy when the account holds its minimum over its baseline, by a notification, or by an answer that
-//!    is fresh. Less is no buy: anybody can send dust.
-//! 2. Its landing settles it as soon as the account itself was seen at that slot or later, however little arrived. That a
-//!    link's canary passed it does not do: the buy wrote to the account, so a link that has nothing to tell of it has lost
-//!    the subscription.
-//! 3. It is known never to land only where the account is known as of the bank that proves it, and nothing arrived.
+//! 1. Tokens settle a buy when the account holds the buy's minimum over its baseline, as shown by a
+//!    notification or by a fresh answer. Less does not settle it: anyone can send dust.
+//! 2. A landed buy is settled as soon as the account itself was observed at that slot or later,
+//!    however little arrived. A link's canary past that slot is not enough: the buy wrote to the
+//!    account, so a link without a notification of it has lost the subscription.
+//! 3. A buy counts as expired only if the account is known as of the bank that proves it, and
+//!    nothing arrived.
 //!
-//! An amount that arrives bears no name. One buy alone takes all that comes past its baseline. Of several:
+//! Arriving tokens do not say which buy they belong to. A single open buy gets everything past its
+//! baseline. If there are several:
 //!
-//! 4. One whose signature is known is not settled by an amount; its landing decides.
-//! 5. Else tokens go to the buys in the order in which they were expected: a later one needs its own minimum beyond
-//!    those of the earlier ones that are open, and of all that settled since its baseline was taken.
-//! 6. A baseline that was taken when an earlier buy's tokens were there already contains them.
+//! 4. A buy whose signature is known is not settled by an amount; its landing decides.
+//! 5. Otherwise tokens go to the buys in the order in which they were expected: a later buy needs
+//!    its own minimum in addition to those of the earlier ones that are open, and of all that
+//!    settled since its baseline was taken.
+//! 6. A baseline taken when an earlier buy's tokens had already arrived contains them.
 //!
-//! A buy whose minimum nobody has told yet counts for nothing: who has several buys of one mint under way gives their
-//! signatures.
+//! A buy whose minimum has not been set yet counts as zero, so a caller with several open buys of
+//! one mint should pass their signatures.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -34,9 +38,9 @@ use crate::core::{
 pub struct BuyBaseline {
     /// The raw amount; 0 where there is no account.
     pub amount: u64,
-    /// The slot as of which that was so.
+    /// The slot as of which the account held that.
     pub as_of: Slot,
-    /// The chain's order in which the slot stands.
+    /// The epoch of that slot.
     pub(crate) epoch: u32,
 }
 
@@ -49,13 +53,13 @@ impl BuyBaseline {
         }
     }
 
-    /// How much an account holds over it.
+    /// How much more than the baseline the account holds.
     pub(crate) fn received(&self, reading: &Reading) -> u64 {
         reading.last_known().map_or(0, owned).saturating_sub(self.amount)
     }
 }
 
-/// What of an account's state is the wallet's own.
+/// The tokens in this state that belong to the wallet.
 fn owned(state: &AccountState) -> u64 {
     match state {
         AccountState::Initialized(token) | AccountState::Frozen(token) => token.amount,
@@ -63,48 +67,49 @@ fn owned(state: &AccountState) -> u64 {
     }
 }
 
-/// What became of a buy.
+/// The outcome of a buy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum BuyVerdict {
-    /// The minimum is there, as a notification or an answer has shown.
+    /// The minimum has arrived, as a notification or an answer shows.
     Arrived { by: StateOrigin },
-    /// It landed, and the account was seen at that slot or later.
+    /// It landed, and the account was observed at that slot or later.
     Landed,
     /// It failed on chain.
     Failed { slot: Slot },
-    /// It can land no more, and nothing arrived.
+    /// It can no longer land, and nothing arrived.
     Expired,
-    /// The chain began anew: the baseline means nothing now.
+    /// The chain restarted: the baseline can no longer be compared.
     Reset,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Expectation {
     baseline: BuyBaseline,
-    /// What is expected over the baseline at least; 0 until it is told.
+    /// The least amount expected over the baseline; 0 until it is set.
     minimum: u64,
-    /// Its signature is known.
+    /// Whether its signature is known.
     signed: bool,
     open: bool,
-    /// Minima of the others that settled since, from tokens that are past this one's baseline.
+    /// Minima of other buys that settled since, out of tokens that are not in this one's baseline.
     spoken_for: u64,
-    /// Another one was open at the same time.
+    /// Whether another buy was open at the same time.
     contested: bool,
 }
 
 impl Expectation {
-    /// Whether a baseline contains this buy's tokens. (Invariant 6)
+    /// Whether `baseline` already contains this buy's tokens. (Invariant 6)
     fn is_in(&self, baseline: &BuyBaseline) -> bool {
         baseline.amount >= self.baseline.amount.saturating_add(self.minimum)
     }
 }
 
-/// The buys expected, by account. One that has ended is remembered until nobody can ask for it any more.
+/// The expected buys, by account. A buy that has ended is kept until it can no longer be asked
+/// about.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Buys(BTreeMap<Pubkey, BTreeMap<ClaimId, Expectation>>);
 
 impl Buys {
-    /// A buy is expected into an account of that baseline.
+    /// Adds an open buy into an account with that baseline.
     pub fn expect(&mut self, address: Pubkey, buy: ClaimId, baseline: BuyBaseline) {
         let buys = self.0.entry(address).or_default();
         let mut contested = false;
@@ -116,7 +121,7 @@ impl Buys {
         buys.insert(buy, expectation);
     }
 
-    /// Somebody waits for a buy, and says what for.
+    /// A caller starts to wait for a buy: sets its minimum, and whether its signature is known.
     pub fn set_terms(&mut self, address: &Pubkey, buy: ClaimId, minimum: u64, signed: bool) {
         let buys = self.0.get_mut(address);
         if let Some(expectation) = buys.and_then(|buys| buys.get_mut(&buy)) {
@@ -124,8 +129,8 @@ impl Buys {
         }
     }
 
-    /// What became of a buy, as far as what is known of its account, and the outcome of its signature, decide it.
-    /// `max_age` is how old an answer may be.
+    /// The outcome of a buy, if its account's state and its signature's outcome decide it.
+    /// `max_age` is how old an RPC answer may be.
     pub fn judge(
         &self,
         address: &Pubkey,
@@ -156,7 +161,7 @@ impl Buys {
         }
     }
 
-    /// Whether a buy is settled by its account holding so much.
+    /// Whether the amount `held` in the account settles the buy.
     fn is_settled_by(&self, address: &Pubkey, buy: ClaimId, held: u64) -> bool {
         let Some(buys) = self.0.get(address) else { return false };
         let Some(mine) = buys.get(&buy) else { return false };
@@ -169,7 +174,7 @@ impl Buys {
         held >= needed.fold(mine.baseline.amount, u64::saturating_add)
     }
 
-    /// A buy is over: its tokens have come, or none will.
+    /// Ends a buy. `came`: its tokens have arrived; otherwise none ever will.
     pub fn end(&mut self, address: &Pubkey, buy: ClaimId, came: bool) {
         let Some(buys) = self.0.get_mut(address) else { return };
         let Some(mine) = buys.get_mut(&buy).filter(|mine| mine.open) else { return };
@@ -180,7 +185,7 @@ impl Buys {
         }
     }
 
-    /// Nobody can ask for a buy any more.
+    /// Drops a buy that can no longer be asked about.
     pub fn drop(&mut self, address: &Pubkey, buy: ClaimId) {
         if let Some(buys) = self.0.get_mut(address) {
             buys.remove(&buy);

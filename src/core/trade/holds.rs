@@ -1,15 +1,20 @@
-//! Tokens that are spoken for, by account: reserved, in a sell that may land, or sold and not yet seen to be gone.
+//! Tokens that are held, by account: reserved, in a sell that may still land, or sold but not yet
+//! observed to be gone.
 //!
-//! What is available is what was observed less all of these. It may be too low for a moment, never too high:
+//! The available amount is the observed amount minus all of these. It may be too low for a moment,
+//! but never too high:
 //!
-//! 1. A reservation is freed by its holder. Once its sell may have been sent, it is in flight, and ends by the sell's
-//!    end alone.
-//! 2. A sell that landed at S is deducted until the account itself was seen at S or later. That a link's canary passed
-//!    S does not do: the sell wrote to the account, so a link that has nothing to tell of it has lost the subscription.
-//! 3. A sell that has expired, by the bank of slot X, is deducted until the state is known as of X: then it contains
-//!    the sell, or nothing ever will. Nothing need have been written, so here a canary does.
-//! 4. All this outlives the account's watch. In a new order of slots, what landed or expired before is deducted until
-//!    the account is seen in the new order; what is in flight stays so: the chain may only have been set back.
+//! 1. Only its holder frees a reservation. Once the sell may have been sent, the hold is in flight,
+//!    and only the sell's outcome ends it.
+//! 2. A sell that landed at S is deducted until the account itself was observed at S or later. A
+//!    link's canary past S is not enough: the sell wrote to the account, so a link without a
+//!    notification of it has lost the subscription.
+//! 3. A sell that has expired, proved by the bank of slot X, is deducted until the state is known
+//!    as of X: that state contains the sell, or no later one ever will. An expired sell need not
+//!    have written anything, so here a canary is enough.
+//! 4. All this outlives the account's watch. In a new order of slots, sells that landed or expired
+//!    before are deducted until the account is observed in the new order. Sells in flight stay in
+//!    flight: the chain may only have been set back.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -26,16 +31,18 @@ use crate::core::{
     },
 };
 
-/// Holds reserved and in flight, at most.
+/// The most holds, reserved and in flight together.
 pub const MAX_HOLDS: usize = 4_096;
-/// Slots at which sells of one account landed, or expired, that are told apart: beyond that the oldest wait for the next.
+/// How many slots of landed (or expired) sells are kept apart per account. Beyond that, the oldest
+/// is merged into the next.
 const MAX_SLOTS: usize = 32;
-/// How long what has landed or expired is kept of an account that is not watched: what is fresh was asked for later.
+/// How long landed and expired sells of an unwatched account are kept. Any fresh state was then
+/// requested after they ended.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(600);
-/// How often RPC is asked for an account whose sell the link does not tell of.
+/// How often the mirror asks RPC for an account whose link sends no notification of a sell.
 const ASK_EVERY: Duration = Duration::from_secs(2);
 
-/// Tokens that cannot be held. Nothing was reserved.
+/// Why tokens cannot be held. Nothing was reserved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum HoldError {
@@ -48,32 +55,32 @@ pub enum HoldError {
     /// The mirror has shut down.
     #[error("the mirror has shut down")]
     Stopped,
-    /// Memory has no balance that is fresh enough to sell on.
-    #[error("{0}; read the balance, which asks RPC, and hold again")]
+    /// Memory holds no balance that is fresh enough to sell on.
+    #[error("{0}; read the balance (that asks RPC), then hold again")]
     Stale(#[from] StaleError),
     /// The account's tokens cannot be sold.
     #[error("the tokens cannot be sold: {0}")]
     Unsellable(SellObstacles),
-    /// More than is there and not spoken for.
+    /// More tokens were requested than are there and not held.
     #[error(
-        "{wanted} tokens of account {address} are wanted, and {available} are available; hold less, or wait until others' sells end"
+        "{wanted} tokens of account {address} were requested, but {available} are available; hold fewer, or wait until other sells end"
     )]
     TooMuch {
         /// The account.
         address: Pubkey,
-        /// How many were wanted.
+        /// How many were requested.
         wanted: u64,
-        /// How many are there, less what is held.
+        /// How many are there, minus what is held.
         available: u64,
     },
-    /// No tokens were asked for, or all there are where there are none.
-    #[error("there is nothing to hold of account {address}: hold one token or more, of those available")]
+    /// Zero tokens were requested, or all of an account that has none.
+    #[error("no tokens to hold in account {address}: request at least 1, and no more than are available")]
     Nothing {
         /// The account.
         address: Pubkey,
     },
-    /// As many holds are open as a mirror looks after.
-    #[error("{limit} holds are open, the limit; end or drop some first")]
+    /// The mirror's limit of open holds is reached.
+    #[error("the limit of {limit} open holds is reached; end or drop some first")]
     TooMany {
         /// The limit.
         limit: usize,
@@ -86,14 +93,14 @@ struct AccountHolds {
     in_flight: BTreeMap<TradeId, u64>,
     /// By the slot at which they landed.
     landed: BTreeMap<Slot, u64>,
-    /// By the slot of the bank that proves it.
+    /// By the slot of the bank that proves the expiry.
     expired: BTreeMap<Slot, u64>,
     /// What landed or expired in an earlier order of slots.
     before: u64,
     floor: Slot,
     /// When the last sell ended.
     ended: Tick,
-    /// When RPC was last asked for the account's sake.
+    /// When RPC was last asked because of a sell of this account.
     asked: Tick,
 }
 
@@ -102,7 +109,7 @@ impl AccountHolds {
         !self.reserved.is_empty() || !self.in_flight.is_empty()
     }
 
-    /// Whether something is over once the account is seen.
+    /// Whether an observation of the account would end anything here.
     fn waits(&self) -> bool {
         !self.landed.is_empty() || !self.expired.is_empty() || self.before > 0 || self.floor > 0
     }
@@ -119,23 +126,23 @@ impl AccountHolds {
     }
 }
 
-/// See the module.
+/// Holds of all accounts, by the rules at the top of this module.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Holds {
     accounts: BTreeMap<Pubkey, AccountHolds>,
-    /// Whose tokens each hold has.
+    /// The account of each open hold.
     open: BTreeMap<TradeId, Pubkey>,
-    /// The accounts to look at when something is seen.
+    /// The accounts to check when they are observed.
     waiting: BTreeSet<Pubkey>,
 }
 
 impl Holds {
-    /// What is spoken for of an account's tokens.
+    /// How many of an account's tokens are held.
     pub fn held(&self, address: &Pubkey) -> Held {
         self.accounts.get(address).map(AccountHolds::held).unwrap_or_default()
     }
 
-    /// Whether anything is held of an account, or a sell of it not yet seen.
+    /// Whether an account has holds, or sells that have not been observed yet.
     pub fn any(&self, address: &Pubkey) -> bool {
         self.accounts.contains_key(address)
     }
@@ -148,12 +155,12 @@ impl Holds {
         Some((*address, *amount))
     }
 
-    /// The accounts of which something is over once they are seen.
+    /// The accounts for which an observation would end something.
     pub fn waiting(&self) -> &BTreeSet<Pubkey> {
         &self.waiting
     }
 
-    /// Reserves what the caller has found to be available.
+    /// Reserves an amount that the caller has checked to be available.
     pub fn reserve(&mut self, id: TradeId, address: Pubkey, amount: u64) -> Result<(), HoldError> {
         if self.open.len() >= MAX_HOLDS {
             return Err(HoldError::TooMany { limit: MAX_HOLDS });
@@ -163,7 +170,7 @@ impl Holds {
         Ok(())
     }
 
-    /// A hold is given up before its sell is sent. Returns the account, if that changed it.
+    /// The caller gives up a hold before its sell is sent. Returns the account if that changed it.
     pub fn release(&mut self, id: TradeId) -> Option<Pubkey> {
         let address = *self.open.get(&id)?;
         self.accounts.get_mut(&address)?.reserved.remove(&id)?;
@@ -171,7 +178,7 @@ impl Holds {
         Some(self.tidy(address))
     }
 
-    /// A hold's sell is about to be sent.
+    /// Call before a hold's sell is sent: moves the hold from reserved to in flight.
     pub fn send(&mut self, id: TradeId) -> Option<Pubkey> {
         let address = *self.open.get(&id)?;
         let account = self.accounts.get_mut(&address)?;
@@ -180,7 +187,7 @@ impl Holds {
         Some(address)
     }
 
-    /// A sell landed.
+    /// A sell landed at `slot`.
     pub fn land(&mut self, now: Tick, id: TradeId, slot: Slot) -> Option<Pubkey> {
         let (address, amount) = self.end(id)?;
         let account = self.accounts.get_mut(&address)?;
@@ -190,7 +197,7 @@ impl Holds {
         Some(address)
     }
 
-    /// A sell can land no more, by the bank of `slot`.
+    /// A sell can no longer land, as the bank of `slot` proves.
     pub fn expire(&mut self, now: Tick, id: TradeId, slot: Slot) -> Option<Pubkey> {
         let (address, amount) = self.end(id)?;
         let account = self.accounts.get_mut(&address)?;
@@ -199,13 +206,14 @@ impl Holds {
         Some(self.tidy(address))
     }
 
-    /// A sell failed, or was never sent.
+    /// A sell failed, or was never sent: frees its tokens.
     pub fn free(&mut self, id: TradeId) -> Option<Pubkey> {
         let (address, _) = self.end(id)?;
         Some(self.tidy(address))
     }
 
-    /// Something is known to have been written to the account at `slot`.
+    /// Requires the account to be observed at `slot` or later, because something was written to it
+    /// there.
     pub fn expect(&mut self, now: Tick, address: &Pubkey, slot: Slot) {
         let account = self.accounts.entry(*address).or_default();
         account.floor = account.floor.max(slot);
@@ -220,7 +228,8 @@ impl Holds {
         Some((address, amount))
     }
 
-    /// The account was seen at `slot`, and its state is known as of `as_of`: what of its sells is over by that.
+    /// Call when the account was observed at `slot` and its state is known as of `as_of`: ends the
+    /// deductions that this covers.
     pub fn see(&mut self, address: &Pubkey, slot: Slot, as_of: Slot) {
         if let Some(account) = self.accounts.get_mut(address).filter(|account| account.waits()) {
             account.landed.retain(|landed, _| *landed > slot);
@@ -233,7 +242,8 @@ impl Holds {
         }
     }
 
-    /// The slot at which RPC should be asked for an account: its link has passed a sell, and told nothing of it.
+    /// Returns the slot at which to ask RPC for an account, if its link has passed a sell without a
+    /// notification of it.
     pub fn untold(&mut self, now: Tick, address: &Pubkey, as_of: Slot) -> Option<Slot> {
         let account = self.accounts.get_mut(address)?;
         let due = account.asked == Tick::NEVER || now.since(account.asked) >= ASK_EVERY;
@@ -244,7 +254,7 @@ impl Holds {
         Some(account.floor)
     }
 
-    /// Slots have a new order.
+    /// Call when slots have a new order. (Invariant 4)
     pub fn begin(&mut self) {
         for account in self.accounts.values_mut() {
             let ended = account.landed.values().chain(account.expired.values());
@@ -258,9 +268,10 @@ impl Holds {
         }
     }
 
-    /// Forgets what ended long ago of accounts that are not watched.
+    /// Drops sells that ended long ago, for accounts that are not watched.
     pub fn forget(&mut self, now: Tick, max_lag: Duration, watched: impl Fn(&Pubkey) -> bool) {
-        // What is proved then was asked for after the sell ended, of a node that lags by less.
+        // By then, any proof was requested after the sell ended, from a node that lags by less than
+        // this.
         let after = FORGOTTEN_AFTER.max(max_lag.saturating_mul(2));
         let kept = |address: &Pubkey, account: &AccountHolds| {
             account.is_open() || watched(address) || now.since(account.ended) < after
@@ -283,7 +294,7 @@ impl Holds {
     }
 }
 
-/// Adds an amount at a slot. Where too many slots are told apart, the oldest two become one, at the later.
+/// Adds an amount at a slot. If there are too many slots, merges the oldest two at the later slot.
 fn add(amounts: &mut BTreeMap<Slot, u64>, slot: Slot, amount: u64) {
     let before = amounts.entry(slot).or_default();
     *before = before.saturating_add(amount);

@@ -1,12 +1,14 @@
-//! Which watched accounts were opened as positions, what keeps each of them, and when one is swept.
+//! Which watched accounts are positions, what keeps each of them, and when one is swept (unwatched
+//! automatically).
 //!
 //! 1. An account that a caller watches by hand is never swept.
-//! 2. Nothing with a claim on it is swept, nor before the moment until which it is to be kept.
-//! 3. An account's linger runs from the moment since which it holds nothing and nobody claims it, all the time. A
-//!    change of either begins it anew; only a buy that is known to come to nothing waives it.
+//! 2. An account with a claim on it is not swept, nor is one before its `keep_until`.
+//! 3. An account's linger starts when the account is empty and has no claims, and runs only while
+//!    both remain so. A change of either restarts it; only a buy that is known to have failed
+//!    waives it.
 //!
-//! What else keeps an account (tokens reserved or under way, a state that is not known well enough) is asked when
-//! its time has come: see `Engine::sweep`.
+//! Other reasons to keep an account (tokens reserved or in flight, a state that is not known well
+//! enough) are checked when its time has come: see `Engine::sweep`.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -23,32 +25,33 @@ use crate::core::{
 /// How a claim ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Release {
-    /// The account lingers, in case that it is wanted again.
+    /// The account lingers, in case it is wanted again.
     Linger,
-    /// Nothing will come of what it was kept for: it goes at once, if nothing else keeps it.
+    /// The claim's purpose is known to have failed: the account is swept at once, if nothing else
+    /// keeps it.
     AtOnce,
 }
 
 /// What keeps one account.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 struct Kept {
-    /// Watched by hand as well.
+    /// A caller also watches it by hand.
     pinned: bool,
-    /// Open buys, and whoever waits for one.
+    /// Open buys, and callers that wait for one.
     claims: BTreeSet<ClaimId>,
     keep_until: Tick,
-    /// Whether the state last seen holds nothing.
+    /// Whether the last observed state holds no tokens.
     empty: bool,
-    /// Its row in the agenda.
+    /// When it is due in the agenda.
     due: Option<Tick>,
 }
 
-/// See the module.
+/// The positions, by the rules at the top of this module.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Positions {
     linger: Duration,
     kept: BTreeMap<Pubkey, Kept>,
-    /// When whose linger is over.
+    /// When each account's linger ends.
     agenda: BTreeSet<(Tick, Pubkey)>,
     last_claim: u64,
     pub buys: Buys,
@@ -59,8 +62,8 @@ impl Positions {
         Self { linger, kept: BTreeMap::new(), agenda: BTreeSet::new(), last_claim: 0, buys: Buys::default() }
     }
 
-    /// A watched account is a position from now on, kept until that moment at least. `pinned`: it is watched by
-    /// hand; `empty`: it is seen to hold nothing.
+    /// Makes a watched account a position, kept at least until `keep_until`. `pinned`: a caller
+    /// also watches it by hand. `empty`: its observed state holds no tokens.
     pub fn open(&mut self, now: Tick, address: Pubkey, pinned: bool, empty: bool, keep_until: Tick) {
         let kept = self.kept.entry(address).or_insert(Kept { pinned, ..Kept::default() });
         kept.empty = empty;
@@ -95,7 +98,8 @@ impl Positions {
         claim
     }
 
-    /// Ends a claim; without effect where it has ended, also with the account's watch.
+    /// Ends a claim. No effect if it has ended already, for example together with the account's
+    /// watch.
     pub fn release(&mut self, now: Tick, address: &Pubkey, claim: ClaimId, how: Release) {
         if self.kept.get_mut(address).is_some_and(|kept| kept.claims.remove(&claim)) {
             let linger = match how {
@@ -106,7 +110,7 @@ impl Positions {
         }
     }
 
-    /// The account's state changed: whether it holds nothing now.
+    /// Call when the account's state has changed: `empty` says whether it holds no tokens now.
     pub fn see(&mut self, now: Tick, address: &Pubkey, empty: bool) {
         if let Some(kept) = self.kept.get_mut(address) {
             kept.empty = empty;
@@ -121,12 +125,13 @@ impl Positions {
         self.buys.forget(address);
     }
 
-    /// The next account whose time has come: to be forgotten, or put off.
+    /// The next account that is due. The caller must forget it or put it off.
     pub fn due(&self, now: Tick) -> Option<Pubkey> {
         self.agenda.first().filter(|(due, _)| *due <= now).map(|(_, address)| *address)
     }
 
-    /// The time of an account has come and it cannot be let go: when it is looked at again.
+    /// Sets when the account is due next, for example because it is due but cannot be swept yet;
+    /// `None` for not at all.
     pub fn put_off(&mut self, address: &Pubkey, due: Option<Tick>) {
         let Some(kept) = self.kept.get_mut(address) else { return };
         if let Some(before) = std::mem::replace(&mut kept.due, due) {
@@ -148,7 +153,7 @@ impl Positions {
         self.agenda.first().map(|(due, _)| *due)
     }
 
-    /// Lets the linger begin, or ends it. (Invariants 2 and 3)
+    /// Starts, restarts or ends the linger. (Invariants 2 and 3)
     fn arrange(&mut self, now: Tick, address: &Pubkey, linger: Duration) {
         let Some(kept) = self.kept.get(address) else { return };
         let idle = kept.empty && !kept.pinned && kept.claims.is_empty();

@@ -1,16 +1,17 @@
-//! The transactions that somebody cares about: sells in pending, and buys to settle. When to ask a node what became
-//! of them, and what its answer means.
+//! Tracks transactions whose outcome matters: sells in flight, and buys to settle. Decides when to
+//! ask a node about them, and what its answer means.
 //!
-//! One inquiry is two questions to one node, in this order: how far its bank is, slot X and height H, and then the
-//! signatures' statuses, from a bank of X or later.
+//! One inquiry asks one node two questions, in this order: first how far its bank is (slot X and
+//! height H), then the signatures' statuses, from a bank of X or later.
 //!
 //! 1. A status counts once it is settled: it has reached the mirror's commitment.
-//! 2. A transaction without a status has expired once H is past its last valid block height: no bank behind X can take
-//!    it in, so what is known as of X contains it, or nothing ever will. The node is asked to search its history for it
-//!    once before that is believed.
-//! 3. One inquiry is under way at a time, no two begin within `PACE`, and no more than [`BATCH`] signatures fly
-//!    together; while nodes fail, the wait between inquiries doubles.
-//! 4. Whoever holds tokens has a place here, taken when they were reserved: a sell is never refused one.
+//! 2. A transaction without a status has expired once H is past its last valid block height. No
+//!    bank after X can include it, so what is known as of X contains it, or nothing ever will.
+//!    Before that is believed, the node is asked once to search its history for it.
+//! 3. One inquiry is under way at a time, no two begin within `PACE`, and one asks for no more than
+//!    [`BATCH`] signatures. While nodes fail, the wait between inquiries doubles.
+//! 4. A sell is never refused for lack of room: holding its tokens already counted towards the
+//!    limit of holds.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -22,17 +23,19 @@ use crate::core::base::{
     time::Tick,
 };
 
-/// Signatures of one call, at most: what `getSignatureStatuses` takes.
+/// The most signatures of one call: what `getSignatureStatuses` takes.
 pub const BATCH: usize = 256;
-/// How soon after it is sent a transaction is first asked for: one slot, and some time to be confirmed.
+/// How soon after it was sent a transaction is first asked about: one slot, plus some time to be
+/// confirmed.
 const FIRST: Duration = Duration::from_millis(500);
-/// How often after that.
+/// How often it is asked about after that.
 const EVERY: Duration = Duration::from_secs(2);
-/// Between the starts of two inquiries, at least: so four calls a second at most, of which each is cheap.
+/// The shortest time between the starts of two inquiries: at most four calls a second, each of
+/// which is cheap.
 const PACE: Duration = Duration::from_millis(500);
-/// Buys tracked, at most.
+/// The most buys that are tracked.
 pub const MAX_BUYS: usize = 4_096;
-/// The longest wait between inquiries that fail.
+/// The longest wait between inquiries while they fail.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
 /// How a transaction ended.
@@ -42,11 +45,12 @@ pub enum TradeOutcome {
     Landed { slot: Slot },
     /// It failed in the bank of this slot.
     Failed { slot: Slot },
-    /// It has not landed and cannot any more. What is known as of this slot or later shows what it will ever have done.
+    /// It has not landed and no longer can. A state known as of this slot or later shows everything
+    /// it will ever have done.
     Expired { slot: Slot },
 }
 
-/// As many transactions are tracked as the limit allows.
+/// The limit of tracked transactions is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TooManyTrades {
     pub limit: usize,
@@ -58,27 +62,27 @@ pub struct Inquiry {
     pub number: u64,
     pub endpoint: EndpointId,
     pub signatures: Vec<Signature>,
-    /// Whether the node should search its history as well, where it has one.
+    /// Whether the node should also search its history, if it has one.
     pub history: bool,
 }
 
-/// What a node says.
+/// A node's answer.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Inquired {
     /// Its bank at the mirror's commitment.
     pub slot: Slot,
-    /// That bank's block height.
+    /// The block height of that bank.
     pub height: u64,
-    /// The bank that the statuses are from.
+    /// The slot of the bank that the statuses come from.
     pub statuses_slot: Slot,
-    /// In the order of the inquiry.
+    /// In the order of the inquiry's signatures.
     pub statuses: Vec<Option<Status>>,
 }
 
 /// What a node knows of a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Status {
-    /// The bank that took it in.
+    /// The slot of the bank that includes it.
     pub slot: Slot,
     pub failed: bool,
     /// Whether that bank has reached the mirror's commitment.
@@ -104,7 +108,7 @@ pub enum Side {
 struct Trade {
     side: Side,
     signature: Signature,
-    /// It never expires without one.
+    /// Without one, the transaction never expires.
     last_valid: Option<u64>,
     due: Tick,
     /// Past its last valid block height, and without a status among the recent ones.
@@ -119,15 +123,15 @@ struct PendingInquiry {
     history: bool,
 }
 
-/// See the module.
+/// The tracked transactions, by the rules at the top of this module.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Signatures {
     tracked: BTreeMap<TradeId, Trade>,
     pending: Option<PendingInquiry>,
     inquiries_made: u64,
-    /// No inquiry begins before.
+    /// No inquiry begins before this.
     ready: Tick,
-    /// Inquiries that failed in a row, and where the last of them did.
+    /// How many inquiries failed in a row, and (in `avoid`) at which endpoint the last one failed.
     failures: u32,
     avoid: Option<EndpointId>,
 }
@@ -138,7 +142,7 @@ impl Signatures {
         self.tracked.len()
     }
 
-    /// Asks what becomes of a transaction from now on. (Invariant 4)
+    /// Starts asking about a transaction. (Invariant 4)
     pub fn track(
         &mut self,
         now: Tick,
@@ -156,13 +160,13 @@ impl Signatures {
         Ok(())
     }
 
-    /// Nobody cares any more, or its end is known from elsewhere.
+    /// Stops asking about a transaction: its outcome no longer matters, or is known from elsewhere.
     pub fn untrack(&mut self, id: TradeId) {
         self.tracked.remove(&id);
     }
 
-    /// The next inquiry, if it is time for one. `route` says whom to ask, if possible another than the one that
-    /// failed last. (Invariant 3)
+    /// The next inquiry, if one is due. `route` picks the endpoint, if possible not the one passed
+    /// to it, which failed last. (Invariant 3)
     pub fn next_inquiry(
         &mut self,
         now: Tick,
@@ -176,7 +180,7 @@ impl Signatures {
         let due = self.tracked.iter().filter(|(_, trade)| trade.due <= now);
         let mut due: Vec<_> = due.map(|(id, trade)| (trade.due, *id, trade.late)).collect();
         due.sort_unstable();
-        // A search in the history is dear: only those that need it.
+        // A search in the history is expensive, so it covers only the transactions that need it.
         let history = due.first()?.2;
         let trades: Vec<TradeId> =
             due.into_iter().filter(|due| due.2 == history).map(|due| due.1).take(BATCH).collect();
@@ -187,12 +191,13 @@ impl Signatures {
         Some(Inquiry { number, endpoint, signatures, history })
     }
 
-    /// Whom the inquiry under way asks.
+    /// The endpoint that the inquiry under way asks.
     pub fn asked(&self, number: u64) -> Option<EndpointId> {
         self.pending.as_ref().filter(|pending| pending.number == number).map(|pending| pending.endpoint)
     }
 
-    /// Takes in what came of an inquiry; the transactions that have ended by it are tracked no more.
+    /// Applies the result of an inquiry. Returns the transactions that have ended; they are no
+    /// longer tracked.
     pub fn inquired(&mut self, now: Tick, number: u64, outcome: &Result<Inquired, RpcFailure>) -> Vec<Ended> {
         let Some(pending) = self.pending.take_if(|pending| pending.number == number) else {
             return Vec::new();
@@ -221,7 +226,8 @@ impl Signatures {
         ended
     }
 
-    /// An inquiry failed: what it asked for is due still, and asked of another node if possible.
+    /// An inquiry failed: its transactions stay due, and the next inquiry goes to another node if
+    /// possible.
     fn failed(&mut self, now: Tick, endpoint: EndpointId, wait: Duration) -> Vec<Ended> {
         let doubled = PACE.saturating_mul(1 << self.failures.min(20));
         self.failures = self.failures.saturating_add(1);
@@ -230,12 +236,13 @@ impl Signatures {
         Vec::new()
     }
 
-    /// Slots have a new order: an answer under way is of the old one.
+    /// Call when slots have a new order: drops the inquiry under way, whose answer belongs to the
+    /// old order.
     pub fn begin(&mut self) {
         self.pending = None;
     }
 
-    /// When [`Signatures::next_inquiry`] has something to do, without an answer before.
+    /// When [`Signatures::next_inquiry`] next has something to do, unless an answer comes first.
     pub fn next_deadline(&self) -> Option<Tick> {
         let due = self.tracked.values().map(|trade| trade.due).min()?;
         self.pending.is_none().then(|| due.max(self.ready))
@@ -244,7 +251,7 @@ impl Signatures {
 
 enum StatusVerdict {
     Pending,
-    /// It seems to have expired; the node's history is to be searched before that is said.
+    /// It seems to have expired; first, the node must search its history.
     Late,
     Ended(TradeOutcome),
 }
@@ -258,9 +265,9 @@ impl Trade {
             Some(Status { slot, failed: true, settled: true }) => {
                 StatusVerdict::Ended(TradeOutcome::Failed { slot })
             }
-            // It may lie on a fork that is abandoned. (Invariant 1)
+            // The transaction may lie on a fork that is abandoned. (Invariant 1)
             Some(_) => StatusVerdict::Pending,
-            // (Invariant 2) Statuses of an earlier bank say nothing of what came since.
+            // (Invariant 2) Statuses of an earlier bank do not cover what came since.
             None if answer.statuses_slot < answer.slot => StatusVerdict::Pending,
             None if self.last_valid.is_none_or(|last| answer.height <= last) => StatusVerdict::Pending,
             None if !searched => StatusVerdict::Late,

@@ -25,7 +25,8 @@ fn is_ahead(belief: SlotVerdict) -> bool {
     matches!(belief, SlotVerdict::Ahead { .. })
 }
 
-/// Each second from `from` to `to`, each endpoint says the slot of its chain: what the slot_guard made of it all.
+/// Each second from `from` to `to`, each endpoint reports the slot of its chain. Returns all
+/// verdicts of the slot guard.
 fn talk(
     slot_guard: &mut SlotGuard,
     from: u64,
@@ -162,7 +163,8 @@ fn of_two_against_two_the_lower_are_believed() {
     let mut slot_guard = SlotGuard::new(4);
     let chains = [(A, HONEST), (B, LIE), (C, LIE), (EndpointId(3), HONEST)];
     for (ms, endpoint, belief) in talk(&mut slot_guard, 0, 60_000, &chains) {
-        // In the first round the fourth has said nothing yet: the liars are two against one, and get in for a while.
+        // In the first round the fourth has not reported yet: the liars are two against one, and
+        // are believed for a while.
         if ms > 20_000 {
             assert_eq!(
                 is_ahead(belief),

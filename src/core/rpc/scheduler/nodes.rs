@@ -1,6 +1,8 @@
-//! What the scheduler knows of each endpoint's RPC: whether it may be asked, how much at once, and how far it is.
+//! What the scheduler knows of each endpoint's RPC: whether it may be asked, with how many keys,
+//! and how far it is.
 //!
-//! One that does not answer is asked after the others for a while: two seconds, doubling up to thirty.
+//! An endpoint that does not answer is asked after the others for a while: two seconds, doubling up
+//! to thirty.
 
 use std::time::Duration;
 
@@ -13,27 +15,27 @@ use crate::core::{
     rpc::scheduler::request::{Attempts, BATCH},
 };
 
-/// How long nobody asks a node that limits its rate, unless it says.
+/// How long a node that limits its rate is not asked, unless it names a time itself.
 const REFUSED_PAUSE: Duration = Duration::from_secs(1);
-/// The longest pause that a node can ask for.
+/// The longest pause that a node can request.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-/// How many good answers in a row double the batches of a node that choked on one. Some, because a key that no
-/// node can answer for would otherwise spoil one batch in two.
+/// How many good answers in a row double the batch size of a node that failed at a larger one. More
+/// than a few, because a key that no node can answer for would otherwise spoil every other batch.
 const GOOD_ANSWERS: u32 = 16;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct NodeState {
     usable: bool,
-    /// Until when it limits its rate.
+    /// Until when it limits its rate, and the failure that said so.
     refusal: Option<(Tick, RpcFailure)>,
-    /// The newest slot that it has answered at.
+    /// The newest slot at which it has answered.
     newest: Slot,
-    /// The most keys of one call.
+    /// The most keys that one call to it may have.
     batch: usize,
     good: u32,
-    /// Calls in a row that it failed to answer at all.
+    /// How many calls in a row it failed to answer at all.
     silent: u32,
-    /// Until when others are asked first.
+    /// Until when the other endpoints are asked first.
     behind_others: Tick,
 }
 
@@ -78,8 +80,8 @@ impl Nodes {
         self.node(endpoint).is_some_and(|node| node.usable && node.refusal.is_none())
     }
 
-    /// Where to go next: the first that may be asked and was not; if possible one that answers, and another than
-    /// the one to avoid.
+    /// The endpoint to try next: the first that may be asked and has not been tried. Prefers one
+    /// that answers, and one other than `avoid`.
     pub(super) fn route(&self, attempts: &Attempts, avoid: Option<EndpointId>) -> Option<EndpointId> {
         let mut open = self.ids().filter(|id| self.is_open(*id) && !attempts.tried.contains(*id));
         let answers = |id: &EndpointId| self.node(*id).is_some_and(|node| node.behind_others == Tick::NEVER);
@@ -87,7 +89,7 @@ impl Nodes {
         wanted.clone().find(answers).or_else(|| wanted.next()).or_else(|| open.next())
     }
 
-    /// Why nobody can be asked now, and until when, if that is known.
+    /// Why no endpoint can be asked now, and until when, if that is known; `None` if one can be.
     pub(super) fn closed(&self) -> Option<(Option<Tick>, RpcFailure)> {
         if self.ids().any(|id| self.is_open(id)) {
             return None;
@@ -100,7 +102,7 @@ impl Nodes {
         })
     }
 
-    /// Keeps a failure in mind that says something of the node itself.
+    /// Records a failure that says something about the node itself.
     pub(super) fn failed(&mut self, endpoint: EndpointId, now: Tick, failure: &RpcFailure) {
         let Some(node) = self.node_mut(endpoint) else { return };
         match failure {
@@ -108,7 +110,7 @@ impl Nodes {
                 let pause = retry_after.unwrap_or(REFUSED_PAUSE).clamp(REFUSED_PAUSE, LONGEST_PAUSE);
                 node.refusal = Some((now.plus(pause), failure.clone()));
             }
-            // Each that asked it first would pay its timeout.
+            // Otherwise each ask that tried this node first would wait for its timeout.
             RpcFailure::Unreachable { .. }
             | RpcFailure::Timeout { .. }
             | RpcFailure::Status { status: 500.. } => {
@@ -120,7 +122,7 @@ impl Nodes {
         }
     }
 
-    /// Ends the refusals that are over.
+    /// Ends the refusals and pauses that are over.
     pub(super) fn reopen(&mut self, now: Tick) {
         for node in &mut self.0 {
             node.refusal.take_if(|(until, _)| *until <= now);
@@ -130,7 +132,7 @@ impl Nodes {
         }
     }
 
-    /// After a call of `keys` that may have been too many.
+    /// Reduces the batch size after a call of `keys` keys that may have been too large.
     pub(super) fn halve(&mut self, endpoint: EndpointId, keys: usize) {
         if let Some(node) = self.node_mut(endpoint) {
             node.batch = node.batch.min(keys / 2).max(1);
@@ -158,17 +160,18 @@ impl Nodes {
         self.node(endpoint).map_or(1, |node| node.batch)
     }
 
-    /// The slots of another chain compare with none of this one.
+    /// Forgets the newest slots: slots of another chain cannot be compared with this one's.
     pub(super) fn forget_slots(&mut self) {
         self.0.iter_mut().for_each(|node| node.newest = 0);
     }
 }
 
-/// Whether a call may have failed because of how much it asked for, or of one of its keys, so that a smaller one
-/// may not.
+/// Whether a call may have failed because of its size, or because of one of its keys, so that a
+/// smaller call may succeed.
 ///
-/// `getMultipleAccounts` of too many keys is -32602 at Agave; balancers in front of it answer 413, or with a page
-/// of their own, and an answer above our own limit on its size does not fit the question either.
+/// For `getMultipleAccounts` with too many keys, Agave answers -32602; load balancers in front of
+/// it answer 413 or an error page. An answer above our own size limit is also reported as
+/// malformed.
 pub(super) fn blames_size(failure: &RpcFailure) -> bool {
     match failure {
         RpcFailure::Malformed { .. } | RpcFailure::Status { status: 413 } => true,

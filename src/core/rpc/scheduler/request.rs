@@ -11,14 +11,14 @@ use crate::core::base::{
 /// The most accounts of one call: the node takes 100, and the last is the Clock.
 pub const BATCH: usize = 99;
 
-/// Who hears how an ask went. The answer itself is in the ledger by then.
+/// Who receives the result of an ask. The answer itself is in the ledger by then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Reply {
-    /// Nobody: it is asked for the ledger's sake.
+    /// Nobody: the ask only updates the ledger.
     Nobody,
     /// A caller that waits.
     Caller(AskId),
-    /// The session of a link, which must know that an account was read past its barrier.
+    /// The session of a link, which must know that an account was read after its barrier.
     Recheck { link: LinkId, generation: Generation, address: Pubkey, attempt: u32 },
 }
 
@@ -28,19 +28,18 @@ pub struct Ask {
     pub address: Pubkey,
     /// The answer must be of this slot or later.
     pub min_slot: Slot,
-    /// The answer must have been asked for at this moment or later.
+    /// The request for the answer must be sent at this moment or later.
     pub not_before: Tick,
-    /// Somebody waits: no gathering.
+    /// A caller waits: do not wait for other asks to share the call.
     pub urgent: bool,
     pub reply: Reply,
-    /// Until when a node that is behind is asked again.
+    /// Until when to keep asking a node that is behind.
     pub patience: Tick,
-    /// The endpoint whose word is not wanted, as when it is what shall be verified. A wish: it is asked all the
-    /// same where no other can be.
+    /// Prefer another endpoint (audits set this). Used anyway if there is no other.
     pub avoid: Option<EndpointId>,
 }
 
-/// An ask that is not taken: as many are open as the limit allows.
+/// An ask that was not taken, because the limit of open asks is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Crowded(pub Ask);
 
@@ -58,7 +57,7 @@ impl Endpoints {
     }
 }
 
-/// Where something was asked for in vain, and in calls of how many keys at most it is asked for next.
+/// The endpoints at which an ask has failed, and the most keys that its next call may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Attempts {
     pub(super) tried: Endpoints,
@@ -71,12 +70,13 @@ impl Attempts {
     }
 }
 
-/// An ask with its history.
+/// An ask with what has been tried for it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Waiter {
     pub(super) ask: Ask,
     pub(super) attempts: Attempts,
-    /// What is told when nothing is left to try: that a node was behind, if any was, else what came last.
+    /// The failure to report when nothing is left to try: that a node was behind, if any was; else
+    /// the last one.
     pub(super) failure: Option<RpcFailure>,
 }
 
@@ -99,10 +99,10 @@ impl Waiter {
 /// A mint to read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct MintWish {
-    /// How often an answer showed no mint there.
+    /// How often an answer showed no mint at the address.
     pub(super) tries: u8,
     pub(super) attempts: Attempts,
-    /// It is known already, and can wait for a call that is made anyway.
+    /// The mint is known already, and can wait to share a call.
     pub(super) again: bool,
 }
 

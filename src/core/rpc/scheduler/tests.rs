@@ -327,8 +327,8 @@ fn without_an_endpoint_asks_fail_instead_of_waiting_for_ever() {
     assert_eq!(next_call(&mut scheduler, at(100)).map(|call| call.mints), Some(vec![key(9)]));
 }
 
-/// Plays nodes that choke on calls of more than `most` keys or with the poisoned one, until nothing flies any more.
-/// Returns how many calls it took.
+/// Plays nodes that fail calls with more than `most` keys or with the poisoned key, until no call
+/// is under way. Returns how many calls it took.
 fn play(scheduler: &mut RpcScheduler, most: usize, poisoned: Option<Pubkey>) -> usize {
     let mut calls = 0;
     let mut now = at(10);
