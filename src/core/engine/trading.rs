@@ -202,7 +202,7 @@ impl Engine {
         let newest = answer.slot.max(answer.statuses_slot);
         let landed = answer.statuses.iter().flatten().map(|status| status.slot).max().unwrap_or(0);
         if answer.height > answer.slot || landed > newest {
-            let reason = "a block height or a status past its slot".to_owned();
+            let reason = "a block height or a status is past the answer's slot".to_owned();
             return Err(RpcFailure::Malformed { reason });
         }
         self.believe_slot(now, endpoint, newest)?;
