@@ -1,4 +1,4 @@
-//! What the project's own test crates need of public types that keep it to themselves.
+//! Gives the project's own test crates access to what public types keep private.
 
 use solana_pubkey::Pubkey;
 
@@ -18,8 +18,9 @@ use crate::core::{
     },
 };
 
-/// What a reader gets that loaded these, in the order of [`look`](super::account::freshness::look), at the moment
-/// `taken`. `ended` says why the account is followed no more, if it is not.
+/// The reading that a reader gets if it loaded this evidence, record and overlay (in the order of
+/// [`look`](super::account::freshness::look)) at the moment `taken`. `ended` says why the account
+/// is no longer watched, or is `None` while it is.
 pub fn reading(
     address: Pubkey,
     evidence: &Evidence,
@@ -33,10 +34,10 @@ pub fn reading(
     reading
 }
 
-/// The state, if it meets the query, ages counted at `asked`.
+/// Returns the state if it meets the query. Ages are counted up to `asked`.
 ///
 /// # Errors
-/// It does not.
+/// The state does not meet the query; the error says why.
 pub fn satisfies<'a>(
     reading: &'a Reading,
     query: &ReadQuery,
@@ -45,7 +46,7 @@ pub fn satisfies<'a>(
     reading.satisfies(query, asked)
 }
 
-/// A mint that allows nobody anything.
+/// A mint without authorities, fees or other restrictions.
 pub fn plain_mint(program: TokenProgram, decimals: u8) -> MintInfo {
     MintInfo::plain(program, decimals)
 }

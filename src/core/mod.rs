@@ -1,11 +1,11 @@
-//! The decisions, without the world: no task, no socket and no clock in here.
+//! The decisions, without I/O: nothing in here runs a task, opens a socket or reads a clock.
 //!
-//! Time comes in as a [`base::time::Tick`], what happened comes in as a value, what should be done goes out as
-//! a value. So every race is a unit test. The folders are layers, lowest first: a module imports its own layer or a
-//! lower one.
+//! The caller passes in the time as a [`base::time::Tick`] and what happened as a value, and gets
+//! back what to do as a value. So every race can be a unit test. The folders are layers, lowest
+//! first: a module imports its own layer or a lower one.
 //!
-//! What is `pub` here is reachable from outside only with the hidden feature `internals`, which the project's own test
-//! crates switch on: they drive what ships.
+//! What is `pub` here can be reached from outside only with the hidden feature `internals`. The
+//! project's own test crates switch it on to drive the code that ships.
 
 #![cfg_attr(
     not(feature = "internals"),

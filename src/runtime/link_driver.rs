@@ -1,4 +1,5 @@
-//! The one loop of a connection: it tells the engine what happens on the socket, and carries out its orders.
+//! The loop of one connection: reports to the engine what happens on the socket, and carries out
+//! the engine's commands.
 
 use std::{fmt, future::pending, sync::Arc, time::Duration};
 
@@ -36,14 +37,15 @@ use crate::{
     store::{SharedWriter, Store},
 };
 
-/// How long the end of the last connection may take.
+/// How long the loop waits at its end for the last connection to close.
 const GOODBYE: Duration = Duration::from_millis(1_500);
 
-/// Messages taken from a connection in one second, at most: a thousand accounts that all change in every slot make
-/// some 2 500. A server that sends more is dropped before what the client buffers of it grows.
+/// The most messages taken from a connection in one second. A thousand accounts that all change in
+/// every slot make some 2 500. A server that sends more is dropped before the client's buffer
+/// grows.
 const MAX_RATE: usize = 50_000;
 
-/// Counts the messages of the second that runs.
+/// Counts the messages of the current second.
 #[derive(Debug, Default)]
 struct Flow {
     since: Tick,
@@ -51,7 +53,7 @@ struct Flow {
 }
 
 impl Flow {
-    /// Whether so many more are still within the limit.
+    /// Whether this many more messages are still within the limit.
     fn admits(&mut self, now: Tick, messages: usize) -> bool {
         if now.since(self.since) >= Duration::from_secs(1) {
             *self = Self { since: now, count: 0 };
@@ -61,7 +63,7 @@ impl Flow {
     }
 }
 
-/// How a connection came to its end.
+/// Why a connection ended.
 #[derive(Debug)]
 enum Loss {
     Refused(String),
@@ -83,7 +85,7 @@ impl fmt::Display for Loss {
     }
 }
 
-/// A connection that is open, and the genesis hash of its node's chain, if its RPC told it.
+/// An open connection, and the genesis hash of its node's chain if the node's RPC returned one.
 type Connection = (PubsubClient, Option<[u8; 32]>);
 
 enum DriverEvent {
@@ -91,11 +93,11 @@ enum DriverEvent {
     Wake,
     Connected(Result<Connection, String>),
     Turn(Turn),
-    /// A connection is closed; why it had ended, if its client knows.
+    /// A connection has closed, with the reason why it ended if its client knows one.
     Closed(Option<String>),
 }
 
-/// See the module.
+/// Drives one connection. See the module.
 pub(crate) struct LinkDriver {
     id: LinkId,
     shared: Arc<SharedWriter>,
@@ -138,7 +140,7 @@ impl LinkDriver {
         }
     }
 
-    /// Runs until told to stop.
+    /// Runs until `stop` changes.
     pub(crate) async fn run(mut self, mut stop: watch::Receiver<()>) {
         loop {
             let due = self.shared.lock().expire_link(self.id);
@@ -149,15 +151,16 @@ impl LinkDriver {
             let event = self.next_event(&mut stop, due).await;
             self.take(event);
         }
-        // The goodbye to the server; what else is under way ends by itself.
+        // Waits until the closing connections are closed. Everything else under way ends by itself.
         let goodbye = async { while self.closing.next().await.is_some() {} };
         if tokio::time::timeout(GOODBYE, goodbye).await.is_err() {
-            debug!("the server does not take the goodbye");
+            debug!("the server did not close the connection in time");
         }
     }
 
-    /// To stop comes first, then orders, which are few; the wire, which may be busy, after them; the clock last,
-    /// so that a deadline is judged by all that had arrived before it.
+    /// Returns the next event, in this order of priority: the stop; then commands, which are few;
+    /// then the wire, which may be busy; and the clock last, so that everything that arrived before
+    /// a deadline is handled before the deadline is judged.
     async fn next_event(&mut self, stop: &mut watch::Receiver<()>, due: Option<Tick>) -> DriverEvent {
         let wait = due.map(|due| due.since(self.store.clock.now()));
         let Self { wake, connecting, wire, closing, .. } = self;
@@ -220,7 +223,8 @@ impl LinkDriver {
         writer.handle(self.id, [event]);
     }
 
-    /// A turn of the wire, in its order and as one step: what it changes is published together.
+    /// Takes a turn of the wire in order and as one step, so that all its changes are published
+    /// together.
     fn take_turn(&mut self, events: Vec<(Subject, client::SubscriptionEvent)>) {
         let events: Vec<SessionEvent> =
             events.into_iter().filter_map(|(subject, event)| self.read(subject, event)).collect();
@@ -234,7 +238,7 @@ impl LinkDriver {
         writer.handle(self.id, events);
     }
 
-    /// Notes how late notifications are. The processed ones are hints, and not counted.
+    /// Measures how late notifications are. Those at processed are only hints and do not count.
     fn note_lags(&mut self, events: &[SessionEvent]) {
         if self.commitment == CommitmentLevel::Processed {
             return;
@@ -256,13 +260,14 @@ impl LinkDriver {
         }
     }
 
-    /// What the server says, as the engine understands it.
+    /// Translates what the server sent into an event for the engine.
     fn read(&self, subject: Subject, event: client::SubscriptionEvent) -> Option<SessionEvent> {
         let response = match event {
             client::SubscriptionEvent::Acknowledged => return Some(SessionEvent::Acknowledged(subject)),
             client::SubscriptionEvent::Refused { reason } => {
                 let reason = self.endpoint.scrub(&reason);
-                // Each further try of an account that is refused would be a line.
+                // Warns about an account's first refusal only: it is retried again and again, and
+                // each refusal would be a line.
                 if matches!(subject, Subject::Account { attempt: 1.., .. }) {
                     debug!(?subject, reason, "a subscription was refused");
                 } else {
@@ -282,13 +287,13 @@ impl LinkDriver {
             Subject::Barrier { length } => Some(SessionEvent::Barrier { length, slot }),
             Subject::Canary => match account.ok().and_then(|clock| clock.unix_timestamp()) {
                 Some(time) => Some(SessionEvent::Canary { slot, lag_ms: lag_ms(wall_ms(), time) }),
-                // Not a tick: if none follows, the deadline speaks.
+                // This is not a tick. If none follows, the canary's deadline expires.
                 None => {
-                    warn!("a canary does not hold a Clock");
+                    warn!("a canary's notification contains no Clock");
                     None
                 }
             },
-            // Of an account that never changes.
+            // The account never changes, so its notification is of no interest.
             Subject::Keepalive { .. } => None,
             Subject::Account { address, .. } => {
                 self.store.stats.notifications.add(1);
@@ -303,7 +308,8 @@ impl LinkDriver {
 
     fn carry_out(&mut self) {
         loop {
-            // The lock is not held while an order is carried out.
+            // Takes one command at a time, so that the lock is not held while the command is
+            // carried out.
             let order = self.shared.lock().next_command(self.id);
             match order {
                 None => return,

@@ -1,4 +1,5 @@
-//! The one loop over everything that is no connection: RPC calls, and the deadlines that are no link's.
+//! The loop for everything except the connections: RPC calls, and the deadlines that do not belong
+//! to a link.
 
 use std::sync::Arc;
 
@@ -16,10 +17,10 @@ use crate::{
     store::{SharedWriter, Store},
 };
 
-/// The host's clocks are compared at least so often, also where nothing happens.
+/// How often at least the host's clocks are compared, even when nothing happens.
 const HEARTBEAT: std::time::Duration = std::time::Duration::from_secs(1);
 
-/// Runs until told to stop. `rpcs` are the endpoints', in their order.
+/// Runs until `stop` changes. `rpcs` are the endpoints' RPC sources, in the order of the endpoints.
 pub(crate) async fn run(
     rpcs: Vec<Arc<RpcSource>>,
     shared: Arc<SharedWriter>,
@@ -61,7 +62,7 @@ pub(crate) async fn run(
             Some((number, outcome)) = inquiries.next(), if !inquiries.is_empty() => {
                 if let Err(failure) = &outcome {
                     store.stats.rpc_failures.add(1);
-                    tracing::debug!(error = %failure, "an inquiry after transactions failed");
+                    tracing::debug!(error = %failure, "an inquiry about transactions failed");
                 }
                 shared.lock().inquired(number, outcome);
             }

@@ -1,4 +1,4 @@
-//! Starting the tasks of a mirror, and ending them.
+//! Starting a mirror's tasks, and ending them.
 
 use std::{
     panic::AssertUnwindSafe,
@@ -28,10 +28,10 @@ use crate::{
     store::{self, SharedWriter, Store},
 };
 
-/// How long shutting down may take before it is left to itself.
+/// How long shutting down waits before it returns and leaves the rest to the background.
 const GOODBYE: Duration = Duration::from_secs(2);
 
-/// The settings of a mirror, checked.
+/// A mirror's settings, already checked.
 pub(crate) struct Settings {
     pub(crate) endpoints: Vec<(Endpoint, Option<Arc<RpcClient>>)>,
     pub(crate) commitment: CommitmentLevel,
@@ -46,7 +46,7 @@ pub(crate) struct Settings {
     pub(crate) probe_after: Duration,
 }
 
-/// The tasks of a mirror, and what they share. Dropped, it ends them.
+/// A mirror's tasks and what they share. Dropping it ends them.
 pub(crate) struct Running {
     pub(crate) shared: Arc<SharedWriter>,
     pub(crate) store: Arc<Store>,
@@ -59,14 +59,14 @@ pub(crate) struct Running {
 impl Drop for Running {
     fn drop(&mut self) {
         self.shared.lock().stop();
-        // The tasks hear of it when `stop` is dropped, next.
+        // The tasks notice when `stop` is dropped, which comes next.
     }
 }
 
-/// Starts a mirror's tasks in the tokio runtime that runs here.
+/// Starts a mirror's tasks in the current tokio runtime.
 ///
 /// # Errors
-/// No runtime runs here, or a node's URL cannot be used.
+/// There is no current runtime, or a node's URL cannot be used.
 pub(crate) fn start(settings: &Settings) -> Result<Running, ConfigError> {
     let runtime = Handle::try_current().map_err(|_| ConfigError::NoRuntime)?;
     let clock = Clock::new();
@@ -103,19 +103,19 @@ pub(crate) fn start(settings: &Settings) -> Result<Running, ConfigError> {
 }
 
 impl Running {
-    /// Ends every task, and waits for them, though not for long.
+    /// Ends every task and waits for them, but no longer than [`GOODBYE`].
     pub(crate) async fn shutdown(&self) {
         self.shared.lock().stop();
-        // Without a task left, nobody listens.
+        // The send fails only if every task has ended already.
         let _ = self.stop.send(());
         let tasks = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
         let ended = futures::future::join_all(tasks);
         if tokio::time::timeout(GOODBYE, ended).await.is_err() {
-            tracing::warn!("shutting down takes longer than {GOODBYE:?}; it goes on in the background");
+            tracing::warn!("shutting down takes longer than {GOODBYE:?}; it continues in the background");
         }
     }
 
-    /// Runs a task that hears when the mirror stops, and ends then.
+    /// Starts a task. Its receiver changes when the mirror stops; the task must end then.
     pub(crate) fn spawn<T>(
         &self,
         name: &'static str,
@@ -134,7 +134,8 @@ impl Running {
     }
 }
 
-/// A task that panicked must not leave a mirror behind that looks alive: every reader goes stale, and says so.
+/// Runs a task, and stops the mirror if it panics. Otherwise the mirror would look alive without
+/// that task; this way every reading is stale and gives the reason.
 async fn guarded(name: &'static str, shared: Arc<SharedWriter>, task: impl Future<Output = ()>) {
     if AssertUnwindSafe(task).catch_unwind().await.is_err() {
         tracing::error!(task = name, "a task of the mirror panicked: the mirror stops");
@@ -142,7 +143,8 @@ async fn guarded(name: &'static str, shared: Arc<SharedWriter>, task: impl Futur
     }
 }
 
-/// A number that differs between mirrors and processes: the standard library's own source of keys.
+/// A number that differs between mirrors and processes. It comes from the standard library's source
+/// of hash keys.
 pub(crate) fn seed() -> u64 {
     use std::hash::{BuildHasher, RandomState};
     RandomState::new().hash_one(0)

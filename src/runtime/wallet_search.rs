@@ -1,9 +1,11 @@
-//! Finding what a wallet holds: at start, after a restart in the middle of a trade, and what arrives uninvited.
+//! Finds the token accounts that a wallet holds: at the start, after a restart in the middle of a
+//! trade, and when tokens arrive that nobody asked for.
 //!
-//! 1. No token account that holds something is passed over in silence: it is watched, or it is named with the
-//!    reason, or the whole search fails.
-//! 2. A node that is behind hides nothing: it must have come to the newest slot that the mirror knows, its Clock must be
-//!    near wall time, and its slots are believed under the same rules as all others.
+//! 1. The search does not silently skip a token account that holds something: it watches the
+//!    account, or names it with the reason why not, or fails as a whole.
+//! 2. A node that is behind cannot hide an account: the node must have reached the newest slot that
+//!    the mirror knows, its Clock must be near wall time, and its slots are checked by the same
+//!    rules as all others.
 
 use std::{
     collections::HashMap,
@@ -32,14 +34,16 @@ use crate::{
     store::{Entry, SharedWriter, Store},
 };
 
-/// Accounts watched in one step: readers wait for none of them.
+/// How many accounts are watched in one step. The lock is free in between, so readers and links do
+/// not wait for the whole wallet.
 const CHUNK: usize = 100;
 /// How soon a node that is behind is asked again: a quarter of a slot.
 const ASK_AGAIN: Duration = Duration::from_millis(100);
-/// The wait after a search that failed: doubled from the first to the second, or to the interval asked for.
+/// The wait after a failed search: it doubles from the first value (or the search interval, if that
+/// is shorter) up to the second (or the interval, if that is longer).
 const WAITS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 
-/// A token account that holds something and is not watched for all that.
+/// A token account that holds something but is not watched.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LeftOutAccount {
@@ -47,15 +51,15 @@ pub struct LeftOutAccount {
     pub address: Pubkey,
     /// The mint whose tokens it holds.
     pub mint: Pubkey,
-    /// The program that it is of.
+    /// The token program that owns it.
     pub program: TokenProgram,
-    /// How many raw units were found in it.
+    /// How many raw units it holds.
     pub amount: u64,
     /// Why it is not watched.
     pub why: WatchError,
 }
 
-/// What a search came to.
+/// The result of a search.
 pub(crate) struct Search {
     pub(crate) slot: Slot,
     pub(crate) watched: Vec<(Arc<Entry>, Holding)>,
@@ -63,14 +67,14 @@ pub(crate) struct Search {
     pub(crate) left_out: Vec<LeftOutAccount>,
 }
 
-/// Searches wallets. It outlives no mirror: it has no hold on one.
+/// Searches wallets. It does not keep the mirror running.
 pub(crate) struct WalletSearch {
     rpcs: Vec<Arc<RpcSource>>,
     shared: Arc<SharedWriter>,
     store: Arc<Store>,
-    /// How long a node that is behind is waited for.
+    /// How long to keep asking a node that is behind.
     patience: Duration,
-    /// One search at a time: an answer may be large.
+    /// Allows one search at a time, because an answer may be large.
     turn: tokio::sync::Mutex<()>,
     kept: Mutex<HashMap<Pubkey, AbortHandle>>,
 }
@@ -93,14 +97,14 @@ impl WalletSearch {
         let mut search = Search { slot, watched: Vec::new(), fresh: 0, left_out: Vec::new() };
         for chunk in holdings.chunks(CHUNK) {
             self.watch(wallet, chunk, &mut search)?;
-            // Readers and links come first.
+            // Lets readers and links run first.
             tokio::task::yield_now().await;
         }
         self.store.stats.adopted.add(search.fresh as u64);
         Ok(search)
     }
 
-    /// Asks one node after the other.
+    /// Asks one node after the other until one answers.
     async fn search(&self, wallet: &Pubkey) -> Result<(Slot, Vec<Holding>), AdoptError> {
         let (endpoints, newest) = self.shared.lock().to_ask().ok_or(AdoptError::Stopped)?;
         let mut failed: Option<AdoptError> = None;
@@ -108,20 +112,22 @@ impl WalletSearch {
             match self.search_at(endpoint, wallet, newest).await {
                 Ok(found) => return Ok(found),
                 Err(error) => {
-                    tracing::debug!(wallet = %wallet, %error, "a node cannot say what the wallet holds");
-                    // What may yet do better says more than what will not.
+                    tracing::debug!(wallet = %wallet, %error, "a node failed to list what the wallet holds");
+                    // A transient error is reported rather than a lasting one, because a later try
+                    // may succeed.
                     let better = error.is_transient() || failed.is_none();
                     failed = if better { Some(error) } else { failed };
                 }
             }
         }
         Err(failed.unwrap_or_else(|| {
-            let reason = "every node is on another chain, or not believed for now".to_owned();
+            let reason = "every node is on another chain, or not trusted at present".to_owned();
             AdoptError::Rpc { wallet: *wallet, source: RpcFailure::Unreachable { reason } }
         }))
     }
 
-    /// Asks one node: for its bank, and for the accounts under each program in that bank or a later one.
+    /// Asks one node: first for its bank's slot, then for the accounts under each program in that
+    /// bank or a later one.
     async fn search_at(
         &self,
         endpoint: EndpointId,
@@ -143,7 +149,8 @@ impl WalletSearch {
                 Unanswered::Failed(source) => failed(source),
             })?;
             self.shared.lock().hear(endpoint, owned.slot, None).map_err(failed)?;
-            // The second program's answer may be of a later bank: the whole is as of the first.
+            // The second program's answer may be of a later bank, so the result as a whole is as of
+            // the first answer.
             as_of.get_or_insert(owned.slot);
             newest = newest.max(owned.slot);
             holdings.extend(owned.holdings);
@@ -151,7 +158,7 @@ impl WalletSearch {
         Ok((as_of.unwrap_or(newest), holdings))
     }
 
-    /// Makes a call, again and again while the node is merely behind.
+    /// Makes a call, and repeats it as long as the node is merely behind.
     async fn patiently<T, E, C: Future<Output = Result<T, E>>>(
         &self,
         failure: impl Fn(&E) -> &RpcFailure,
@@ -171,7 +178,8 @@ impl WalletSearch {
         }
     }
 
-    /// Watches a chunk, or, where not all of it can be, each that can. (Invariant 1)
+    /// Watches a chunk. If not all of it can be watched, watches each account that can be.
+    /// (Invariant 1)
     fn watch(&self, wallet: &Pubkey, chunk: &[Holding], search: &mut Search) -> Result<(), AdoptError> {
         let mut writer = self.shared.lock();
         let target = |holding: &Holding| {
@@ -201,7 +209,7 @@ impl WalletSearch {
         Ok(())
     }
 
-    /// Searches the wallet now and at each interval, until told to stop.
+    /// Searches the wallet now and at each interval, until `stop` changes.
     pub(crate) async fn run(
         self: Arc<Self>,
         wallet: Pubkey,
@@ -216,7 +224,7 @@ impl WalletSearch {
         }
     }
 
-    /// Of several tasks that search one wallet, the last one goes on.
+    /// Keeps the newest task that searches a wallet, and ends the one before.
     pub(crate) fn keep(&self, wallet: Pubkey, task: AbortHandle) {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(before) = kept.insert(wallet, task) {
@@ -261,10 +269,10 @@ impl WalletSearch {
         } else {
             tracing::debug!(wallet = %wallet, slot, found, took_ms = took.as_millis(), "nothing new in the wallet");
         }
-        // Each for itself once, and not at every interval.
+        // Warns once for each account, and not at every interval.
         for left_out in search.left_out.iter().filter(|one| !left_out_before.contains(one)) {
             let LeftOutAccount { address, mint, amount, why, .. } = left_out;
-            tracing::warn!(account = %address, mint = %mint, amount, why = %why, "tokens are not watched");
+            tracing::warn!(account = %address, mint = %mint, amount, why = %why, "a token account of the wallet cannot be watched");
         }
         left_out_before.clone_from(&search.left_out);
     }

@@ -1,8 +1,9 @@
 //! The published records: one writer, wait-free readers.
 //!
-//! The writer publishes a record first and the links' evidence second; a reader loads the evidence first
-//! and the record second. Both carry the connections' generations, so a proof is never joined with a record
-//! that it does not cover. (The other way round, superseded records were taken for proved.)
+//! The writer publishes a record first and the links' evidence second; a reader loads the evidence
+//! first and the record second. Both carry the connections' generations, so a reader never joins a
+//! proof with a record that the proof does not cover. (In the opposite order, readers took
+//! superseded records for proved.)
 
 pub(crate) mod updates;
 mod writer;
@@ -46,14 +47,14 @@ pub(crate) struct Entry {
     record: ArcSwapOption<Record>,
     overlay: ArcSwapOption<Shown>,
     mint: MintEntry,
-    /// 0 while watched; else why it is not.
+    /// 0 while the account is watched, otherwise the reason why it is not.
     ended: AtomicU8,
-    /// Woken at each publication.
+    /// Notified at each publication.
     pub(crate) changed: Notify,
     pub(crate) counters: AccountCounters,
 }
 
-/// The two counts of an `Arc`.
+/// The size of an `Arc`'s two counters.
 const ARC: usize = 2 * size_of::<usize>();
 
 const UNWATCHED: u8 = 1;
@@ -86,17 +87,19 @@ impl Entry {
     }
 }
 
-/// What the mint of an account's tokens says of selling them, kept with the account so that a reader looks nothing up.
+/// What the mint of an account's tokens says about selling them. It is stored with the account, so
+/// that a reader needs no lookup.
 #[derive(Debug, Default)]
 struct MintEntry {
-    /// One more than what it says; 0 where it has not been read.
+    /// One more than the mint's bits; 0 if the mint has not been read.
     says: AtomicU64,
-    /// When that was surely so.
+    /// When the mint was known to say so.
     read: AtomicU64,
 }
 
 impl MintEntry {
-    /// What it says first, since when second: what is young enough is never joined with what was said before.
+    /// Writes `says` first and `read` second, so that a reader never joins a recent time with what
+    /// the mint said before.
     fn store(&self, mint: Option<&MintInfo>) {
         let says = mint.map_or(0, |mint| u64::from(MintSays::of(mint).to_bits()) + 1);
         let read = mint.map_or(Tick::NEVER, MintInfo::surely_so);
@@ -116,13 +119,13 @@ impl MintEntry {
 pub(crate) struct Store {
     accounts: ArcSwap<HashMap<Pubkey, Arc<Entry>>>,
     evidence: ArcSwap<Evidence>,
-    /// Woken at each canary, and when a mint is read.
+    /// Notified at each canary, and when a mint is read.
     pub(crate) proved: Notify,
     mints: ArcSwap<HashMap<Pubkey, MintInfo>>,
     pub(crate) clock: Clock,
     policy: Policy,
     pub(crate) stats: Stats,
-    /// What the engine holds for each account.
+    /// Memory that the engine holds for each account, in bytes.
     bytes_each: usize,
 }
 
@@ -150,7 +153,7 @@ impl Store {
         }
     }
 
-    /// Evidence first, record second, time last: see the module.
+    /// Loads the evidence first, the record second and the time last; see the module for why.
     pub(crate) fn read(&self, entry: &Entry) -> Reading {
         let (evidence, record) = look(|| self.evidence.load(), || entry.record.load().as_deref().copied());
         let overlay = entry.overlay.load().as_deref().copied();
@@ -161,7 +164,8 @@ impl Store {
         reading
     }
 
-    /// What is held for an account, in bytes: by the engine, in the maps of the readers and of the writer, and published.
+    /// Memory held for an account, in bytes: by the engine, in the maps of the readers and of the
+    /// writer, and in what is published.
     pub(crate) fn bytes_of(&self, entry: &Entry) -> usize {
         let in_maps = 2 * size_of::<(Pubkey, Arc<Entry>)>();
         let record = entry.record.load().as_ref().map_or(0, |_| ARC + size_of::<Record>());
@@ -169,15 +173,15 @@ impl Store {
         self.bytes_each + in_maps + ARC + size_of::<Entry>() + record + overlay
     }
 
-    /// What is held for all accounts and their mints, and for counting, in bytes.
+    /// Memory held for all accounts, their mints and the counters, in bytes.
     pub(crate) fn bytes(&self) -> usize {
         let accounts: usize = self.accounts.load().values().map(|entry| self.bytes_of(entry)).sum();
-        // Once with the readers and once with the writer.
+        // The readers and the writer hold one copy each.
         let mints = 2 * self.mints.load().len() * size_of::<(Pubkey, MintInfo)>();
         accounts + mints + 2 * Distribution::BYTES
     }
 
-    /// The shortest that a dynamic TTL has come to.
+    /// The shortest dynamic TTL of any account at present.
     pub(crate) fn shortest_ttl(&self) -> Option<Duration> {
         let (bounds, now) = (self.policy.ttl?, self.clock.now());
         let of = |entry: &Arc<Entry>| {
@@ -186,7 +190,7 @@ impl Store {
         self.accounts.load().values().filter_map(of).min()
     }
 
-    /// Hits and misses, of accounts watched now and before.
+    /// Hits and misses of all accounts, including those no longer watched.
     pub(crate) fn served(&self) -> (u64, u64) {
         let entries = self.accounts.load();
         entries.values().fold((self.stats.hits.get(), self.stats.misses.get()), |(hits, misses), entry| {

@@ -1,4 +1,4 @@
-//! The bounded stream of changes.
+//! The bounded stream of updates.
 
 use futures::Stream;
 use solana_pubkey::Pubkey;
@@ -17,25 +17,26 @@ use crate::core::{
 pub struct AccountUpdate {
     /// The account.
     pub address: Pubkey,
-    /// What it is now.
+    /// Its state now.
     pub state: AccountState,
-    /// The slot at which that was observed.
+    /// The slot at which this state was observed.
     pub slot: Slot,
-    /// Who said so.
+    /// The source that showed it.
     pub origin: StateOrigin,
-    /// How often the state changed since the account is watched, this change included.
+    /// How many times the state has changed since the watch began, including this change.
     pub revision: u64,
 }
 
-/// What the processed bank shows of an account, past what is confirmed. It may lie on a fork that is abandoned.
+/// The state of an account in the processed bank, ahead of what is confirmed. It may be on a fork
+/// that is later abandoned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ProcessedUpdate {
     /// The account.
     pub address: Pubkey,
-    /// What it is there.
+    /// Its state in the processed bank.
     pub state: AccountState,
-    /// The slot at which that was observed.
+    /// The slot at which this state was observed.
     pub slot: Slot,
 }
 
@@ -57,27 +58,29 @@ impl AccountUpdate {
 pub enum MirrorUpdate {
     /// An account changed.
     Account(AccountUpdate),
-    /// The processed view of an account changed. Only with [`MirrorBuilder::processed`](crate::MirrorBuilder::processed).
+    /// The processed view of an account changed. Only with
+    /// [`MirrorBuilder::processed`](crate::MirrorBuilder::processed).
     Processed(ProcessedUpdate),
-    /// What the processed view showed of an account did not come to be: a fork was abandoned, or the
-    /// account was written again before it was confirmed. Its [`Account`](MirrorUpdate::Account) state stands.
+    /// What the processed view showed of an account was never confirmed: its fork was abandoned, or
+    /// the account was written again first. The account's last [`Account`](MirrorUpdate::Account)
+    /// state still stands.
     Reverted {
         /// The account.
         address: Pubkey,
     },
-    /// The chain began anew, or was set back, on every node: slots have a new order, and every account is read and
-    /// subscribed anew. Until then nothing is served.
+    /// The chain began anew, or was set back, on every node. Slots have a new order, and the mirror
+    /// reads and subscribes every account anew. Until then it serves no reads.
     Reset {
-        /// Counts the resets.
+        /// The number of resets so far.
         epoch: u32,
     },
-    /// The consumer was too slow: so many updates were overwritten. The accounts' own state is in the
-    /// mirror all the same.
+    /// The consumer was too slow, and this many updates were overwritten. The mirror still holds
+    /// the current state of every account.
     Missed(u64),
 }
 
 impl MirrorUpdate {
-    /// What a note means to listeners, if anything.
+    /// The update that listeners get for an engine event, if any.
     pub(crate) fn of(note: &EngineEvent) -> Option<Self> {
         match note {
             EngineEvent::Changed { address, record } => {
@@ -95,12 +98,12 @@ impl MirrorUpdate {
     }
 }
 
-/// Every change of every watched account, from the call of [`updates`](crate::Mirror::updates) on.
+/// Every update of every watched account from the call of [`updates`](crate::Mirror::updates) on.
 #[derive(Debug)]
 pub struct MirrorUpdates(pub(crate) broadcast::Receiver<MirrorUpdate>);
 
 impl MirrorUpdates {
-    /// The next update; `None` once the mirror has shut down. Cancel safe.
+    /// Returns the next update, or `None` once the mirror has shut down. Cancel safe.
     pub async fn next(&mut self) -> Option<MirrorUpdate> {
         match self.0.recv().await {
             Ok(update) => Some(update),
@@ -109,7 +112,7 @@ impl MirrorUpdates {
         }
     }
 
-    /// The same as a [`Stream`].
+    /// Turns this into a [`Stream`].
     pub fn into_stream(self) -> impl Stream<Item = MirrorUpdate> + Send {
         futures::stream::unfold(self, async |mut updates| Some((updates.next().await?, updates)))
     }

@@ -1,4 +1,4 @@
-//! The writer: the one engine behind one lock, and what of it readers, callers and listeners get to see.
+//! The writer: the engine behind a lock, and how its results reach readers, callers and listeners.
 
 mod positions;
 mod trading;
@@ -37,7 +37,7 @@ use crate::{
 
 pub(crate) use trading::Outcome;
 
-/// The only writer. Not `Clone`: whoever holds the lock on it writes.
+/// The only writer. It is not `Clone`: only the holder of its lock can write.
 pub(crate) struct Writer {
     store: Arc<Store>,
     engine: Engine,
@@ -53,16 +53,16 @@ pub(crate) struct Writer {
     rpc_driver: Waker,
 }
 
-/// Wakes a loop that sleeps until the engine has something for it.
+/// Wakes a driver loop that sleeps until the engine has something for it.
 #[derive(Debug, Default)]
 struct Waker {
     wake: Arc<Notify>,
-    /// The deadline that it has heard of.
+    /// The deadline that the loop knows of.
     armed: Option<Tick>,
 }
 
 impl Waker {
-    /// Wakes the loop if there is work, or its deadline has moved forward.
+    /// Wakes the loop if there is work, or if its deadline has moved to an earlier time.
     fn wake_if_sooner(&mut self, work: bool, due: Option<Tick>) {
         let sooner = match (due, self.armed) {
             (Some(due), Some(armed)) => due < armed,
@@ -76,7 +76,7 @@ impl Waker {
     }
 }
 
-/// The lock on the writer. It is held for a few instructions and never across an await.
+/// The lock on the writer. Its holders keep it for a few instructions, never across an await.
 pub(crate) struct SharedWriter(Mutex<Writer>);
 
 impl SharedWriter {
@@ -85,7 +85,7 @@ impl SharedWriter {
     }
 }
 
-/// Makes the writer and its readers' side.
+/// Creates the writer, and the store that readers use.
 pub(crate) fn open(
     clock: Clock,
     settings: EngineSettings,
@@ -125,8 +125,9 @@ pub(crate) fn open(
 }
 
 impl Writer {
-    /// Lets the engine take a step, and publishes what comes of it. A jump of the host's clocks is noticed before
-    /// anything that came after it is believed.
+    /// Runs a step of the engine and publishes the result. It checks for a jump of the host's
+    /// clocks first, so that nothing that came after the jump is believed before the jump is
+    /// handled.
     fn step<T>(&mut self, step: impl FnOnce(&mut Engine, Tick) -> T) -> T {
         let now = self.store.clock.now();
         if self.jumps.jumped(now, wall_ms()) {
@@ -138,7 +139,8 @@ impl Writer {
         outcome
     }
 
-    /// Changed records first, the links' evidence second; then whoever waits is woken.
+    /// Publishes changed records first and the links' evidence second, and then wakes those that
+    /// wait.
     fn publish(&mut self, now: Tick) {
         let touched = self.engine.take_touched();
         for address in &touched {
@@ -175,7 +177,7 @@ impl Writer {
         }
         while let Some((id, answer)) = self.engine.next_reply() {
             if let Some(caller) = self.callers.remove(&id) {
-                // Whoever asked may be gone; the answer is in the ledger all the same.
+                // The caller may be gone; the ledger has the answer in any case.
                 let _ = caller.send(answer);
             }
         }
@@ -187,7 +189,7 @@ impl Writer {
         self.rpc_driver.wake_if_sooner(false, self.engine.next_deadline());
     }
 
-    /// What is known of the mint of an account, beside its record.
+    /// Stores what is known of the mint of an account's tokens with the account's entry.
     fn store_mint(&self, entry: &Entry) {
         let token = self.engine.record(&entry.address).and_then(|record| record.state.token());
         entry.mint.store(token.and_then(|token| self.engine.mint(&token.mint)));
@@ -215,12 +217,12 @@ impl Writer {
         if let Some(update) = MirrorUpdate::of(&note)
             && let Some(updates) = &self.updates
         {
-            // Nobody listening is nobody missing anything.
+            // The send fails only if nobody listens, and then nothing is missed.
             let _ = updates.send(update);
         }
     }
 
-    /// `None` once stopped.
+    /// `None` once the mirror has stopped.
     pub(crate) fn updates(&self) -> Option<broadcast::Receiver<MirrorUpdate>> {
         self.updates.as_ref().map(broadcast::Sender::subscribe)
     }
@@ -231,7 +233,7 @@ impl Writer {
 
     // Callers.
 
-    /// Watches all of them, or none.
+    /// Watches all of the accounts, or none.
     pub(crate) fn watch(&mut self, targets: &[(Pubkey, Expected)]) -> Result<Vec<Arc<Entry>>, WatchError> {
         self.watch_by(targets, |engine, now| engine.watch(now, targets))
     }
@@ -241,7 +243,7 @@ impl Writer {
         targets: &[(Pubkey, Expected)],
         watch: impl FnOnce(&mut Engine, Tick) -> Result<(), WatchError>,
     ) -> Result<Vec<Arc<Entry>>, WatchError> {
-        // The entries first: a record is published into its entry.
+        // Creates the entries first, because records are published into them.
         let fresh: Vec<Pubkey> = targets
             .iter()
             .map(|(address, _)| *address)
@@ -271,7 +273,8 @@ impl Writer {
         true
     }
 
-    /// What is known of the account is in doubt until RPC has confirmed it, at `min_slot` or later.
+    /// Marks what is known of the account as in doubt until RPC has confirmed it, at `min_slot` or
+    /// later.
     pub(crate) fn invalidate(&mut self, address: &Pubkey, min_slot: Slot) -> bool {
         let known = self.step(|engine, now| engine.invalidate(now, address, min_slot));
         self.store.stats.invalidations.add(u64::from(known));
@@ -281,7 +284,8 @@ impl Writer {
         known
     }
 
-    /// Has an account read by RPC for a caller; the answer's slot, which is in the ledger by then, or what failed.
+    /// Has an account read by RPC for a caller. The result is the answer's slot (the ledger has the
+    /// answer by then), or what failed.
     pub(crate) fn ask(
         &mut self,
         ask: impl FnOnce(Reply) -> Ask,
@@ -297,21 +301,23 @@ impl Writer {
         taken.map(|()| (id, answer))
     }
 
-    /// Whoever asked has gone.
+    /// Cancels an ask whose caller has gone.
     pub(crate) fn cancel(&mut self, id: AskId) {
         if self.callers.remove(&id).is_some() {
             self.engine.cancel(id);
         }
     }
 
-    // Answers about no account by itself.
+    // RPC answers that are not about a single account.
 
-    /// The endpoints to ask, and the newest slot that they should know; `None` once stopped.
+    /// The endpoints to ask, and the newest slot that they should have reached. `None` once the
+    /// mirror has stopped.
     pub(crate) fn to_ask(&self) -> Option<(Vec<EndpointId>, Slot)> {
         (!self.stopped).then(|| (self.engine.to_ask(self.store.clock.now()), self.engine.newest_slot()))
     }
 
-    /// Whether what an endpoint said of this slot, and with this Clock if there was one, may be believed.
+    /// Checks whether to believe an endpoint's claim of this slot, and of this Clock if the answer
+    /// carried one.
     pub(crate) fn hear(
         &mut self,
         endpoint: EndpointId,
@@ -324,14 +330,16 @@ impl Writer {
         })
     }
 
-    // The loops.
+    // The driver loops.
 
-    /// Woken when a link has orders, or a deadline that it has not heard of.
+    /// Notified when there is a command for the link's driver, or a deadline that it does not know
+    /// of.
     pub(crate) fn driver_wake(&self, link: LinkId) -> Arc<Notify> {
         self.drivers.get(usize::from(link.0)).map(|driver| driver.wake.clone()).unwrap_or_default()
     }
 
-    /// Woken when there is an RPC call to make, or a deadline that the rpc_driver has not heard of.
+    /// Notified when there is an RPC call to make, or a deadline that the RPC driver does not know
+    /// of.
     pub(crate) fn rpc_driver_wake(&self) -> Arc<Notify> {
         self.rpc_driver.wake.clone()
     }
@@ -344,7 +352,7 @@ impl Writer {
         self.engine.next_command(link)
     }
 
-    /// Acts on the link's deadlines that have passed; when the next one is.
+    /// Acts on the link's deadlines that have passed. Returns the next one.
     pub(crate) fn expire_link(&mut self, link: LinkId) -> Option<Tick> {
         self.step(|engine, now| engine.expire_link(now, link));
         self.engine.link_deadline(link)
@@ -354,7 +362,8 @@ impl Writer {
         self.engine.link(link).map_or(LinkPhase::Stopped, |(phase, ..)| phase)
     }
 
-    /// Acts on the deadlines that are no link's; the calls and the inquiry to make, and when to come again.
+    /// Acts on passed deadlines that do not belong to a link. Returns the calls and the inquiry to
+    /// make, and when to call again.
     pub(crate) fn expire(&mut self) -> (Vec<Call>, Option<Inquiry>, Option<Tick>) {
         let (calls, inquiry) = self.step(|engine, now| {
             engine.expire(now);
@@ -370,7 +379,7 @@ impl Writer {
         self.step(|engine, now| engine.answered(now, number, answer));
     }
 
-    /// Ends everything: every reader is stale from here on.
+    /// Ends everything: from here on every reading is stale.
     pub(crate) fn stop(&mut self) {
         if std::mem::replace(&mut self.stopped, true) {
             return;
@@ -430,7 +439,7 @@ mod tests {
         (Pubkey::new_from_array([byte; 32]), Expected::default())
     }
 
-    /// Answers every RPC call that is wanted with this slot and amount, until none is.
+    /// Answers the wanted RPC calls with this slot and amount until there are no more.
     fn answer_calls(writer: &mut Writer, slot: Slot, amount: u64, deadline: &mut u32) {
         loop {
             let (calls, ..) = writer.expire();
@@ -450,7 +459,8 @@ mod tests {
         }
     }
 
-    /// Brings one account live on the first link: subscribed, behind its barrier, rechecked, two canaries.
+    /// Makes one account live on the first link: subscribes it, passes its barrier and recheck, and
+    /// ticks twice.
     pub(super) fn live(shared: &SharedWriter) -> Arc<Entry> {
         let mut writer = shared.lock();
         let entry = writer.watch(&[target(9)]).expect("room").remove(0);
@@ -477,7 +487,7 @@ mod tests {
         entry
     }
 
-    /// The mint of what [`holding`] shows, as RPC tells of it when it is asked next, in two minutes.
+    /// Answers the next read of the mint of what [`holding`] shows, which is due in two minutes.
     fn tell_mint(writer: &mut Writer, mint: MintInfo) {
         let call = writer.step(|engine, now| {
             let later = now.plus(Duration::from_secs(120));
@@ -515,7 +525,7 @@ mod tests {
             entry.mint.load(now, now.plus(store.policy.verify_every * 9), &store.policy),
             Some(MintSays::of(&fixed))
         );
-        // An account that is watched later hears of a mint that is known already.
+        // An account that is watched later gets the mint that is known already.
         let other = writer.watch(&[target(8)]).expect("room").remove(0);
         assert_eq!(store.read(&other).mint, None, "not seen yet");
         let (address, patience) = (other.address, store.clock.now());

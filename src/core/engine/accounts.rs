@@ -1,4 +1,4 @@
-//! All watched accounts: their ledgers, what the links prove of them, and what has to be told of it.
+//! All watched accounts: their ledgers, what the links prove of them, and what has to be reported.
 
 mod holds;
 mod overlays;
@@ -37,7 +37,7 @@ struct Watched {
     watch: WatchId,
 }
 
-/// See the module.
+/// All watched accounts. See the module.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Accounts {
     rules: Rules,
@@ -46,29 +46,31 @@ pub struct Accounts {
     watched: BTreeMap<Pubkey, Watched>,
     evidence: Evidence,
     last_watch: WatchId,
-    /// Those of whom a notification should be under way.
+    /// Accounts of which a notification should be under way.
     awaiting: BTreeSet<Pubkey>,
-    /// Those that have an overlay.
+    /// Accounts that have an overlay.
     overlaid: BTreeSet<Pubkey>,
-    /// Those whose record or overlay changed since it was last asked.
+    /// Accounts whose record or overlay changed since the last
+    /// [`take_touched`](Self::take_touched).
     touched: BTreeSet<Pubkey>,
-    /// Those whose state changed since it was last asked.
+    /// Accounts whose state changed since the last [`take_changed`](Self::take_changed).
     changed: BTreeSet<Pubkey>,
     accused: BTreeSet<(Pubkey, Suspects)>,
     mints_wanted: BTreeSet<Pubkey>,
     events: VecDeque<EngineEvent>,
     holds: Holds,
-    /// Those whose sell a link has passed and told nothing of, with its slot.
+    /// Accounts whose sell a link should have reported by now and did not, with the slot of the
+    /// sell.
     untold: BTreeMap<Pubkey, Slot>,
-    /// No account is out of its verification before this moment.
+    /// No account's verification expires before this moment.
     verified_until: Tick,
 }
 
 impl Accounts {
-    /// What is held for each account, in bytes.
+    /// Memory held for each account, in bytes.
     pub const BYTES_EACH: usize = size_of::<(Pubkey, Watched)>();
 
-    /// With `paced`, it is noted how often each account changes.
+    /// With `paced`, records how often each account changes.
     pub fn new(rules: Rules, max_accounts: usize, links: usize, paced: bool) -> Self {
         Self {
             rules,
@@ -90,13 +92,13 @@ impl Accounts {
         }
     }
 
-    // What others look at.
+    // What other modules read.
 
     pub fn record(&self, address: &Pubkey) -> Option<&Record> {
         self.watched.get(address)?.ledger.record()
     }
 
-    /// What the processed view shows past what is confirmed.
+    /// What the processed view shows beyond the confirmed state.
     pub fn overlay(&self, address: &Pubkey) -> Option<&Shown> {
         self.watched.get(address)?.overlay.shown()
     }
@@ -105,7 +107,7 @@ impl Accounts {
         &self.evidence
     }
 
-    /// The accounts that RPC should read now, of those that no live link proves.
+    /// The accounts to read by RPC now, out of those that no live link proves.
     pub fn to_refresh(&self, refresh: &mut Refresher, now: Tick, policy: &Policy) -> Vec<Pubkey> {
         let live = |record: &Record| standing(record, &self.evidence, now, policy).live;
         refresh.due(now, &self.watched, |watched| !watched.ledger.record().is_some_and(live))
@@ -119,7 +121,7 @@ impl Accounts {
         self.watched.get(address).map(|watched| watched.watch)
     }
 
-    /// The slot from which an RPC answer about the account is worth having.
+    /// The slot from which on an RPC answer about the account is useful.
     pub fn wanted_slot(&self, address: &Pubkey) -> Slot {
         self.watched.get(address).map_or(0, |watched| watched.ledger.wanted_slot())
     }
@@ -134,12 +136,12 @@ impl Accounts {
         std::mem::take(&mut self.changed)
     }
 
-    /// What is expected of a watched account, or was learnt from the first sight of it.
+    /// What the caller expects of a watched account, or what its first observation showed.
     pub fn expected(&self, address: &Pubkey) -> Option<Expected> {
         self.watched.get(address).map(|watched| watched.ledger.expected())
     }
 
-    /// The subscriptions that cannot be trusted, since the last call.
+    /// The subscriptions that turned out to be unreliable since the last call.
     pub fn take_accused(&mut self) -> BTreeSet<(Pubkey, Suspects)> {
         std::mem::take(&mut self.accused)
     }
@@ -149,7 +151,7 @@ impl Accounts {
         std::mem::take(&mut self.mints_wanted)
     }
 
-    /// The mints of the accounts watched: those expected, and those seen.
+    /// The mints of the watched accounts, both expected and seen.
     pub fn mints(&self) -> BTreeSet<Pubkey> {
         let ledgers = self.watched.values().map(|watched| &watched.ledger);
         let seen =
@@ -167,7 +169,8 @@ impl Accounts {
 
     // The wanted set.
 
-    /// Watches all of them, or none; those that were not watched before, with their watch.
+    /// Watches all of the accounts, or none. Returns those that were not watched before, with their
+    /// watch.
     pub fn watch(&mut self, targets: &[(Pubkey, Expected)]) -> Result<Vec<(Pubkey, WatchId)>, WatchError> {
         let mut fresh: BTreeMap<Pubkey, Expected> = BTreeMap::new();
         let mut known: BTreeMap<Pubkey, Expected> = BTreeMap::new();
@@ -183,7 +186,7 @@ impl Accounts {
         }
         for (address, expected) in known {
             if let Some(watched) = self.watched.get_mut(&address) {
-                // Merged above without a contradiction.
+                // Cannot fail: it was merged above without a contradiction.
                 let _ = watched.ledger.expect(expected);
             }
         }
@@ -191,7 +194,7 @@ impl Accounts {
         for (address, expected) in fresh {
             self.last_watch.0 += 1;
             let mut ledger = Ledger::new(expected, self.rules, self.evidence.epoch);
-            // What is in flight outlives a watch.
+            // Sells in flight outlive a watch.
             ledger.set_held(self.holds.held(&address));
             self.watched
                 .insert(address, Watched { ledger, overlay: Overlay::default(), watch: self.last_watch });
@@ -211,7 +214,7 @@ impl Accounts {
         known
     }
 
-    /// A caller doubts what is known of the account; `false` if it is not watched.
+    /// A caller doubts what is known of the account. Returns `false` if it is not watched.
     pub fn invalidate(&mut self, address: &Pubkey, at: Tick, min_slot: Slot) -> bool {
         let Some(watched) = self.watched.get_mut(address) else { return false };
         watched.ledger.invalidate(at, min_slot, &self.evidence);
@@ -221,12 +224,12 @@ impl Accounts {
 
     // Observations.
 
-    /// Takes in an observation of a watched account; one of any other address is nobody's business.
+    /// Takes in an observation of a watched account. Ignores any other address.
     pub fn apply(&mut self, now: Tick, address: &Pubkey, seen: &Observation) -> Option<ApplyOutcome> {
         let watched = self.watched.get_mut(address)?;
         let before = watched.ledger.record().copied();
         let verdict = watched.ledger.apply(seen, &self.evidence);
-        // The first sight is no change.
+        // The first observation is not a change.
         if self.paced && before.is_some() && verdict == ApplyOutcome::Changed {
             watched.ledger.changed(now);
         }
@@ -266,12 +269,12 @@ impl Accounts {
         Some(verdict)
     }
 
-    /// Every proof from before `now` is void.
+    /// Makes every proof from before `now` void.
     pub fn void_proofs(&mut self, now: Tick) {
         self.evidence.valid_from = now;
     }
 
-    /// The chain began anew: every record begins anew.
+    /// Starts over after the chain began anew: every record begins anew.
     pub fn reset(&mut self, now: Tick, epoch: u32) {
         self.evidence.epoch = epoch;
         self.void_proofs(now);

@@ -22,11 +22,12 @@ use crate::core::{
 )]
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum LinkEvent {
-    /// It is open; with the genesis hash that the endpoint's RPC tells, if it does.
+    /// The connection is open. `genesis` is the genesis hash that the endpoint's RPC returned, if
+    /// it did.
     Connected { genesis: Option<[u8; 32]> },
     /// The connect failed, or the connection is gone.
     Lost,
-    /// Anything else: only the connection's session understands it.
+    /// Anything else; only the connection's session understands it.
     Session(SessionEvent),
 }
 
@@ -39,65 +40,68 @@ impl From<SessionEvent> for LinkEvent {
 /// What a connection is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Role {
-    /// It feeds the mirror at its own commitment.
+    /// Feeds the mirror at the mirror's own commitment.
     Mirror,
-    /// It shows the processed bank: hints, and no proof of anything.
+    /// Shows the processed bank: hints, which prove nothing.
     Processed,
 }
 
-/// What a call came back with, from one bank.
+/// The answer to a call, taken from one bank.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct CallAnswer {
     pub slot: Slot,
-    /// When the request was sent: what the answer says was true no earlier.
+    /// When the request was sent: the answer was true at that moment or later.
     pub sent: Tick,
-    /// Wall time at its arrival less the chain's Clock.
+    /// Wall time at arrival less the chain's Clock.
     pub lag_ms: i64,
-    /// In the order of the call; each for itself what is wrong with it.
+    /// In the order of the call. An account that failed carries its own error.
     pub accounts: Vec<Result<Presence, RpcFailure>>,
-    /// In the order of the call; `None` where there is no mint.
+    /// In the order of the call. `None` means that there is no mint.
     pub mints: Vec<Option<MintInfo>>,
 }
 
-/// Something that was decided, for those who count, log and listen.
+/// Something that the engine decided, for counters, logs and listeners.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum EngineEvent {
     /// An account's state changed, or was seen for the first time.
     Changed { address: Pubkey, record: Record },
-    /// Older than what was known.
+    /// An observation was older than what was known.
     Superseded,
-    /// Sources contradict each other over an account; who spoke last, and against whom.
+    /// Sources contradict each other about an account: `by` reported last, `against` said
+    /// otherwise.
     Disputed { address: Pubkey, by: ObservedVia, against: ObservedVia },
-    /// An endpoint's subscription passed in silence a change that another source showed.
+    /// Another source showed a change of which an endpoint's subscription sent no notification.
     Missed { address: Pubkey, endpoint: EndpointId },
     /// The processed view of an account changed.
     Overlaid { address: Pubkey, shown: Shown },
-    /// What the processed view showed of an account did not come to be.
+    /// What the processed view showed of an account was never confirmed.
     Reverted { address: Pubkey },
-    /// An endpoint's slots are ahead of what time allows: nothing that it says is taken for a while.
+    /// An endpoint's slots are further ahead than time allows: the engine ignores everything from
+    /// it for a while.
     Quarantined { endpoint: EndpointId, slot: Slot },
     /// An endpoint is on another chain than the mirror.
     Foreign { endpoint: EndpointId },
-    /// Every endpoint is on a new chain, or set back: slots have a new order, and every record begins anew.
+    /// Every endpoint is on a new chain, or its chain was set back: slots have a new order, and
+    /// every record begins anew.
     Reset { epoch: u32 },
-    /// A position that held nothing is no longer watched.
+    /// A position that held nothing was swept: it is no longer watched.
     Swept { address: Pubkey },
-    /// A sell in flight ended, as the mirror found out by itself.
+    /// A sell in flight ended, as the mirror found out itself.
     SellEnded { address: Pubkey, amount: u64, signature: Signature, outcome: TradeOutcome },
-    /// An endpoint is used from now on, or no more.
+    /// The engine starts using an endpoint, or stops.
     Enabled { endpoint: EndpointId, enabled: bool },
 }
 
-/// Who is suspected of having missed a change of an account.
+/// The subscriptions suspected of having missed a change of an account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Suspects {
     /// The subscription at one endpoint.
     One(EndpointId),
-    /// All of them: it is not known who is right.
+    /// All of them: it is not known which source is right.
     All,
 }
 
-/// Accounts that cannot be watched. None of the accounts of the call is watched anew.
+/// The accounts cannot be watched. The call added no watch for any of its accounts.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum WatchError {

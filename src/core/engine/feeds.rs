@@ -1,4 +1,4 @@
-//! What the connections bring, and what is told to their sessions.
+//! What the connections report, and what the engine sends to their sessions.
 
 use solana_pubkey::Pubkey;
 
@@ -33,7 +33,8 @@ impl Engine {
         }
     }
 
-    /// Hands a session what its connection brought, unless that claims a slot which cannot be. (Invariant 2)
+    /// Passes a session what its connection received, unless that claims an impossible slot.
+    /// (Invariant 2)
     fn receive(&mut self, now: Tick, id: LinkId, event: SessionEvent) {
         let Some(link) = self.links.get(id) else { return };
         let endpoint = link.endpoint;
@@ -51,7 +52,7 @@ impl Engine {
         }
     }
 
-    /// Tells a session something, and carries out what it decides. (Invariant 1)
+    /// Sends a session an input, and carries out what it decides. (Invariant 1)
     pub(super) fn deliver(&mut self, now: Tick, id: LinkId, input: FeedInput) {
         if let Some(link) = self.links.get_mut(id) {
             link.session.handle(now, input);
@@ -74,13 +75,13 @@ impl Engine {
                     SessionOutput::Event(FeedEvent::Account { address, slot, presence, generation, .. }),
                     Role::Processed,
                 ) => self.accounts.apply_processed(&address, generation, slot, &presence),
-                // What a bank that may be abandoned shows is no evidence.
+                // A bank that may be abandoned is no evidence.
                 (SessionOutput::Event(_), Role::Processed) => {}
             }
         }
     }
 
-    /// Takes in what a connection at the mirror's commitment tells.
+    /// Takes in an event of a connection at the mirror's commitment.
     fn observe(&mut self, now: Tick, id: LinkId, endpoint: EndpointId, event: FeedEvent) {
         match event {
             FeedEvent::Account { address, slot, presence, generation, proof } => {
@@ -112,12 +113,12 @@ impl Engine {
         }
     }
 
-    /// Wants accounts read by RPC for a session.
+    /// Asks RPC for the accounts that a session wants read.
     fn read_for(&mut self, now: Tick, link: LinkId, endpoint: EndpointId, read: FeedRead) {
         let ask = |address| self.own_ask(now, address);
         let asks: Vec<Ask> = match read {
             FeedRead::Baseline(address) => vec![ask(address)],
-            // Another node than the one that notifies tells also whether that one lies.
+            // An RPC node other than the one that notifies also shows whether the latter lies.
             FeedRead::Audit(addresses) => {
                 addresses.into_iter().map(|address| Ask { avoid: Some(endpoint), ..ask(address) }).collect()
             }
@@ -134,14 +135,15 @@ impl Engine {
         }
     }
 
-    /// Every link of an endpoint learns from its RPC what delay of its Clock is usual.
+    /// Passes the Clock's lag in an endpoint's RPC answer to all its links, which learn from it
+    /// what lag is usual.
     pub(super) fn share_lag(&mut self, now: Tick, endpoint: EndpointId, lag_ms: i64) {
         for link in self.links.of(endpoint) {
             self.deliver(now, link, FeedInput::ChainLag { lag_ms });
         }
     }
 
-    /// Tells the sessions that are suspected that an account's subscription missed a change.
+    /// Informs the suspected sessions that an account's subscription missed a change.
     pub(super) fn accuse(&mut self, now: Tick, address: Pubkey, suspects: Suspects) {
         for endpoint in self.links.failover.enabled() {
             let suspected = suspects == Suspects::All || suspects == Suspects::One(endpoint);

@@ -1,4 +1,5 @@
-//! The connections: a session for each, which accounts each carries, and what is believed of their nodes.
+//! The connections: a session for each, which accounts each carries, and how far their nodes are
+//! trusted.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -22,11 +23,12 @@ pub(super) struct LinkEntry {
     pub(super) endpoint: EndpointId,
     pub(super) role: Role,
     pub(super) session: Session,
-    /// What its driver is to do.
+    /// The commands that wait for its driver.
     pub(super) commands: VecDeque<LinkCommand>,
 }
 
-/// See the module. Each endpoint has a fixed number of links; with the processed view, each link has a twin.
+/// All connections. Each endpoint has a fixed number of links; with the processed view, each link
+/// has a twin.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Links {
     entries: Vec<LinkEntry>,
@@ -34,7 +36,7 @@ pub(super) struct Links {
     pub(super) placements: Vec<Placement>,
     pub(super) failover: Failover,
     pub(super) slot_guard: SlotGuard,
-    /// By endpoint: by how much its Clock lagged last.
+    /// By endpoint: how far its Clock lagged last.
     lag: Vec<Duration>,
     max_links: usize,
     processed: bool,
@@ -94,7 +96,8 @@ impl Links {
         links.map(|(id, link)| (id, link.endpoint, link.role, link.session.phase()))
     }
 
-    /// Where a link stands: its phase, how many accounts are acknowledged and live, and what its node can do.
+    /// A link's phase, how many of its accounts are acknowledged and live, and what its node can
+    /// do.
     pub(super) fn standing(&self, id: LinkId) -> Option<(LinkPhase, (usize, usize), Capabilities)> {
         let session = &self.get(id)?.session;
         Some((session.phase(), session.counts(), session.capabilities()))
@@ -132,7 +135,7 @@ impl Links {
         self.processed.then(|| id_of(usize::from(link.0) + self.max_links))
     }
 
-    /// Notes by how much an endpoint's Clock lags; one ahead of wall time does not.
+    /// Notes how far an endpoint's Clock lags. A Clock ahead of wall time counts as no lag.
     pub(super) fn note_lag(&mut self, endpoint: EndpointId, lag_ms: i64) {
         self.lag[usize::from(endpoint.0)] = Duration::from_millis(u64::try_from(lag_ms).unwrap_or(0));
     }
@@ -141,7 +144,8 @@ impl Links {
         self.lag[usize::from(endpoint.0)]
     }
 
-    /// The deadline for which a link's connection is to be given up, if that is why.
+    /// The missed deadline because of which the link's connection is to be given up, if there is
+    /// one.
     pub(super) fn overdue(&self, link: LinkId) -> Option<Timer> {
         self.get(link)?.commands.iter().find_map(|command| match command {
             LinkCommand::Disconnect { overdue } => *overdue,
@@ -149,17 +153,17 @@ impl Links {
         })
     }
 
-    /// Takes a command of a session's for the driver of its connection.
+    /// Queues a session's command for the driver of its connection.
     pub(super) fn command(&mut self, id: LinkId, command: LinkCommand) {
         let Some(link) = self.get_mut(id) else { return };
         if matches!(command, LinkCommand::Disconnect { .. }) {
-            // What was to be said on that connection is void.
+            // Commands for the connection that ends are void.
             link.commands.clear();
         }
         link.commands.push_back(command);
     }
 
-    /// Reviews which nodes are live, and says which are wanted now, in their order.
+    /// Reviews which nodes are live, and returns which ones should be used now, in their order.
     pub(super) fn wanted(&mut self, settings: &EngineSettings, now: Tick) -> Vec<bool> {
         self.failover.end_pauses(now);
         for endpoint in 0..self.failover.count() {
@@ -171,7 +175,7 @@ impl Links {
     }
 }
 
-/// The link at a place.
+/// The link at an index.
 pub(super) fn id_of(place: usize) -> LinkId {
     LinkId(u16::try_from(place).unwrap_or(u16::MAX))
 }

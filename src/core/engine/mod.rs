@@ -1,38 +1,48 @@
 //! The sans-I/O engine. Feed it events and time, then drain its outputs in the order below.
 //!
-//! It routes between its parts: the accounts with their ledgers (`accounts.rs`), the links with a session each
-//! (`links.rs`), the RPC work (`rpc.rs`), and what is traded (`trading.rs`). None of them knows a socket, a task or a
-//! clock.
+//! It routes between its parts: the accounts with their ledgers (`accounts.rs`), the links with a
+//! session each (`links.rs`), the RPC work (`rpc.rs`), and trading (`trading.rs`). None of them
+//! uses a socket, a task or a clock.
 //!
 //! # Inputs
 //!
-//! Each takes the present time, and may be followed by any other.
+//! Each input takes the present time. Inputs may come in any sequence.
 //!
-//! * From callers: [`watch`](Engine::watch), [`unwatch`](Engine::unwatch), [`invalidate`](Engine::invalidate),
-//!   [`ask`](Engine::ask); positions and buys (`positions.rs`); holds and transactions (`trading.rs`).
-//! * From connections: [`handle`](Engine::handle), once for each event, in the order in which they arrived.
-//! * From RPC: [`answered`](Engine::answered), [`inquired`](Engine::inquired), and the slots of other answers (`slots.rs`).
-//! * From the clock: [`expire_link`](Engine::expire_link) and [`expire`](Engine::expire), at or after their deadlines;
-//!   [`clock_jumped`](Engine::clock_jumped).
+//! * From callers: [`watch`](Engine::watch), [`unwatch`](Engine::unwatch),
+//!   [`invalidate`](Engine::invalidate), [`ask`](Engine::ask); positions and buys (`positions.rs`);
+//!   holds and transactions (`trading.rs`).
+//! * From connections: [`handle`](Engine::handle), once for each event, in the order in which they
+//!   arrived.
+//! * From RPC: [`answered`](Engine::answered), [`inquired`](Engine::inquired), and the slots of
+//!   other answers (`slots.rs`).
+//! * From the clock: [`expire_link`](Engine::expire_link) and [`expire`](Engine::expire), at or
+//!   after their deadlines; [`clock_jumped`](Engine::clock_jumped).
 //!
 //! # Outputs
 //!
-//! Drain them after each input, or after a batch of inputs that is published together, in this order:
+//! Drain them in this order after each input, or after a batch of inputs that is published
+//! together:
 //!
-//! 1. [`take_touched`](Engine::take_touched): publish the record and the overlay of each account named.
-//! 2. [`evidence`](Engine::evidence): publish it after the records that it speaks for, never before.
+//! 1. [`take_touched`](Engine::take_touched): publish the record and the overlay of each account it
+//!    returns.
+//! 2. [`evidence`](Engine::evidence): publish it after the records that it speaks for, never
+//!    before.
 //! 3. [`take_mints`](Engine::take_mints): publish the mints, if any was read.
-//! 4. [`next_event`](Engine::next_event): count, log and tell what was decided. Readers see it by now.
-//! 5. [`next_reply`](Engine::next_reply) and [`next_outcome`](Engine::next_outcome): wake the callers that wait.
+//! 4. [`next_event`](Engine::next_event): count, log and send to listeners what was decided.
+//!    Readers can see it by now.
+//! 5. [`next_reply`](Engine::next_reply) and [`next_outcome`](Engine::next_outcome): wake the
+//!    callers that wait.
 //! 6. [`next_command`](Engine::next_command) for each link, [`next_call`](Engine::next_call) and
-//!    [`next_inquiry`](Engine::next_inquiry): hand them to the drivers. They may wait until the drivers come.
-//! 7. [`link_deadline`](Engine::link_deadline) and [`next_deadline`](Engine::next_deadline): when to come again.
+//!    [`next_inquiry`](Engine::next_inquiry): hand them to the drivers. They may stay queued until
+//!    the drivers fetch them.
+//! 7. [`link_deadline`](Engine::link_deadline) and [`next_deadline`](Engine::next_deadline): when
+//!    to call the engine again.
 //!
 //! # Invariants
 //!
-//! 1. What a session decides is carried out before its next input: a watermark comes after the records that it speaks
-//!    for.
-//! 2. Nothing of an endpoint in quarantine, or on another chain, reaches a record.
+//! 1. The engine carries out what a session decides before that session's next input: a watermark
+//!    comes after the records that it speaks for.
+//! 2. Nothing from an endpoint in quarantine, or on another chain, reaches a record.
 
 pub mod accounts;
 pub mod events;
@@ -69,7 +79,7 @@ use rpc::RpcWork;
 use settings::EngineSettings;
 use trading::Trading;
 
-/// See the module.
+/// The engine. See the module for how to drive it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Engine {
     settings: EngineSettings,
@@ -81,7 +91,8 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// An engine that has begun to use its nodes. `seed` spreads what should not happen at one time.
+    /// Creates an engine, which starts its first connections at once. `seed` spreads in time what
+    /// should not happen all at once.
     pub fn new(settings: EngineSettings, seed: u64, now: Tick) -> Self {
         let links = Links::new(&settings, seed);
         let paced = settings.policy.ttl.is_some();
@@ -99,7 +110,7 @@ impl Engine {
 
     // Callers.
 
-    /// Watches all of them, or none.
+    /// Watches all of the accounts, or none.
     pub fn watch(&mut self, now: Tick, targets: &[(Pubkey, Expected)]) -> Result<(), WatchError> {
         self.follow_accounts(now, targets)?;
         targets.iter().for_each(|(address, _)| self.trading.positions.pin(address));
@@ -126,7 +137,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Watches an account no longer; `false` if it was not watched.
+    /// Stops watching an account. Returns `false` if it was not watched.
     pub fn unwatch(&mut self, now: Tick, address: &Pubkey) -> bool {
         let known = self.forget(now, address);
         self.follow(now);
@@ -142,9 +153,10 @@ impl Engine {
         known
     }
 
-    /// What is known of an account is in doubt: only an RPC answer from now on, of `min_slot` or later, counts.
+    /// Marks what is known of an account as in doubt: only an RPC answer from now on,
+    /// of `min_slot` or later, counts. Returns `false` if the account is not watched.
     pub fn invalidate(&mut self, now: Tick, address: &Pubkey, min_slot: Slot) -> bool {
-        // Whoever doubts it reads it next, as a rule; where that read fails, the refresh tries again.
+        // The caller usually reads the account next. If that read fails, the refresh tries again.
         self.refresh_soon(now);
         self.accounts.invalidate(address, now, min_slot)
     }
@@ -157,32 +169,33 @@ impl Engine {
         self.follow(now);
     }
 
-    /// What a link's driver should do next.
+    /// The next command for a link's driver.
     pub fn next_command(&mut self, link: LinkId) -> Option<LinkCommand> {
         self.links.get_mut(link)?.commands.pop_front()
     }
 
-    /// Whether a link's driver has something to do.
+    /// Whether there is a command for a link's driver.
     pub fn has_commands(&self, link: LinkId) -> bool {
         self.links.get(link).is_some_and(|link| !link.commands.is_empty())
     }
 
     // Time.
 
-    /// When [`Engine::expire`] wants to be called next.
+    /// When to call [`Engine::expire`] next.
     pub fn next_deadline(&self) -> Option<Tick> {
         let due =
             [self.rpc.next_deadline(), self.links.failover.next_deadline(), self.trading.next_deadline()];
-        // Stopped, it does nothing: a loop that still runs must not be woken for it.
+        // A stopped engine has no deadline: a loop that still runs must not be woken for nothing.
         due.into_iter().flatten().min().filter(|_| !self.stopped)
     }
 
-    /// When [`Engine::expire_link`] wants to be called next.
+    /// When to call [`Engine::expire_link`] next.
     pub fn link_deadline(&self, link: LinkId) -> Option<Tick> {
         self.links.get(link)?.session.next_deadline()
     }
 
-    /// Acts on every deadline of a link that has passed: after what had arrived there before.
+    /// Acts on every deadline of a link that has passed. Call it after handling what had arrived on
+    /// that link before.
     pub fn expire_link(&mut self, now: Tick, id: LinkId) {
         if let Some(link) = self.links.get_mut(id) {
             link.session.expire(now);
@@ -191,7 +204,7 @@ impl Engine {
         }
     }
 
-    /// Acts on every deadline that has passed and is no link's.
+    /// Acts on every passed deadline that does not belong to a link.
     pub fn expire(&mut self, now: Tick) {
         if self.stopped {
             return;
@@ -207,7 +220,8 @@ impl Engine {
         self.follow(now);
     }
 
-    /// The host's clocks jumped against each other: every proof is void, and what is under way may be old.
+    /// Call when the host's clocks jumped against each other: every proof becomes void, and what is
+    /// under way may be old.
     pub fn clock_jumped(&mut self, now: Tick) {
         self.accounts.void_proofs(now);
         self.rpc.mints.read_all(now);
@@ -215,7 +229,7 @@ impl Engine {
         self.follow(now);
     }
 
-    /// Ends every connection, for good.
+    /// Ends every connection for good.
     pub fn stop(&mut self, now: Tick) {
         self.stopped = true;
         self.deliver_to_all(now, &FeedInput::Stop);
@@ -227,7 +241,7 @@ impl Engine {
         }
     }
 
-    /// Lets what a step has brought about take effect: accusations, answers, mints.
+    /// Carries out what a step has led to: accusations, answers, mints.
     fn follow(&mut self, now: Tick) {
         loop {
             let accused = self.accounts.take_accused();
@@ -254,7 +268,7 @@ impl Engine {
                 self.rpc.scheduler.want_mint(mint);
             }
         }
-        // Also where no call comes back.
+        // Done here too, for the case that no call comes back.
         if self.rpc.scheduler.mints_wanted() > ROOM {
             self.forget_mints();
         }
@@ -283,7 +297,7 @@ impl Engine {
         self.rpc.mints.get(mint)
     }
 
-    /// The mints' configurations, if one was read since the last call.
+    /// The configurations of the mints, if any mint was read since the last call.
     pub fn take_mints(&mut self) -> Option<&BTreeMap<Pubkey, MintInfo>> {
         self.rpc.mints.take_touched()
     }
@@ -292,7 +306,7 @@ impl Engine {
         self.accounts.next_event()
     }
 
-    // What `Health` tells.
+    // What `Health` shows.
 
     pub fn links(&self) -> impl Iterator<Item = (LinkId, EndpointId, Role, LinkPhase)> + '_ {
         self.links.phases()
@@ -303,23 +317,25 @@ impl Engine {
         self.links.get(link).map(|link| link.endpoint).unwrap_or_default()
     }
 
-    /// Where a link stands: its phase, how many accounts are acknowledged and live, and what its node can do.
+    /// A link's phase, how many of its accounts are acknowledged and live, and what its node can
+    /// do.
     pub fn link(&self, id: LinkId) -> Option<(LinkPhase, (usize, usize), Capabilities)> {
         self.links.standing(id)
     }
 
-    /// The deadline for which a link's connection is to be given up, if that is why.
+    /// The missed deadline because of which the link's connection is to be given up, if there is
+    /// one.
     pub fn overdue(&self, link: LinkId) -> Option<Timer> {
         self.links.overdue(link)
     }
 
-    /// How many accounts an endpoint has no room for.
+    /// How many accounts wait because the endpoint has no room for them.
     pub fn unplaced(&self, endpoint: EndpointId) -> usize {
         let placement = self.links.placements.get(usize::from(endpoint.0));
         placement.map_or(0, |placement| placement.unplaced().len())
     }
 
-    /// The endpoints in use, and those that are left alone for now.
+    /// The endpoints in use, and those that are not used for now.
     pub fn endpoints(&self) -> (Vec<EndpointId>, Vec<EndpointId>) {
         (self.links.failover.enabled(), self.links.failover.paused())
     }

@@ -1,4 +1,5 @@
-//! Which nodes are used, which of their connections carries which account, and what ends when a node is not believed.
+//! Which nodes are used, which of their connections carries which account, and what ends when the
+//! engine stops trusting a node.
 
 use std::time::Duration;
 
@@ -14,11 +15,11 @@ use crate::core::{
     nodes::genesis::{Chain, Genesis},
 };
 
-/// How long an endpoint on another chain is left alone.
+/// How long an endpoint on another chain is not used.
 const FOREIGN_PAUSE: Duration = Duration::from_secs(30);
 
 impl Engine {
-    /// Looks at how the nodes do, and uses those that should be.
+    /// Checks the state of the nodes, and starts and stops using them accordingly.
     pub(super) fn review_nodes(&mut self, now: Tick) {
         let wanted = self.links.wanted(&self.settings, now);
         for (endpoint, wanted) in wanted.into_iter().enumerate() {
@@ -50,14 +51,14 @@ impl Engine {
         }
     }
 
-    /// Tells a link and its twin the same.
+    /// Sends a link and its twin the same input.
     fn deliver_to_both(&mut self, now: Tick, link: LinkId, input: &FeedInput) {
         for link in [Some(link), self.links.twin(link)].into_iter().flatten() {
             self.deliver(now, link, input.clone());
         }
     }
 
-    /// Gives a watched account its place on an endpoint, if there is room.
+    /// Places a watched account on one of an endpoint's connections, if there is room.
     pub(super) fn place(&mut self, now: Tick, endpoint: EndpointId, address: Pubkey) {
         let Some(watch) = self.accounts.watch_of(&address) else { return };
         let Some(link) = self.links.placements[usize::from(endpoint.0)].place(address) else { return };
@@ -65,7 +66,7 @@ impl Engine {
         self.deliver_to_both(now, link, &FeedInput::Watch { address, watch });
     }
 
-    /// Takes an account's place on an endpoint from it; those that waited for room move in.
+    /// Takes an account off an endpoint. An account that waited for room takes its place.
     pub(super) fn displace(&mut self, now: Tick, endpoint: EndpointId, address: &Pubkey) {
         let place = usize::from(endpoint.0);
         let link = self.links.placements[place].link_of(address);
@@ -84,7 +85,8 @@ impl Engine {
         }
     }
 
-    /// A node that says what cannot be proves nothing.
+    /// Ends the live connections of a node that claimed something impossible: nothing that it sent
+    /// proves anything.
     pub(super) fn lose_live(&mut self, now: Tick, endpoint: EndpointId) {
         for link in self.links.of(endpoint) {
             if self.links.get(link).is_some_and(|link| link.session.phase() == LinkPhase::Live) {
@@ -110,7 +112,7 @@ impl Engine {
         }
     }
 
-    /// The chain began anew: every record does, and every connection.
+    /// Starts over after the chain began anew: every record and every connection begins anew.
     pub(super) fn reset(&mut self, now: Tick) {
         self.rpc.scheduler.forget_slots();
         self.trading.signatures.begin();

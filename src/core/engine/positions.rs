@@ -1,4 +1,4 @@
-//! Positions: opened, claimed, swept; and the mints whose program somebody waits for.
+//! Positions: opened, claimed and swept; and the mints whose program a caller waits for.
 
 use std::time::Duration;
 
@@ -20,18 +20,19 @@ use crate::core::{
     },
 };
 
-/// How soon it is looked again at what should be swept and is not known well enough.
+/// How soon the engine looks again at a position that is due to be swept but not surely empty.
 const DOUBT: Duration = Duration::from_secs(1);
 
 impl Engine {
-    /// Watches accounts as positions, kept until that moment at least: all of them, or none.
+    /// Watches accounts as positions and keeps them until that moment at least: all of them, or
+    /// none.
     pub fn open_positions(
         &mut self,
         now: Tick,
         targets: &[(Pubkey, Expected)],
         keep_until: Tick,
     ) -> Result<(), WatchError> {
-        // Watched already, and no position: by hand.
+        // Watched already but not a position: a caller watches it by hand.
         let by_hand = |address: &Pubkey| {
             self.accounts.watch_of(address).is_some() && !self.trading.positions.is_open(address)
         };
@@ -53,20 +54,20 @@ impl Engine {
         self.trading.positions.release(now, address, claim, Release::Linger);
     }
 
-    /// A buy is expected into an account of that baseline.
+    /// Expects a buy into an account with that baseline.
     pub fn expect_buy(&mut self, address: Pubkey, buy: ClaimId, baseline: BuyBaseline) {
-        // Not for an account that went meanwhile: nobody would forget it.
+        // The account may have been dropped meanwhile; then nothing would ever remove the entry.
         if self.trading.positions.is_open(&address) {
             self.trading.positions.buys.expect(address, buy, baseline);
         }
     }
 
-    /// Somebody waits for a buy: for so much over its baseline.
+    /// A caller waits for a buy: for `minimum` more than its baseline.
     pub fn await_buy(&mut self, address: &Pubkey, buy: ClaimId, minimum: u64, signed: bool) {
         self.trading.positions.buys.set_terms(address, buy, minimum, signed);
     }
 
-    /// What became of a buy, if that is decided; `max_age` is how old an answer may be.
+    /// What became of a buy, if that is decided. `max_age` is how old an answer may be.
     pub fn judge_buy(
         &self,
         buy: ClaimId,
@@ -77,20 +78,21 @@ impl Engine {
         self.trading.positions.buys.judge(&reading.address(), buy, reading, outcome, max_age)
     }
 
-    /// A buy is over: its tokens came, or none will come, and then nothing keeps the account for it any longer.
+    /// Ends a buy: its tokens came, or none will come, and then the account is no longer kept for
+    /// it.
     pub fn end_buy(&mut self, now: Tick, address: &Pubkey, buy: ClaimId, came: bool) {
         self.trading.positions.buys.end(address, buy, came);
         let how = if came { Release::Linger } else { Release::AtOnce };
         self.trading.positions.release(now, address, buy, how);
     }
 
-    /// Nobody can ask for a buy any more.
+    /// Drops a buy whose result no caller can ask for any more.
     pub fn drop_buy(&mut self, now: Tick, address: &Pubkey, buy: ClaimId) {
         self.trading.positions.buys.drop(address, buy);
         self.trading.positions.release(now, address, buy, Release::Linger);
     }
 
-    /// Takes in whether accounts hold something, as it changes.
+    /// Notes for changed accounts whether they hold something.
     pub(super) fn see_holdings(&mut self, now: Tick) {
         for address in self.accounts.take_changed() {
             let empty = self.is_empty(&address);
@@ -102,14 +104,15 @@ impl Engine {
         self.accounts.record(address).is_some_and(|record| record.state.token_amount() == Some(0))
     }
 
-    /// Watches no longer what was kept for nothing, if it surely holds nothing and nobody has a hold on it.
+    /// Stops watching positions that are due to go, if they surely hold nothing and no hold is open
+    /// on them.
     pub(super) fn sweep(&mut self, now: Tick) {
         while let Some(address) = self.trading.positions.due(now) {
             let linger = self.trading.positions.linger();
             if self.has_holds(&address) {
                 self.trading.positions.put_off(&address, Some(now.plus(linger)));
             } else if !self.is_surely_empty(now, &address) {
-                // A doubt, or a link that is down: it may end at any moment.
+                // The doubt, or the outage of a link, may end at any moment.
                 self.trading.positions.put_off(&address, Some(now.plus(DOUBT.min(linger))));
             } else {
                 self.forget(now, &address);
@@ -118,7 +121,8 @@ impl Engine {
         }
     }
 
-    /// Whether it is known, no older than a live link's proof may be, that the account holds nothing.
+    /// Whether the account is known to hold nothing, by a proof no older than a live link's proof
+    /// may be.
     fn is_surely_empty(&self, now: Tick, address: &Pubkey) -> bool {
         let Some(record) = self.accounts.record(address) else { return false };
         let policy = &self.settings.policy;
@@ -129,7 +133,7 @@ impl Engine {
 
     // Mints.
 
-    /// Wants to know a mint's program, for as long as it is named.
+    /// Reads a mint's program, and keeps it for as long as a caller waits for it.
     pub fn name_mint(&mut self, now: Tick, mint: Pubkey) {
         self.rpc.name_mint(mint);
         self.follow(now);
@@ -139,14 +143,14 @@ impl Engine {
         self.rpc.awaited_mints.remove(mint);
     }
 
-    /// The slot of an answer that showed no mint there, while one is named.
+    /// The slot of an answer that showed no mint at this address, while a caller waits for it.
     pub fn no_mint(&self, mint: &Pubkey) -> Option<Slot> {
         self.rpc.awaited_mints.unseen(mint)
     }
 
     // What others look at.
 
-    /// What is expected of a watched account, or was learnt from the first sight of it.
+    /// What the caller expects of a watched account, or what its first observation showed.
     pub fn identity(&self, address: &Pubkey) -> Option<Expected> {
         self.accounts.expected(address)
     }
@@ -157,7 +161,8 @@ impl Engine {
         self.trading.positions.addresses().filter_map(known).collect()
     }
 
-    /// How many claim an account and how many wait for mints, and how many transactions are followed.
+    /// For tests: the counts of claims on an account, of waiters for mints, and of followed
+    /// transactions.
     #[cfg(test)]
     pub fn kept_for(&self, address: &Pubkey) -> (usize, usize, usize) {
         (

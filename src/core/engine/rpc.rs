@@ -1,4 +1,4 @@
-//! What is read by RPC: for callers, for sessions, and for the mirror's own sake.
+//! What is read by RPC: for callers, for sessions, and for the mirror itself.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -23,7 +23,7 @@ use crate::core::{
     },
 };
 
-/// Who wants what from RPC, and what is told of it.
+/// Who wants what read by RPC, and the answers to return.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct RpcWork {
     pub(super) scheduler: RpcScheduler,
@@ -56,7 +56,7 @@ impl RpcWork {
         due.into_iter().flatten().min()
     }
 
-    /// Wants a mint read, unless it is known.
+    /// Wants a mint read, unless it is known already.
     pub(super) fn name_mint(&mut self, mint: Pubkey) {
         self.awaited_mints.add(mint);
         if self.mints.get(&mint).is_none() {
@@ -65,13 +65,14 @@ impl RpcWork {
     }
 }
 
-/// Two, or as many as it takes where each account is wanted more often than that.
+/// Two, or more if each account is to be read more often than that.
 fn batches_a_second(every: Duration) -> u32 {
     let often = Duration::from_secs(1).as_millis().div_ceil(every.as_millis().max(1));
     u32::try_from(often).unwrap_or(u32::MAX).max(2)
 }
 
-/// The mints that callers wait for, how many each; and the slot of the last answer that showed none there.
+/// The mints that callers wait for: how many callers for each, and the slot of the last answer that
+/// showed no mint there.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct AwaitedMints(pub(super) BTreeMap<Pubkey, (usize, Option<Slot>)>);
 
@@ -99,7 +100,7 @@ impl AwaitedMints {
         }
     }
 
-    /// These, and those that `accounts` name.
+    /// These mints, and those that `accounts` names.
     pub(super) fn with(&self, mut accounts: BTreeSet<Pubkey>) -> BTreeSet<Pubkey> {
         accounts.extend(self.0.keys());
         accounts
@@ -107,19 +108,19 @@ impl AwaitedMints {
 }
 
 impl Engine {
-    /// Wants an account read by RPC; refused where as many are wanted as the limit allows.
+    /// Wants an account read by RPC. Refused if the limit of waiting reads is reached.
     pub fn ask(&mut self, now: Tick, ask: Ask) -> Result<(), Crowded> {
         self.rpc.scheduler.take(now, ask)?;
         self.follow(now);
         Ok(())
     }
 
-    /// Whoever asked has gone.
+    /// Cancels an ask whose caller has gone.
     pub fn cancel(&mut self, id: AskId) {
         self.rpc.scheduler.cancel(id);
     }
 
-    /// An ask for the ledger's sake, at whatever slot, which nobody waits for.
+    /// An ask for the ledger, at any slot, without a caller that waits for it.
     pub(super) fn own_ask(&self, now: Tick, address: Pubkey) -> Ask {
         Ask {
             address,
@@ -132,7 +133,8 @@ impl Engine {
         }
     }
 
-    /// Takes an ask of the engine's own; a recheck that there is no room for has failed, and is due again later.
+    /// Takes one of the engine's own asks. A recheck for which there is no room counts as failed,
+    /// and is due again later.
     pub(super) fn take_ask(&mut self, now: Tick, ask: Ask) {
         if let Err(Crowded(ask)) = self.rpc.scheduler.take(now, ask)
             && let Reply::Recheck { link, generation, address, attempt } = ask.reply
@@ -147,7 +149,7 @@ impl Engine {
         self.rpc.scheduler.next_call(now, |address| accounts.wanted_slot(address))
     }
 
-    /// Takes in what a call came back with.
+    /// Takes in the answer to a call.
     pub fn answered(&mut self, now: Tick, number: u64, outcome: Result<CallAnswer, RpcFailure>) {
         self.complete(now, number, outcome);
         if self.rpc.scheduler.mints_wanted() > 0 {
@@ -199,7 +201,7 @@ impl Engine {
                     let named = || self.rpc.awaited_mints.with(self.accounts.mints());
                     self.rpc.mints.read(now, address, mint, (answer.slot, proof), named);
                 }
-                // Not there yet at this commitment, or no mint at all.
+                // The mint does not exist yet at this commitment, or the account is no mint.
                 None => {
                     self.rpc.awaited_mints.note_unseen(&address, answer.slot);
                     self.rpc.scheduler.mint_unread(now, address, wish);
@@ -208,24 +210,25 @@ impl Engine {
         }
     }
 
-    /// An answer for a caller.
+    /// The next answer for a caller.
     pub fn next_reply(&mut self) -> Option<(AskId, Result<Slot, RpcFailure>)> {
         self.rpc.replies.pop_front()
     }
 
-    /// Reads by RPC what no live link proves, so that readers go on finding something fresh in memory.
+    /// Reads by RPC what no live link proves, so that readers keep finding a fresh state in memory.
     pub(super) fn refresh(&mut self, now: Tick) {
         for address in self.accounts.to_refresh(&mut self.rpc.refresher, now, &self.settings.policy) {
             self.take_ask(now, self.own_ask(now, address));
         }
     }
 
-    /// Some account may no longer be proved by a link. A link that comes soon leaves nothing to do.
+    /// Starts the refresh, because some account may no longer be proved by a link. If a link covers
+    /// it soon, the refresh has nothing to do.
     pub(super) fn refresh_soon(&mut self, now: Tick) {
         self.rpc.refresher.start(now.plus(self.settings.refresh_every));
     }
 
-    /// What is wanted for the sake of accounts no longer watched is wanted by nobody.
+    /// Drops the mint reads that were wanted only for accounts no longer watched.
     pub(super) fn forget_mints(&mut self) {
         let named = self.rpc.awaited_mints.with(self.accounts.mints());
         self.rpc.scheduler.keep_mints(&named);

@@ -1,4 +1,4 @@
-//! What is the same for the life of a mirror.
+//! The settings that stay the same for the life of a mirror.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::core::{
     nodes::failover::NodeMode,
 };
 
-/// What is the same for the life of a mirror.
+/// The settings that stay the same for the life of a mirror.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct EngineSettings {
     pub session: SessionSettings,
@@ -23,26 +23,27 @@ pub struct EngineSettings {
     pub mode: NodeMode,
     /// How long a preferred endpoint must be live again before the one behind it is given up.
     pub failback_after: Duration,
-    /// Connections of one endpoint, at most.
+    /// The most connections to one endpoint.
     pub max_links: usize,
-    /// Accounts on one connection, at most.
+    /// The most accounts on one connection.
     pub max_per_link: usize,
     pub max_accounts: usize,
-    /// RPC reads that wait, at most.
+    /// The most RPC reads that may wait.
     pub max_asks: usize,
     pub max_lag: Duration,
     /// How often an account that no live link proves is read by RPC.
     pub refresh_every: Duration,
-    /// How long a node that is behind is asked again for.
+    /// How long the engine keeps asking a node that is behind.
     pub patience: Duration,
-    /// Whether each connection has a twin at processed.
+    /// Whether each connection has a twin at the processed commitment.
     pub processed: bool,
-    /// How long a position that holds nothing is watched on.
+    /// How much longer a position is watched once it holds nothing.
     pub linger: Duration,
 }
 
 impl EngineSettings {
-    /// What is held for each account, in bytes: its entries here, and those of one connection to each endpoint.
+    /// Memory held for each account, in bytes: its entries here, and those of one connection to
+    /// each endpoint.
     pub fn bytes_each(&self) -> usize {
         let connections = self.endpoints.len() * if self.processed { 2 } else { 1 };
         Accounts::BYTES_EACH

@@ -1,4 +1,5 @@
-//! Answers of RPC that are about no account by itself: whom to ask, and whether to believe what is said.
+//! RPC answers that are not about a single account: which endpoints to ask, and whether to believe
+//! their answers.
 
 use std::time::Duration;
 
@@ -13,7 +14,8 @@ use crate::core::{
 };
 
 impl Engine {
-    /// The endpoints in the order in which to ask them: those in use first, none that is left alone or not believed.
+    /// The endpoints in the order in which to ask them: those in use first, without those that are
+    /// paused or not believed.
     pub fn to_ask(&self, now: Tick) -> Vec<EndpointId> {
         let (enabled, paused) = self.endpoints();
         let all = (0u8..).take(self.settings.endpoints.len()).map(EndpointId);
@@ -27,15 +29,16 @@ impl Engine {
         asked
     }
 
-    /// The newest slot at the mirror's commitment that a believed node has shown.
+    /// The newest slot at the mirror's commitment that a trusted node has shown.
     pub fn newest_slot(&self) -> Slot {
-        // What a link proved on a chain that was set back since compares with nothing.
+        // If the chain was set back since, a slot that a link proved before cannot be compared with
+        // the new ones.
         let evidence = self.evidence();
         let valid = evidence.links.iter().filter(|link| link.proof > evidence.valid_from);
         valid.map(|link| link.slot).max().unwrap_or(0).max(self.rpc.scheduler.newest())
     }
 
-    /// Takes in the slot of an answer, and how far the Clock is behind that came with it.
+    /// Takes in an answer's slot, and how far the Clock that came with it is behind wall time.
     pub fn hear_bank(
         &mut self,
         now: Tick,
@@ -48,7 +51,7 @@ impl Engine {
         self.near_wall_time(lag_ms)
     }
 
-    /// Takes in the slot of an answer without a Clock.
+    /// Takes in the slot of an answer that carries no Clock.
     pub fn hear_slot(&mut self, now: Tick, endpoint: EndpointId, slot: Slot) -> Result<(), RpcFailure> {
         let believed = self.believe_slot(now, endpoint, slot);
         self.follow(now);
@@ -65,13 +68,14 @@ impl Engine {
         if self.is_plausible(now, endpoint, slot) { Ok(()) } else { Err(RpcFailure::Implausible { slot }) }
     }
 
-    /// Whether a Clock so far behind wall time, or ahead of it, proves anything of now.
+    /// Fails if a Clock is so far behind wall time, or ahead of it, that the answer proves nothing
+    /// about the present.
     pub(super) fn near_wall_time(&self, lag_ms: i64) -> Result<(), RpcFailure> {
         let lag = Duration::from_millis(lag_ms.unsigned_abs());
         if lag > self.settings.max_lag { Err(RpcFailure::Lagging { lag }) } else { Ok(()) }
     }
 
-    /// Whether what an endpoint says of this slot may be believed.
+    /// Whether an endpoint's claim of this slot may be believed.
     pub(super) fn is_plausible(&mut self, now: Tick, endpoint: EndpointId, slot: Slot) -> bool {
         if self.links.slot_guard.is_foreign(endpoint) {
             return false;

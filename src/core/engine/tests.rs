@@ -1,7 +1,9 @@
-//! The whole engine as a script: a chain, nodes that behave unless they are told otherwise, and time.
+//! The whole engine as a script: a chain, nodes that behave unless they are told otherwise, and
+//! time.
 //!
-//! The nodes here are written from what servers do (docs/facts.md), not from what the engine expects of them: each
-//! holds the chain's own history, answers RPC from it at its own slot, and sends a slot's changes before its Clock.
+//! The nodes here are written from what servers do (docs/facts.md), not from what the engine
+//! expects of them: each holds the chain's own history, answers RPC from it at its own slot, and
+//! sends a slot's changes before its Clock.
 
 mod lies;
 mod nodes;
@@ -297,8 +299,8 @@ impl World {
         }
     }
 
-    /// The next slot, in which these accounts change: notified by every node that stands at the chain's tip, the
-    /// slot's changes first, then barriers, then the Clock.
+    /// The next slot, in which these accounts change: notified by every node that stands at the
+    /// chain's tip, the slot's changes first, then barriers, then the Clock.
     fn write(&mut self, changes: &[(u8, Presence)]) {
         self.pass(SLOT);
         self.slot += 1;

@@ -1,4 +1,4 @@
-//! Signatures: tokens held, sells in flight, and what became of signatures.
+//! Trading: tokens held, sells in flight, and how transactions ended.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -25,16 +25,17 @@ use crate::core::{
     },
 };
 
-/// A node so many slots behind what the links prove is asked in vain: expiry is proved by how far its bank is.
+/// An answer of a node this many slots behind what the links prove is useless: expiry is proved by
+/// how far the node's bank has come.
 const FAR_BEHIND: Slot = 150;
 
-/// What is traded: positions and the buys into them, and the transactions that are followed.
+/// The state of trading: positions and the buys into them, and the transactions that are followed.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Trading {
     pub(super) positions: Positions,
     pub(super) signatures: Signatures,
     last_trade: u64,
-    /// How followed transactions ended.
+    /// How followed transactions ended, to be reported.
     outcomes: VecDeque<(TradeId, TradeOutcome)>,
 }
 
@@ -60,7 +61,8 @@ impl Trading {
 }
 
 impl Engine {
-    /// Sets tokens aside: so many, or all that are available, of a balance proved at most `max_age` ago.
+    /// Sets tokens aside: `amount`, or all that are available, of a balance proved at most
+    /// `max_age` ago.
     pub fn hold(
         &mut self,
         now: Tick,
@@ -78,9 +80,10 @@ impl Engine {
         let record = self.accounts.record(&address).copied();
         let evidence = self.accounts.evidence();
         let reading = Reading::join(address, evidence, record, None, now, &self.settings.policy);
-        // A sale that is not seen yet is counted, so its slot need not be waited for.
+        // Sells that are not seen yet are subtracted from what is available, so there is no need to
+        // wait for their slots.
         let state = reading.proved(max_age, now)?;
-        // How much is free is told below.
+        // How much is available is checked below.
         let obstacles = judge(state, state.token_amount().unwrap_or(0), self.mint_says(now, state)).err();
         let obstacles = obstacles.unwrap_or_default().without(SellObstacle::Empty);
         if !obstacles.is_empty() {
@@ -103,54 +106,55 @@ impl Engine {
         reserved.map(|()| (id, wanted))
     }
 
-    /// What the mint of a state says, as far as that is known: as readers have it.
+    /// What the mint of this state allows, if that is known; the same as readers see.
     fn mint_says(&self, now: Tick, state: &AccountState) -> Option<MintSays> {
         let mint = self.rpc.mints.get(&state.token()?.mint)?;
         let (valid_from, policy) = (self.evidence().valid_from, &self.settings.policy);
         Some(MintSays::of(mint).trusted(mint.surely_so(), valid_from, now, policy))
     }
 
-    /// A hold is dropped. What is in flight stays so.
+    /// Drops a hold. A sell in flight stays in flight.
     pub fn release(&mut self, id: TradeId) {
         self.accounts.change_holds(|holds| holds.release(id));
     }
 
-    /// A hold's sell is about to be sent.
+    /// Notes that a hold's sell is about to be sent.
     pub fn sending(&mut self, now: Tick, id: TradeId, signature: Signature, last_valid: u64) {
         if self.accounts.change_holds(|holds| holds.send(id)).is_some() {
-            // Sells have no limit here: their holds have.
+            // Sells need no limit here, because their holds have one.
             let _ = self.trading.signatures.track(now, id, Side::Sell, signature, Some(last_valid));
         }
     }
 
-    /// A sell landed, by its sender's word: nobody is served the account from before that.
+    /// The sender reports that a sell landed at `slot`: from now on no reader is served a state of
+    /// the account from before that.
     pub fn sold(&mut self, now: Tick, id: TradeId, address: &Pubkey, slot: Slot) {
         self.trading.signatures.untrack(id);
-        // A slot that the chain cannot have reached would stop every read of the account.
+        // A slot that the chain cannot have reached yet would block every read of the account.
         let slot = slot.min(self.links.slot_guard.reach(now));
         self.accounts.change_holds(|holds| {
             if holds.land(now, id, slot).is_none() {
-                // The mirror was first to know.
+                // The mirror found out first.
                 holds.expect(now, address, slot);
             }
             Some(*address)
         });
     }
 
-    /// A sell failed on chain, by its sender's word.
+    /// The sender reports that a sell failed on chain.
     pub fn failed(&mut self, now: Tick, id: TradeId, address: &Pubkey, slot: Slot) {
         self.refused(id);
         let slot = slot.min(self.links.slot_guard.reach(now));
         self.invalidate(now, address, slot);
     }
 
-    /// A sell never left, by its sender's word.
+    /// The sender reports that a sell was never sent.
     pub fn refused(&mut self, id: TradeId) {
         self.trading.signatures.untrack(id);
         self.accounts.change_holds(|holds| holds.free(id));
     }
 
-    /// Asks what becomes of a buy from now on.
+    /// Follows a buy's transaction until its outcome is known.
     pub fn track(
         &mut self,
         now: Tick,
@@ -161,17 +165,17 @@ impl Engine {
         self.trading.signatures.track(now, id, Side::Buy, signature, last_valid).map(|()| id)
     }
 
-    /// Nobody cares about a buy any more.
+    /// Stops following a buy's transaction.
     pub fn untrack(&mut self, id: TradeId) {
         self.trading.signatures.untrack(id);
     }
 
-    /// Whether tokens of the account are held, or a sale of them is not seen yet.
+    /// Whether tokens of the account are held, or a sell of them is not seen yet.
     pub fn has_holds(&self, address: &Pubkey) -> bool {
         self.accounts.holds().any(address)
     }
 
-    /// What to ask a node about transactions, if it is time to.
+    /// The next inquiry about transactions to send to a node, if one is due.
     pub fn next_inquiry(&mut self, now: Tick) -> Option<Inquiry> {
         if self.stopped {
             return None;
@@ -180,7 +184,7 @@ impl Engine {
         self.trading.signatures.next_inquiry(now, |avoid| scheduler.open(now, avoid))
     }
 
-    /// Takes in what an inquiry came back with.
+    /// Takes in the answer to an inquiry.
     pub fn inquired(&mut self, now: Tick, number: u64, outcome: Result<Inquired, RpcFailure>) {
         let Some(endpoint) = self.trading.signatures.asked(number) else { return };
         let outcome = outcome.and_then(|answer| self.believe(now, endpoint, answer));
@@ -193,12 +197,12 @@ impl Engine {
         self.follow(now);
     }
 
-    /// An answer that can be true, and that says something of now.
+    /// Returns the answer if it can be true and is recent enough.
     fn believe(&mut self, now: Tick, endpoint: EndpointId, answer: Inquired) -> Result<Inquired, RpcFailure> {
         let newest = answer.slot.max(answer.statuses_slot);
         let landed = answer.statuses.iter().flatten().map(|status| status.slot).max().unwrap_or(0);
         if answer.height > answer.slot || landed > newest {
-            let reason = "a block height or a status past its slot".to_owned();
+            let reason = "a block height or a status is past the answer's slot".to_owned();
             return Err(RpcFailure::Malformed { reason });
         }
         self.believe_slot(now, endpoint, newest)?;
@@ -210,7 +214,7 @@ impl Engine {
         Ok(answer)
     }
 
-    /// The mirror has found out how a transaction ended.
+    /// Applies an outcome that the mirror found out.
     fn conclude(&mut self, now: Tick, Ended { id, signature, outcome }: Ended) {
         let held = self.accounts.holds().of(id);
         match outcome {
@@ -227,12 +231,12 @@ impl Engine {
         self.trading.outcomes.push_back((id, outcome));
     }
 
-    /// How a tracked transaction ended.
+    /// The next outcome of a followed transaction.
     pub fn next_outcome(&mut self) -> Option<(TradeId, TradeOutcome)> {
         self.trading.outcomes.pop_front()
     }
 
-    /// Reads the accounts whose sells the links tell nothing of.
+    /// Asks RPC for the accounts whose sells the links did not report.
     pub(super) fn read_untold(&mut self, now: Tick) {
         for (address, min_slot) in self.accounts.take_untold() {
             self.take_ask(now, Ask { min_slot, urgent: true, ..self.own_ask(now, address) });

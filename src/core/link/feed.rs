@@ -1,7 +1,9 @@
-//! What crosses between the engine and a connection's session, whatever protocol the session speaks.
+//! The messages between the engine and a connection's session, whatever protocol the session
+//! speaks.
 //!
-//! The engine tells a session what is wanted of it ([`FeedInput`]). A session tells the engine what it saw and what that
-//! proves ([`FeedEvent`]). How a protocol finds that out (slices, barriers, canaries) stays inside its own session.
+//! The engine sends a session what it should do and what it should know ([`FeedInput`]). A session
+//! reports what it saw and what that proves ([`FeedEvent`]). How a protocol finds that out (slices,
+//! barriers, canaries) stays inside its own session.
 
 use solana_pubkey::Pubkey;
 
@@ -14,79 +16,86 @@ use crate::core::{
     chain::token::Presence,
 };
 
-/// One subscribe of one address on one connection.
+/// One attempt to subscribe one address on one connection.
 pub type Attempt = (Pubkey, u32);
 
-/// What the engine tells a session.
+/// What the engine sends to a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FeedInput {
-    /// Connect, after having been parked.
+    /// Connect; sent to a session that is parked.
     Start,
-    /// End the connection and wait for [`FeedInput::Start`]. What is wanted stays wanted.
+    /// End the connection and wait for [`FeedInput::Start`]. The session keeps its set of wanted
+    /// accounts.
     Park,
-    /// The end: nothing happens any more.
+    /// Shut down for good: the session ignores everything after this.
     Stop,
     /// The connection is open, to a node on the mirror's chain.
     Connected,
-    /// The connect failed, the connection is gone, or its node is not believed.
+    /// The connect failed, the connection is gone, or the engine does not trust its node.
     Lost,
-    /// An account is wanted. The id tells one watch of an address from a later one.
+    /// Subscribe an account. The id distinguishes one watch of an address from a later one.
     Watch { address: Pubkey, watch: WatchId },
-    /// An account is wanted no more.
+    /// Drop an account.
     Unwatch { address: Pubkey },
     /// The account's subscription missed a change.
     Accused { address: Pubkey },
-    /// The account cannot be covered yet: its record is disputed, or missing.
+    /// The engine cannot put the account under cover yet: its record is disputed, or missing.
     NotCovered { address: Pubkey },
-    /// The answer to a [`FeedRead::Recheck`], by account: the slot of the answer, or none where the read failed.
+    /// The answer to a [`FeedRead::Recheck`] for one account: the slot of the answer, or `None` if
+    /// the read failed.
     Rechecked { generation: Generation, address: Pubkey, attempt: u32, slot: Option<Slot> },
-    /// By how much wall time was ahead of the chain's Clock in an RPC answer of the same node.
+    /// How far wall time was ahead of the chain's Clock in an RPC answer of the same node.
     ChainLag { lag_ms: i64 },
     /// The host's clocks jumped against each other.
     ClockJumped,
 }
 
-/// What a session tells the engine.
+/// What a session reports to the engine.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum FeedEvent {
-    /// An account was seen. `proof` is when that was surely true: the connection's last proof.
+    /// The connection showed an account's state. `proof` is the connection's last proof: the state
+    /// is known to be true as of that moment.
     Account { address: Pubkey, slot: Slot, presence: Presence, generation: Generation, proof: Tick },
-    /// The connection proves everything that it covers, as of a slot; or, not ticking, nothing new.
+    /// The connection proves every account that it covers, as of a slot. If it does not tick, it
+    /// proves nothing new.
     Watermark(LinkEvidence),
-    /// From now on the connection's watermarks speak for this account.
+    /// From now on the connection's watermarks count for this account.
     Cover { address: Pubkey, watch: WatchId, generation: Generation },
-    /// They speak for this account no more.
+    /// From now on they do not count for this account.
     Uncover { address: Pubkey },
-    /// They speak for no account any more.
+    /// From now on they count for no account.
     UncoverAll,
     /// Accounts to read by RPC.
     Read(FeedRead),
 }
 
-/// Accounts that a session wants read by RPC. The answers enter the ledger like every other observation.
+/// Accounts that a session wants read by RPC. The answers enter the ledger like any other
+/// observation.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum FeedRead {
-    /// For speed, as soon as subscribed.
+    /// Sent as soon as an account is subscribed, so that its state is known early.
     Baseline(Pubkey),
-    /// At this slot or later, before they are covered: answered with [`FeedInput::Rechecked`].
+    /// Read at this slot or later, before the accounts are covered. Answered with
+    /// [`FeedInput::Rechecked`].
     Recheck { generation: Generation, accounts: Vec<Attempt>, min_slot: Slot },
-    /// To find what a subscription missed.
+    /// Read to find changes that a subscription missed.
     Audit(Vec<Pubkey>),
 }
 
-/// The slot that something a node sent claims to be of. The engine checks it before the session hears of it.
+/// The slot that a node claims for something that it sent. The engine checks it before the session
+/// sees the event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SlotClaim {
     pub slot: Slot,
-    /// Wall time at its arrival less the chain's Clock in it, if it holds one.
+    /// Wall time at arrival less the chain's Clock, if the event carries a Clock.
     pub lag_ms: Option<i64>,
 }
 
-/// Where a link stands.
+/// The phase of a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum LinkPhase {
-    /// Not needed now: no connection, and none is tried.
+    /// Not needed now: the link has no connection and does not try to open one.
     Parked,
     /// Waiting to connect again.
     Waiting,
@@ -94,19 +103,19 @@ pub enum LinkPhase {
     Connecting,
     /// Connected; the canary has not ticked twice yet.
     Probing,
-    /// Connected to a node whose canary does not tick: its notifications are taken and prove nothing, so that
-    /// reads are served within their age, and by RPC.
+    /// Connected to a node whose canary does not tick. Its notifications are used but prove
+    /// nothing, so reads are served only within their maximum age, and by RPC.
     Unproven,
-    /// The canary ticks: live accounts are fresh without RPC.
+    /// The canary ticks: live accounts count as fresh without RPC.
     Live,
-    /// The canary ticks, too far behind wall time to prove anything.
+    /// The canary ticks, but too far behind wall time to prove anything.
     Lagging,
     /// Shut down.
     Stopped,
 }
 
 impl LinkPhase {
-    /// The phase in lower case, as in logs.
+    /// The phase's name in lower case, as logs show it.
     pub fn name(self) -> &'static str {
         match self {
             Self::Parked => "parked",

@@ -1,4 +1,4 @@
-//! Connections: which account is on which, and the state machine of each.
+//! Connections: which connection carries which account, and the state machine of each connection.
 
 pub mod feed;
 pub mod placement;

@@ -1,12 +1,15 @@
-//! Which of an endpoint's connections carries which account.
+//! Decides which of an endpoint's connections carries which account.
 //!
-//! An account takes the least loaded of the connections in use, the lowest id among equals; another connection is
-//! put to use only when all in use are full. So there are never more connections than were once needed, each new
-//! one fills up while the others stay as they are, and from then on what comes goes where most has left. Nobody is
-//! moved to even out the rest: moving costs a new subscription, and buys nothing below the limit.
+//! A new account goes to the least loaded of the connections in use (the lowest id if several are
+//! equal). Another connection is used only when all those in use are full. So the number of
+//! connections never exceeds what was once needed: each new one fills up while the others stay as
+//! they are, and after that new accounts go to the connection that has lost most. Accounts are
+//! never moved to even out the load: a move costs a new subscription, and brings nothing below the
+//! limit.
 //!
-//! 1. No connection carries more than its limit.
-//! 2. While a connection has room, nobody is without a place; room goes to whoever has waited longest.
+//! 1. No connection carries more accounts than its limit.
+//! 2. While a connection has room, every account has a place. Freed room goes to the account that
+//!    has waited longest.
 
 use std::collections::BTreeMap;
 
@@ -17,11 +20,11 @@ use crate::core::base::ids::LinkId;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Place {
     On(LinkId),
-    /// In the queue, at this number.
+    /// In the queue, under this number.
     Waiting(u64),
 }
 
-/// The places of one endpoint's accounts on its connections.
+/// Where the accounts of one endpoint are placed on its connections.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Placement {
     max_per_link: usize,
@@ -32,10 +35,10 @@ pub struct Placement {
 }
 
 impl Placement {
-    /// What is held for each account, in bytes.
+    /// Memory held for each account, in bytes.
     pub const BYTES_EACH: usize = size_of::<(Pubkey, Place)>();
 
-    /// Places on `links`, each for up to `max_per_link` accounts.
+    /// Creates an empty placement on `links`, each for up to `max_per_link` accounts.
     pub fn new(links: Vec<LinkId>, max_per_link: usize) -> Self {
         Self {
             max_per_link: max_per_link.max(1),
@@ -46,8 +49,8 @@ impl Placement {
         }
     }
 
-    /// The account's place: the one that it has, or a new one; `None` where all connections are full, so that it
-    /// waits for room.
+    /// Returns the account's connection, and gives it one if it has none. `None` means that all
+    /// connections are full, and that the account waits for room.
     pub fn place(&mut self, address: Pubkey) -> Option<LinkId> {
         if self.places.contains_key(&address) {
             return self.link_of(&address);
@@ -75,7 +78,8 @@ impl Placement {
         self.places.insert(address, Place::On(link));
     }
 
-    /// Gives the account's place up, and returns who takes the room: the one that has waited longest, and where.
+    /// Gives up the account's place. If an account was waiting, the one that has waited longest
+    /// takes the place, and is returned with its connection.
     pub fn release(&mut self, address: &Pubkey) -> Option<(Pubkey, LinkId)> {
         match self.places.remove(address)? {
             Place::Waiting(number) => {
@@ -93,7 +97,7 @@ impl Placement {
         }
     }
 
-    /// The connection that carries the account, if one does.
+    /// The connection that carries the account, if any.
     pub fn link_of(&self, address: &Pubkey) -> Option<LinkId> {
         match self.places.get(address)? {
             Place::On(link) => Some(*link),
@@ -123,7 +127,7 @@ impl Placement {
         self.places.len() - self.queue.len()
     }
 
-    /// The accounts without a place, those that have waited longest first.
+    /// The accounts without a place, the longest-waiting first.
     pub fn unplaced(&self) -> impl ExactSizeIterator<Item = Pubkey> {
         self.queue.values().copied()
     }

@@ -1,4 +1,4 @@
-//! Positions, as callers open, claim and settle them.
+//! Positions: opening, claiming and settling them for callers.
 
 use std::{sync::Arc, time::Duration};
 
@@ -23,7 +23,7 @@ use crate::{
 };
 
 impl Writer {
-    /// Watches an account as a position, kept until that moment at least.
+    /// Watches an account as a position, and keeps it at least until `keep_until`.
     pub(crate) fn open_position(
         &mut self,
         address: Pubkey,
@@ -34,7 +34,7 @@ impl Writer {
         watched.into_iter().next().ok_or(WatchError::Stopped)
     }
 
-    /// The same of several accounts, in this order: all of them, or none.
+    /// The same for several accounts, in this order: all of them, or none.
     pub(crate) fn open_positions(
         &mut self,
         targets: &[(Pubkey, Expected)],
@@ -60,7 +60,8 @@ impl Writer {
         self.step(|engine, _| engine.await_buy(address, buy, minimum, signed));
     }
 
-    /// What became of a buy, if that is decided. One whose tokens came is over: no other is settled by them.
+    /// What became of a buy, if that is decided. A buy whose tokens came ends here, so that the
+    /// same tokens do not settle another one.
     pub(crate) fn judge_buy(
         &mut self,
         buy: ClaimId,
@@ -75,12 +76,12 @@ impl Writer {
         Some(verdict)
     }
 
-    /// A buy is over: its tokens came, or none will come.
+    /// Ends a buy: its tokens came, or none will come.
     pub(crate) fn end_buy(&mut self, address: &Pubkey, buy: ClaimId, came: bool) {
         self.step(|engine, now| engine.end_buy(now, address, buy, came));
     }
 
-    /// Nobody can ask for a buy any more.
+    /// Drops a buy whose result no caller can ask for any more.
     pub(crate) fn drop_buy(&mut self, address: &Pubkey, buy: ClaimId) {
         self.step(|engine, now| engine.drop_buy(now, address, buy));
     }
@@ -93,12 +94,12 @@ impl Writer {
         self.step(|engine, _| engine.unname_mint(mint));
     }
 
-    /// The slot of an answer that showed no mint there, while one is named.
+    /// The slot of an answer that showed no mint at this address, while a caller waits for it.
     pub(crate) fn no_mint(&self, mint: &Pubkey) -> Option<Slot> {
         self.engine.no_mint(mint)
     }
 
-    /// The entries of accounts that the engine watches no longer.
+    /// Removes the entries of accounts that the engine no longer watches.
     pub(super) fn let_go(&mut self, swept: &[Pubkey]) {
         let entries: Vec<Arc<Entry>> =
             swept.iter().filter_map(|address| self.entries.remove(address)).collect();

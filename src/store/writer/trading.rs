@@ -1,4 +1,4 @@
-//! The writer's side of trades: holds, sells in flight, and buys whose signature is asked after.
+//! The writer's side of trading: holds, sells in flight, and buys whose transaction is followed.
 
 use std::time::Duration;
 
@@ -18,11 +18,12 @@ use crate::core::{
     },
 };
 
-/// How a transaction ended, once that is known.
+/// How a transaction ended; `None` until that is known.
 pub(crate) type Outcome = watch::Receiver<Option<TradeOutcome>>;
 
 impl Writer {
-    /// Sets tokens aside: so many, or all that are available. `max_age` is how old the balance may be.
+    /// Sets tokens aside: `amount`, or all that are available. `max_age` is how old the balance may
+    /// be.
     pub(crate) fn hold(
         &mut self,
         address: &Pubkey,
@@ -32,39 +33,41 @@ impl Writer {
         self.step(|engine, now| engine.hold(now, address, amount, max_age))
     }
 
-    /// A hold is dropped, unsent.
+    /// Drops a hold whose sell was not sent.
     pub(crate) fn release(&mut self, id: TradeId) {
         self.step(|engine, _| engine.release(id));
     }
 
-    /// A hold's sell is about to be sent; its end, once the mirror has found it out.
+    /// Notes that a hold's sell is about to be sent. The returned channel yields its outcome once
+    /// the mirror has found it out.
     pub(crate) fn sending(&mut self, id: TradeId, signature: Signature, last_valid: u64) -> Outcome {
         let outcome = self.listen(id);
         self.step(|engine, now| engine.sending(now, id, signature, last_valid));
         outcome
     }
 
-    /// A sell landed at `slot`, by the caller's word.
+    /// The caller reports that a sell landed at `slot`.
     pub(crate) fn sold(&mut self, id: TradeId, address: &Pubkey, slot: Slot) {
         self.outcomes.remove(&id);
         self.step(|engine, now| engine.sold(now, id, address, slot));
     }
 
-    /// A sell failed on chain at `slot`, by the caller's word.
+    /// The caller reports that a sell failed on chain at `slot`.
     pub(crate) fn failed(&mut self, id: TradeId, address: &Pubkey, slot: Slot) {
         self.outcomes.remove(&id);
         self.step(|engine, now| engine.failed(now, id, address, slot));
         self.store.stats.invalidations.add(1);
     }
 
-    /// A sell never left, by the caller's word.
+    /// The caller reports that a sell was never sent.
     pub(crate) fn refused(&mut self, id: TradeId) {
         self.outcomes.remove(&id);
         self.step(|engine, _| engine.refused(id));
     }
 
-    /// Asks what becomes of a buy's signature until its end is known, or [`untrack`](Self::untrack) is called. The value is
-    /// `None` until then; it closes without one where the mirror shuts down.
+    /// Follows a buy's transaction until its outcome is known, or until [`untrack`](Self::untrack)
+    /// is called. The channel's value is `None` until then. If the mirror shuts down first, the
+    /// channel closes without an outcome.
     pub(crate) fn track(
         &mut self,
         signature: Signature,
@@ -74,7 +77,7 @@ impl Writer {
         Ok((id, self.listen(id)))
     }
 
-    /// Nobody cares about a buy's signature any more.
+    /// Stops following a buy's transaction.
     pub(crate) fn untrack(&mut self, id: TradeId) {
         self.outcomes.remove(&id);
         self.step(|engine, _| engine.untrack(id));
@@ -82,14 +85,14 @@ impl Writer {
 
     fn listen(&mut self, id: TradeId) -> Outcome {
         let (teller, outcome) = watch::channel(None);
-        // Stopped, nobody will tell: the channel is closed.
+        // Once stopped, no outcome will come, so the sender is dropped and the channel is closed.
         if !self.stopped {
             self.outcomes.insert(id, teller);
         }
         outcome
     }
 
-    /// Takes in what an inquiry came back with.
+    /// Takes in the answer to an inquiry.
     pub(crate) fn inquired(&mut self, number: u64, outcome: Result<Inquired, RpcFailure>) {
         self.step(|engine, now| engine.inquired(now, number, outcome));
     }
@@ -97,7 +100,7 @@ impl Writer {
     pub(super) fn send_outcomes(&mut self) {
         while let Some((id, outcome)) = self.engine.next_outcome() {
             if let Some(teller) = self.outcomes.remove(&id) {
-                // Whoever cared may be gone; the holds know it all the same.
+                // The receiver may be gone; the holds have the outcome in any case.
                 let _ = teller.send(Some(outcome));
             }
         }
@@ -153,7 +156,8 @@ mod tests {
             }
         }
 
-        /// What a node whose bank is of slot and height 4 says of the one transaction under way.
+        /// Answers the inquiry about the one transaction under way, as a node whose bank is at slot
+        /// and height 4.
         fn tell(&self, status: Option<Status>) {
             let inquiry = self.inquiry();
             assert_eq!(inquiry.signatures, [signature()]);
@@ -181,7 +185,7 @@ mod tests {
         assert!(matches!(early, Err(WaitError::Deadline { .. })), "{early:?}");
         bot.tell(None);
         assert_eq!(bot.available(), Some(1));
-        // The history has nothing of it either.
+        // The history does not contain it either.
         bot.tell(None);
         let outcome = sell.outcome(AGE).await;
         assert_eq!(outcome, Ok(SellOutcome::Expired { last_valid_block_height: 3 }));

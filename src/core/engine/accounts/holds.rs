@@ -13,14 +13,16 @@ impl Accounts {
         &self.holds
     }
 
-    /// Changes the holds of one account, which is returned, and its record with them.
+    /// Changes the holds of one account and updates its record. `change` names the account, which
+    /// is returned.
     pub fn change_holds(&mut self, change: impl FnOnce(&mut Holds) -> Option<Pubkey>) -> Option<Pubkey> {
         let address = change(&mut self.holds)?;
         self.settle_holds(&address);
         Some(address)
     }
 
-    /// Drops what the record shows to be over, and writes into it what is left.
+    /// Drops the holds that the record shows to be over, and writes the remaining amount into the
+    /// record.
     pub(super) fn settle_holds(&mut self, address: &Pubkey) {
         let Some(watched) = self.watched.get_mut(address) else { return };
         if let Some(record) = watched.ledger.record() {
@@ -32,7 +34,7 @@ impl Accounts {
         }
     }
 
-    /// The links have come further.
+    /// Settles the waiting holds after the links have proved a later slot.
     pub(super) fn settle_all_holds(&mut self, now: Tick) {
         for address in self.holds.waiting().clone() {
             self.settle_holds(&address);
@@ -45,7 +47,7 @@ impl Accounts {
         }
     }
 
-    /// The accounts that RPC should be asked for at a slot, since the last call.
+    /// The accounts to read by RPC, and at which slot, since the last call.
     pub fn take_untold(&mut self) -> std::collections::BTreeMap<Pubkey, Slot> {
         std::mem::take(&mut self.untold)
     }

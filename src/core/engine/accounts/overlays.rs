@@ -1,4 +1,4 @@
-//! The processed views of accounts beside their records.
+//! The processed views of accounts, kept beside their records.
 
 use solana_pubkey::Pubkey;
 
@@ -44,7 +44,7 @@ impl Accounts {
         self.touched.insert(*address);
     }
 
-    /// A connection at processed ended: what it showed is as good as nothing.
+    /// Drops what a processed connection showed, because that connection ended.
     pub fn drop_overlays(&mut self, generation: Generation) {
         for address in self.overlaid.clone() {
             let Some(watched) = self.watched.get_mut(&address) else { continue };
@@ -55,7 +55,7 @@ impl Accounts {
         }
     }
 
-    /// Drops the overlay of an account once the confirmed state has come to its slot.
+    /// Drops an account's overlay once the confirmed state has reached its slot.
     pub(super) fn settle_overlay(&mut self, address: &Pubkey) {
         let Some(watched) = self.watched.get_mut(address) else { return };
         let confirmed = confirmed(&watched.ledger, &self.evidence);
@@ -68,7 +68,7 @@ impl Accounts {
     }
 }
 
-/// What the confirmed record of an account says, with what the links prove of it.
+/// The confirmed state of an account, and the slot as of which the links prove it.
 fn confirmed(ledger: &Ledger, evidence: &Evidence) -> Confirmed {
     let record = ledger.record();
     Confirmed {

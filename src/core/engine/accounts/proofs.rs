@@ -16,7 +16,8 @@ use crate::core::{
 };
 
 impl Accounts {
-    /// Puts an account under a link's canaries; `false` where its record is disputed or missing.
+    /// Covers an account with a link's canaries. Returns `false` if its record is disputed or
+    /// missing.
     pub fn cover(
         &mut self,
         address: &Pubkey,
@@ -24,7 +25,7 @@ impl Accounts {
         endpoint: EndpointId,
         generation: Generation,
     ) -> bool {
-        // Unwatched, or watched anew: the link is about to hear of it.
+        // The account was unwatched, or watched anew: the link is about to be informed.
         let Some(watched) = self.watched.get_mut(address).filter(|watched| watched.watch == watch) else {
             return true;
         };
@@ -44,7 +45,7 @@ impl Accounts {
         }
     }
 
-    /// Takes all accounts from under a connection.
+    /// Ends a connection's cover of all its accounts.
     pub fn uncover_all(&mut self, endpoint: EndpointId, generation: Generation) {
         let covered = |watched: &Watched| {
             watched.ledger.record().is_some_and(|record| record.covers.iter().any(|one| one == generation))
@@ -60,7 +61,7 @@ impl Accounts {
         }
     }
 
-    /// Takes in a link's proof; every record that it speaks for is up to date.
+    /// Takes in a link's proof, which brings every record that it covers up to date.
     pub fn prove(&mut self, proof: LinkEvidence) {
         let link = usize::from(proof.generation.link.0);
         let mut evidence = self.evidence.clone();
@@ -77,7 +78,8 @@ impl Accounts {
         }
     }
 
-    /// A proof of the moment `next` follows: it says nothing of accounts that were not heard of for too long.
+    /// Prepares for a proof of the moment `next`: it does not count for accounts that have gone too
+    /// long without a notification or check, so their current proof is saved in the record.
     fn keep_what_ends(&mut self, next: Tick) {
         if next <= self.verified_until {
             return;
@@ -93,7 +95,7 @@ impl Accounts {
         self.verified_until = until;
     }
 
-    /// Finds the links that `evidence` shows to have passed in silence what another source had shown.
+    /// Finds the links that, by `evidence`, sent no notification of what another source had shown.
     fn find_missed(&mut self, address: &Pubkey, evidence: &Evidence) {
         let Some(watched) = self.watched.get_mut(address) else { return };
         let missed: Vec<EndpointId> = watched.ledger.missed(evidence).collect();
@@ -101,7 +103,7 @@ impl Accounts {
         for endpoint in missed {
             self.events.push_back(EngineEvent::Missed { address: *address, endpoint });
             match source {
-                // Two nodes say different things of one slot, and neither is above the other.
+                // Two nodes report different states at one slot, and neither outranks the other.
                 Some(source @ ObservedVia::Subscription(_)) => {
                     let against = ObservedVia::Rpc(endpoint);
                     self.events.push_back(EngineEvent::Disputed { address: *address, by: source, against });
@@ -109,7 +111,8 @@ impl Accounts {
                     self.accused.insert((*address, Suspects::All));
                 }
                 _ => {
-                    // The RPC of one node against the notifications of another: whichever is wrong, both are named.
+                    // The RPC of one node contradicts the notifications of another. It is unknown
+                    // which is wrong, so the event names both.
                     if let Some(by @ ObservedVia::Rpc(other)) = source
                         && other != endpoint
                     {

@@ -143,7 +143,8 @@ fn a_subscription_that_was_silent_of_a_change_is_accused_alone() {
     world.slot += 1;
     world.chain.entry(key(1)).or_default().insert(world.slot, holding(8));
     world.notify(SECOND_NODE, 1, world.slot, holding(8));
-    // RPC says the same before the other link's canary passes that slot: so it is not word against word.
+    // RPC says the same before the other link's canary passes that slot: so it is not word against
+    // word.
     world.ask(1, 0, 1);
     world.slots(3);
     let missed = |note: &EngineEvent| matches!(note, EngineEvent::Missed { endpoint: EndpointId(0), .. });

@@ -143,7 +143,8 @@ fn an_answer_that_comes_late_changes_nothing_newer_and_nothing_that_is_watched_a
     world.unwatch(1);
     world.answer(&call);
     assert!(world.engine.record(&key(1)).is_none(), "nobody's");
-    // Watched anew while its last subscription's recheck is under way: that says nothing of the new one.
+    // Watched anew while its last subscription's recheck is under way: that says nothing of the new
+    // one.
     world.watch(1);
     world.slots(3);
     world.unwatch(1);
@@ -237,7 +238,8 @@ fn a_slot_of_changes_during_which_the_server_cuts_the_connection_is_found_whole_
     let accounts: Vec<u8> = (1..=200).collect();
     accounts.iter().for_each(|byte| world.watch(*byte));
     world.until("all live", |world| accounts.iter().all(|byte| world.is_live(*byte)));
-    // One slot changes them all; the ring overflows, and of its changes only some come before the cut.
+    // One slot changes them all; the ring overflows, and of its changes only some come before the
+    // cut.
     world.slot += 1;
     for byte in &accounts {
         world.chain.entry(key(*byte)).or_default().insert(world.slot, holding(u64::from(*byte) + 5));

@@ -286,7 +286,8 @@ fn an_expired_sell_is_free_once_the_account_is_known_as_of_the_bank_that_proves_
 fn a_sell_that_landed_at_the_last_moment_is_not_freed_by_the_height_that_it_missed() {
     let mut world = World::failover(1);
     let id = world.sending(70, 500);
-    // The node's statuses do not go back so far and it keeps no history: none is told, although it landed.
+    // The node's statuses do not go back so far and it keeps no history: none is told, although it
+    // landed.
     world.nodes[0].rpc = false;
     let told = world.dead.insert((FIRST, key(1)));
     assert!(told, "and its notification is lost");

@@ -19,7 +19,8 @@ impl Session {
         match self.subscriptions.watch_of(&address) {
             Some(known) if known == watch => {}
             Some(_) => {
-                // Watched anew: the record is a new one, so everything is done again.
+                // Watched anew: the record is a new one, so the subscription starts again from the
+                // beginning.
                 self.release(address);
                 self.subscriptions.want(address, watch, self.settings.backoff.clone());
             }

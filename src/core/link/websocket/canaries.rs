@@ -1,4 +1,4 @@
-//! The canaries of one connection in order, and what they prove.
+//! The canaries of one connection in the order of their slots, and what they prove.
 
 use std::collections::VecDeque;
 
@@ -6,7 +6,8 @@ use crate::core::base::{ids::Slot, time::Tick};
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Canaries {
-    /// From the last that proves to the newest, each with when the node node_time its slot.
+    /// From the last canary that proves something to the newest, each with the time at which the
+    /// node held its slot.
     in_order: VecDeque<(Slot, Tick)>,
     ticked: bool,
     lagging: bool,
@@ -14,8 +15,9 @@ pub(super) struct Canaries {
 }
 
 impl Canaries {
-    /// Takes a canary, with when the node node_time its slot; `None` where it comes too late to prove anything,
-    /// and so does all before it. `false` if its slot is not newer than the last.
+    /// Takes a canary and the time at which the node held its slot. `None` means that the canary
+    /// comes too late to prove anything; then the earlier ones prove nothing either. Returns
+    /// `false` if its slot is not newer than the last one.
     pub(super) fn tick(&mut self, slot: Slot, node_time: Option<Tick>) -> bool {
         if self.in_order.back().is_some_and(|(newest, _)| slot <= *newest) {
             return false;
@@ -32,7 +34,8 @@ impl Canaries {
         true
     }
 
-    /// The newest canary that is not the newest of all, and `settled_after` slots behind it.
+    /// The newest canary that has a later one behind it and is at least `settled_after` slots older
+    /// than the newest.
     pub(super) fn proved(&mut self, now: Tick, settled_after: Slot) -> Option<(Slot, Tick)> {
         let (newest, _) = *self.in_order.back()?;
         let settled =
@@ -45,17 +48,17 @@ impl Canaries {
         Some(proved)
     }
 
-    /// Whether one has come at all.
+    /// Whether any canary has arrived.
     pub(super) fn ticked(&self) -> bool {
         self.ticked
     }
 
-    /// Whether the newest came too late.
+    /// Whether the newest canary came too late.
     pub(super) fn lagging(&self) -> bool {
         self.lagging
     }
 
-    /// Since when they prove something.
+    /// Since when the canaries prove something.
     pub(super) fn live_since(&self) -> Option<Tick> {
         self.live_since
     }

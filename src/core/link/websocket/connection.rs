@@ -19,7 +19,8 @@ impl Session {
         }
     }
 
-    /// The wait that a loss began goes on while parked: a park and a start in a row win no connect.
+    /// Ends the connection and waits for a start. A wait that a loss began continues while parked,
+    /// so that a park followed by a start does not skip it.
     pub(super) fn park(&mut self, now: Tick) {
         let not_before = match self.link {
             ConnectionState::Parked { .. } | ConnectionState::Stopped => return,
@@ -51,7 +52,7 @@ impl Session {
         self.timers.set(Timer::Keepalive, now.plus(self.settings.keepalive));
         self.timers.set(Timer::Audit, now.plus(self.audit.interval(self.subscriptions.len())));
         self.subscribe(now, Subject::Canary);
-        // Those that wait for a time of their own.
+        // Resumes accounts that wait for a time of their own.
         self.retry(now);
     }
 
@@ -70,7 +71,7 @@ impl Session {
         }
     }
 
-    /// Ends every proof of the connection, then the connection. (Invariant 4)
+    /// Ends every proof of the connection first, then the connection itself. (Invariant 4)
     pub(super) fn end_connection(&mut self, now: Tick, overdue: Option<Timer>) {
         self.timers.stop_all();
         let unanswered = (overdue == Some(Timer::Subscribe)).then_some(self.settings.subscribe_deadline);
@@ -81,7 +82,8 @@ impl Session {
         self.act(LinkCommand::Disconnect { overdue });
     }
 
-    /// What lag is usual is unknown, and what is under way on the connection may be old.
+    /// Called when the host's clocks jumped: the usual lag is unknown again, and what is under way
+    /// on the connection may be old.
     pub(super) fn clock_jumped(&mut self, now: Tick) {
         self.gauge = LagGauge::default();
         if matches!(self.link, ConnectionState::Open(_)) {
@@ -89,11 +91,11 @@ impl Session {
         }
     }
 
-    /// Subscribes an account that never changes, which must be answered like any other subscribe. That is
-    /// what finds a half-open connection where no canary ticks, and what keeps an idle one from being closed. No
-    /// slice is needed for it, as a second look at the Clock would.
+    /// Subscribes an account that never changes; the server must answer this like any other
+    /// subscribe. That detects a half-open connection where no canary ticks, and keeps an idle
+    /// connection from being closed. Unlike a second subscription of the Clock, it needs no slice.
     pub(super) fn keep_alive(&mut self, now: Tick) {
-        // The last one is unanswered still: its deadline speaks.
+        // If the last one is still unanswered, its own deadline decides.
         if self.subscriptions.awaits_keepalive() {
             return;
         }

@@ -1,16 +1,17 @@
-//! The order in which what one turn of a connection brought is applied.
+//! The order in which the events of one turn of a connection are applied.
 
 use super::Subject;
 
-/// Puts the events of one turn in the order in which they can be applied; each subscription's own order stays,
-/// but for its answer.
+/// Sorts the events of one turn into the order in which they can be applied. The events of one
+/// subscription keep their order, except its answer.
 ///
-/// A turn takes the canaries first and then all that the other subscriptions hold, which is at least what was sent
-/// before those canaries. So:
+/// A turn reads the canaries first and then everything that the other subscriptions hold, which
+/// includes at least what the server sent before those canaries. So the order is:
 ///
 /// 1. Notifications of accounts and barriers: what came before a canary is applied before it.
 /// 2. Canaries.
-/// 3. Answers: what they start must not take a canary from before them for one from behind.
+/// 3. Answers, last: what an answer starts must not mistake a canary from before the answer for one
+///    from after it.
 pub fn order_turn<E>(events: &mut [(Subject, E)], is_answer: impl Fn(&E) -> bool) {
     events.sort_by_key(|(subject, event)| match subject {
         _ if is_answer(event) => 2,

@@ -1,12 +1,15 @@
-//! One connection as a state machine: what happened goes in, what to do comes out.
+//! One connection as a state machine: it takes in what happened and returns what to do.
 //!
-//! It has no socket, no clock and no task; its driver feeds it and carries out its actions in order.
+//! A session has no socket, no clock and no task. Its driver passes events in and carries out its
+//! commands in order.
 //!
-//! 1. The wanted set is the state; subscriptions follow from it. Nothing is subscribed on a connection
-//!    twice under one [`Subject`], and what is acknowledged but no longer wanted is unsubscribed at once.
-//! 2. An account is live only when subscribed, past a barrier, and rechecked by RPC as of that barrier.
-//! 3. The link proves something only between two canaries in order, neither lagging.
-//!    Where the canary does not tick, a connection is unproven: it notifies, and covers nobody.
+//! 1. The wanted set is the state; subscriptions follow from it. The session never subscribes the
+//!    same [`Subject`] twice on a connection, and unsubscribes at once what is acknowledged but no
+//!    longer wanted.
+//! 2. An account is live only when it is subscribed, past a barrier, and rechecked by RPC as of
+//!    that barrier.
+//! 3. The link proves something only between two canaries in order, neither lagging. Where the
+//!    canary does not tick, the connection is unproven: it notifies, and covers no account.
 //! 4. Losing the connection ends every proof before anything else happens.
 
 mod accounts;
@@ -48,7 +51,7 @@ use timers::{Timer, Timers};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum ConnectionState {
-    /// It may be started at any time, and connects then, but not before this.
+    /// May be started at any time, but does not connect before this moment.
     Parked {
         not_before: Tick,
     },
@@ -58,21 +61,21 @@ enum ConnectionState {
     Stopped,
 }
 
-/// What is known of the connection that is open.
+/// The state of the open connection.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 struct Open {
     canaries: Canaries,
     barriers: Barriers,
-    /// Something was answered: it is not deaf.
+    /// The server has answered something, so the connection is not deaf.
     answered: bool,
-    /// It is made do without a canary.
+    /// The connection is accepted without a canary.
     unproven: bool,
-    /// It refused a slice.
+    /// The server refused a subscription with a slice.
     refuses_slices: bool,
     keepalives: u32,
 }
 
-/// See the module's invariants.
+/// One connection's state machine. See the module's invariants.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Session {
     settings: SessionSettings,
@@ -91,7 +94,7 @@ pub struct Session {
 }
 
 impl Session {
-    /// What is held for each account that is subscribed, in bytes.
+    /// Memory held for each subscribed account, in bytes.
     pub const BYTES_EACH: usize = Subscriptions::BYTES_EACH;
 
     /// A session that connects at once.
@@ -102,7 +105,8 @@ impl Session {
         session
     }
 
-    /// A session that waits for [`FeedInput::Start`]. `seed` spreads its backoff and its barrier lengths.
+    /// Creates a session that waits for [`FeedInput::Start`]. `seed` spreads its backoff and its
+    /// barrier lengths.
     pub fn parked(settings: SessionSettings, link: LinkId, seed: u64) -> Self {
         Self {
             audit: Audit::new(settings.audit_every, settings.audit_batch),
@@ -125,7 +129,7 @@ impl Session {
         self.outputs.pop_front()
     }
 
-    /// When [`Session::expire`] wants to be called next.
+    /// When to call [`Session::expire`] next.
     pub fn next_deadline(&self) -> Option<Tick> {
         self.timers.next()
     }
@@ -134,7 +138,8 @@ impl Session {
         self.generation
     }
 
-    /// When what the link now tells was surely true: its last proof, if it has one.
+    /// The moment as of which the link's reports are known to be true: its last proof, or
+    /// [`Tick::NEVER`].
     pub fn proof(&self) -> Tick {
         let proves = self.evidence.ticking && self.evidence.generation == self.generation;
         if proves { self.evidence.proof } else { Tick::NEVER }
@@ -158,13 +163,15 @@ impl Session {
         self.probe.found
     }
 
-    /// How many accounts are acknowledged by the server, and live, which none is before the link is.
+    /// How many accounts the server has acknowledged, and how many are live. No account is live
+    /// before the link is.
     pub fn counts(&self) -> (usize, usize) {
         let (acknowledged, live) = self.subscriptions.counts();
         (acknowledged, if self.phase() == LinkPhase::Live { live } else { 0 })
     }
 
-    /// The account whose notification this is, while that subscription is the current one.
+    /// The account that a notification of this subscription is about, if the subscription is the
+    /// current one.
     pub fn account(&self, subject: Subject) -> Option<Pubkey> {
         match subject {
             Subject::Account { address, attempt, .. } => {
@@ -174,7 +181,8 @@ impl Session {
         }
     }
 
-    /// The slot that an event claims, if it is one that counts. It is to be checked before the session hears of it.
+    /// The slot that an event claims, if the event matters. The engine checks it before it passes
+    /// the event on.
     pub fn claim(&self, event: &SessionEvent) -> Option<SlotClaim> {
         match event {
             SessionEvent::Canary { slot, lag_ms } => Some(SlotClaim { slot: *slot, lag_ms: Some(*lag_ms) }),
@@ -186,7 +194,7 @@ impl Session {
         }
     }
 
-    /// Takes in what the engine tells.
+    /// Takes in a message from the engine.
     pub fn handle(&mut self, now: Tick, input: FeedInput) {
         if self.link == ConnectionState::Stopped {
             return;
@@ -254,10 +262,10 @@ impl Session {
                 match presence {
                     Some(presence) => {
                         let (generation, proof) = (self.generation, self.proof());
-                        // It leaves everything as it is subscribed.
+                        // Returns without pumping: a notification changes no subscription.
                         return self.act(FeedEvent::Account { address, slot, presence, generation, proof });
                     }
-                    // What it said is not known, so the subscription is begun anew.
+                    // What it said is unknown, so the session subscribes the account again.
                     None => self.accused(now, address),
                 }
             }
@@ -273,7 +281,8 @@ impl Session {
                 Timer::Connect | Timer::Subscribe => self.lost(now, Some(timer)),
                 Timer::Canary => self.no_canary(now, Some(timer)),
                 Timer::Probe => {
-                    // It has node_time for long: no loss to be wary of.
+                    // The connection held for long, so this end is no reason to wait before the
+                    // next connect.
                     self.backoff.reset();
                     self.lost(now, Some(timer));
                 }
@@ -286,7 +295,7 @@ impl Session {
                     self.keep_alive(now);
                     self.timers.set(Timer::Keepalive, now.plus(self.settings.keepalive));
                 }
-                // What there is room for again is sent by the pump.
+                // The pump below sends what there is room for again.
                 Timer::Pace => {}
                 Timer::Retry => self.retry(now),
                 Timer::Audit => self.audit(now),

@@ -1,18 +1,18 @@
-//! How fast subscribes are sent: a burst, and from there at a steady rate.
+//! How fast subscribes are sent: first a burst, then at a steady rate.
 
 use std::time::Duration;
 
 use crate::core::base::time::Tick;
 
-/// A token bucket, kept as the moment at which it would be full again.
+/// A token bucket, stored as the moment at which it would be full again.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct SubscribePacer {
     every: Duration,
-    /// How far ahead of now that moment may be for one more to be sent.
+    /// How far in the future that moment may lie while one more subscribe may be sent.
     tolerance: Duration,
     full_at: Tick,
-    /// How long those wait for company that the burst left behind: a tenth of a second, so that they, and their
-    /// baselines, go in batches.
+    /// How long subscribes wait for more to join them after the burst: a tenth of a second, so that
+    /// they and their baselines go out in batches.
     company: Duration,
     not_before: Tick,
 }
@@ -31,17 +31,18 @@ impl SubscribePacer {
         }
     }
 
-    /// When the next may be sent.
+    /// When the next subscribe may be sent.
     pub(super) fn next(&self) -> Tick {
         self.full_at.minus(self.tolerance).max(self.not_before)
     }
 
-    /// There is no more to be sent now, and somebody waits.
+    /// Called when nothing more may be sent now and accounts still wait: delays the next subscribe
+    /// so that they go out in a batch.
     pub(super) fn rest(&mut self) {
         self.not_before = self.full_at.minus(self.tolerance).plus(self.company);
     }
 
-    /// Counts one that is sent, in its turn or not.
+    /// Counts a subscribe that is sent, whether or not it waited for the pacer.
     pub(super) fn sent(&mut self, now: Tick) {
         self.full_at = self.full_at.max(now).plus(self.every);
     }

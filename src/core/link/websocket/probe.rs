@@ -1,28 +1,31 @@
-//! What a provider turns out to be able to do, from connection to connection.
+//! What a provider turns out to be able to do, learned over successive connections.
 
 use std::time::Duration;
 
-/// What stands behind an endpoint. It decides how soon a connection without a ticking canary is made do with; what
-/// the provider can do is found out on each connection in any case.
+/// What stands behind an endpoint. The profile decides how soon the mirror accepts a connection
+/// whose canary does not tick. What the provider can do is found out on each connection in any
+/// case.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum NodeProfile {
-    /// Unknown: after three connections in a row that never ticked, the next one is made do with.
+    /// Unknown provider. After three connections in a row that never ticked, the next one is
+    /// accepted as [`Unproven`](crate::LinkPhase::Unproven).
     #[default]
     Auto,
-    /// A node of one's own. It can notify the Clock; where it does not, something is wrong with it, and each
-    /// connection is given up until one ticks.
+    /// A node that you run. It can notify the Clock; if it does not, something is wrong with it, so
+    /// the mirror gives up each connection until one ticks.
     OwnNode,
-    /// A provider's own fan-out of account changes, which may not carry sysvars: one connection that never
-    /// ticked is enough.
+    /// A provider's own fan-out of account changes, which may not carry sysvars. After one
+    /// connection that never ticked, the next one is accepted.
     FanOut,
-    /// Many nodes behind one name: as [`Auto`](NodeProfile::Auto), but another connection may reach a node that
-    /// can do more, so it is tried every 2 minutes instead of every 10.
+    /// Many nodes behind one name. Like [`Auto`](NodeProfile::Auto), but because another connection
+    /// may reach a node that can do more, one is tried every 2 minutes instead of every 10.
     LoadBalanced,
 }
 
 impl NodeProfile {
-    /// How many connections in a row must never have ticked before one is made do with.
+    /// How many connections in a row must never have ticked before the next one is accepted as
+    /// unproven. `None`: it never is.
     fn patience(self) -> Option<u32> {
         match self {
             Self::OwnNode => None,
@@ -31,7 +34,7 @@ impl NodeProfile {
         }
     }
 
-    /// How long an unproven connection is kept before another is tried.
+    /// How long an unproven connection is kept before another one is tried.
     pub(super) fn unproven_for(self) -> Duration {
         match self {
             Self::LoadBalanced => Duration::from_secs(120),
@@ -40,30 +43,32 @@ impl NodeProfile {
     }
 }
 
-/// What a provider was last seen to do; `None` is not known yet.
+/// What a provider was last seen to do. `None` means not known yet.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Capabilities {
-    /// It notifies the Clock sysvar, without which no connection to it proves anything.
+    /// It notifies the Clock sysvar. Without that, no connection to it proves anything.
     pub canary: Option<bool>,
-    /// It takes subscriptions that differ by their data slice alone for different ones. Where it does not,
-    /// audits carry what barriers would.
+    /// It treats subscriptions that differ only in their data slice as different ones. If it does
+    /// not, audits do the work of barriers.
     pub slices: Option<bool>,
 }
 
-/// How many times as much patience there is with a provider that has ticked before. With the waits between
-/// connects, twelve in a row take minutes, and a node that restarts is back by then.
+/// Factor on the number of connections that may fail to tick if the provider has ticked before.
+/// With the waits between connects, twelve in a row take minutes, and a node that restarts is back
+/// by then.
 const TRUST: u32 = 4;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct CapabilityProbe {
     pub(super) profile: NodeProfile,
     pub(super) found: Capabilities,
-    /// Connections in a row that answered and never ticked.
+    /// Connections in a row that answered but never ticked.
     mute: u32,
-    /// It ticked once: then it is rather a passing trouble than the provider's way.
+    /// A connection to it has ticked: a canary that stops now is more likely a passing trouble than
+    /// how the provider works.
     ticked_once: bool,
-    /// A barrier was given the canary's own id once.
+    /// The server once gave a barrier the canary's own id.
     ignores_slices: bool,
 }
 
@@ -78,12 +83,12 @@ impl CapabilityProbe {
         self.found.canary = Some(true);
     }
 
-    /// A connection is lost that answered and never ticked.
+    /// Notes the loss of a connection that answered but never ticked.
     pub(super) fn was_mute(&mut self) {
         self.mute = self.mute.saturating_add(1);
     }
 
-    /// Whether a connection that does not tick is made do with.
+    /// Whether a connection that does not tick is accepted as unproven.
     pub(super) fn makes_do(&self) -> bool {
         let trust = if self.ticked_once { TRUST } else { 1 };
         self.profile.patience().is_some_and(|patience| self.mute >= patience * trust)
@@ -93,7 +98,8 @@ impl CapabilityProbe {
         self.ignores_slices
     }
 
-    /// Slices are no part of this provider's keys, which costs a connection to find out: so for good.
+    /// This provider's keys do not include slices. Finding that out costs a connection, so it is
+    /// remembered for good.
     pub(super) fn found_to_ignore_slices(&mut self) {
         self.ignores_slices = true;
         self.found.slices = Some(false);

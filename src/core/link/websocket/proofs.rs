@@ -33,12 +33,13 @@ impl Session {
         if let Some(node_time) = node_time {
             self.canary_for_barriers(slot, node_time);
         }
-        // No gathering for longer than a canary: one subscribe that is never answered must not hold up the rest.
+        // Accounts are gathered behind one barrier for no longer than one canary: a single
+        // subscribe that is never answered must not hold up the rest.
         self.raise_barrier_behind_acknowledged(now);
     }
 
-    /// Gives the connection up, unless as many as the provider is granted have answered and never ticked: then
-    /// this one is made do with.
+    /// Gives the connection up if its canary does not tick. Exception: once as many connections as
+    /// the profile allows have answered and never ticked, keeps this one as unproven.
     pub(super) fn no_canary(&mut self, now: Tick, overdue: Option<Timer>) {
         let makes_do = self.probe.makes_do();
         let Some(open) = self.open() else { return };
@@ -53,11 +54,13 @@ impl Session {
         self.probe.found.canary = Some(false);
         self.timers.stop(Timer::Canary);
         self.timers.set(Timer::Probe, now.plus(self.probe.profile.unproven_for()));
-        // Its answer is not waited for any more: keepalives tell from here on whether the server is deaf.
+        // The session stops waiting for the canary's answer: from here on, keepalives detect a
+        // server that is deaf.
         self.subscriptions.forget(Subject::Canary);
     }
 
-    /// When the node node_time what its canary tells, unless the canary comes too late to prove anything.
+    /// The time at which the node held what its canary shows, or `None` if the canary comes too
+    /// late to prove anything.
     pub(super) fn node_time(&mut self, now: Tick, lag_ms: i64) -> Option<Tick> {
         if self.is_beyond_max_lag(lag_ms) {
             return None;
@@ -66,13 +69,14 @@ impl Session {
         (excess <= MAX_EXCESS).then(|| now.minus(excess))
     }
 
-    /// A chain clock far ahead of wall time tells as little as one far behind: the host's own clock is wrong.
+    /// A chain clock far ahead of wall time is as useless as one far behind: it means that the
+    /// host's own clock is wrong.
     pub(super) fn is_beyond_max_lag(&self, lag_ms: i64) -> bool {
         u128::from(lag_ms.unsigned_abs()) > self.settings.max_lag.as_millis()
     }
 
-    /// Subscribes the Clock once more, behind all that is subscribed already. The length is drawn from
-    /// numbers so many that no other client of the node holds the same.
+    /// Subscribes the Clock once more, behind everything that is subscribed already. The slice
+    /// length is drawn from so large a range that no other client of the node uses the same one.
     pub(super) fn raise_barrier(&mut self, now: Tick, accounts: Vec<Attempt>) {
         let length = (1 << 20) + (next_random(&mut self.random) >> 32);
         for (address, _) in &accounts {
@@ -88,14 +92,14 @@ impl Session {
         }
     }
 
-    /// Whether another slice makes another subscription, as far as is known.
+    /// Whether, as far as is known, another slice makes another subscription.
     pub(super) fn slices(&self) -> bool {
         let refused = matches!(&self.link, ConnectionState::Open(open) if open.refuses_slices);
         !refused && !self.probe.ignores_slices()
     }
 
     pub(super) fn raise_barrier_behind_acknowledged(&mut self, now: Tick) {
-        // Where no tick is to be expected, nobody is brought under canaries before there is one.
+        // Where no canary is expected, no account is put behind a barrier before one has ticked.
         let makes_do = self.probe.makes_do();
         if self.open().is_none_or(|open| makes_do && !open.canaries.ticked()) {
             return;

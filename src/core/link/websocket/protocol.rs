@@ -1,4 +1,4 @@
-//! What a session is told of its socket, and what it decides.
+//! What a session learns from its socket, and what it decides.
 
 use std::time::Duration;
 
@@ -11,18 +11,20 @@ use crate::core::{
     link::feed::FeedEvent,
 };
 
-/// What a subscription is for. Its server-side id lives and dies with the connection; this is ours.
+/// What a subscription is for. The server's id of it is valid only on one connection; this is our
+/// own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Subject {
-    /// The Clock sysvar, for as long as the connection lives.
+    /// The Clock sysvar, subscribed for as long as the connection lives.
     Canary,
-    /// A watched account. Where an earlier attempt was acknowledged on this connection, a later one asks with
-    /// parameters of its own until that one's unsubscribe is confirmed, so that it neither shares nor is ended with
-    /// what is left of it.
+    /// A watched account. If the server acknowledged an earlier attempt on this connection, a later
+    /// attempt uses parameters of its own until the earlier one's unsubscribe is confirmed. So it
+    /// neither shares the earlier subscription nor ends with it.
     Account { address: Pubkey, attempt: u32, own_parameters: bool },
-    /// The Clock sysvar once more, with a slice length that makes it a new entry in the server's queue.
+    /// The Clock sysvar once more, with a slice length that makes it a new entry in the server's
+    /// queue.
     Barrier { length: u64 },
-    /// An account that never changes, for its answer's sake.
+    /// An account that never changes, subscribed only to get an answer.
     Keepalive { round: u32 },
 }
 
@@ -31,12 +33,13 @@ pub enum Subject {
 pub enum SessionEvent {
     Acknowledged(Subject),
     Refused(Subject),
-    /// The server has confirmed an unsubscribe: it holds nothing of that subscription any more.
+    /// The server has confirmed an unsubscribe: it no longer holds that subscription.
     Unsubscribed(Subject),
-    /// The canary's subscription ended when a barrier was acknowledged: the server gave both one id, since slices
-    /// are no part of its keys.
+    /// The canary's subscription ended when a barrier was acknowledged: the server gave both the
+    /// same id, because slices are not part of its keys.
     CanaryReplaced,
-    /// A canary, after everything that arrived before it. The lag is wall time at its arrival less the chain's Clock.
+    /// A canary, delivered after everything that arrived before it. The lag is wall time at its
+    /// arrival less the chain's Clock.
     Canary {
         slot: Slot,
         lag_ms: i64,
@@ -46,7 +49,7 @@ pub enum SessionEvent {
         length: u64,
         slot: Slot,
     },
-    /// An account's notification; without a presence where it cannot be read.
+    /// An account's notification. The presence is `None` if the notification cannot be read.
     Account {
         subject: Subject,
         slot: Slot,
@@ -54,12 +57,13 @@ pub enum SessionEvent {
     },
 }
 
-/// What the driver of the connection should do.
+/// What the connection's driver should do.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum LinkCommand {
     Connect,
-    /// Give the connection up, where it is the session that finds it dead with what was overdue. Pending subscribes are
-    /// not cancelled: the client is dropped whole.
+    /// Give the connection up. `overdue` names the missed deadline if the session found the
+    /// connection dead by it. Pending subscribes are not cancelled: the driver drops the whole
+    /// client.
     Disconnect {
         overdue: Option<Timer>,
     },
@@ -67,7 +71,7 @@ pub enum LinkCommand {
     Unsubscribe(Subject),
 }
 
-/// What a session decides, in order.
+/// What a session decides, in the order in which to carry it out.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum SessionOutput {
     /// For the driver of the connection.
@@ -99,14 +103,15 @@ pub struct SessionSettings {
     pub keepalive: Duration,
     pub audit_every: Duration,
     pub audit_batch: usize,
-    /// How many slots must have passed since a canary's own before it proves anything beside the order of
-    /// two. See [`crate::core::account::evidence`].
+    /// How many slots after a canary's own must have passed before that canary proves anything;
+    /// needed in addition to the order of two canaries. See [`crate::core::account::evidence`].
     pub settled_after: Slot,
-    /// The link must have been live for so long before a loss counts as the first one again.
+    /// How long the link must have been live before the next loss counts as the first one again.
     pub healthy_after: Duration,
     pub backoff: Backoff,
-    /// Subscribes sent and unanswered, at most; and as many may be sent at once.
+    /// The most subscribes that may be unanswered at once, and the size of the burst.
     pub in_flight: usize,
-    /// Subscribes a second, once the first burst is sent. Barriers and the canary do not wait, and count.
+    /// Subscribes per second, once the first burst is sent. Barriers and the canary do not wait for
+    /// this rate, but count towards it.
     pub subscribe_rate: u32,
 }

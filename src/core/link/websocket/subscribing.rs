@@ -1,4 +1,4 @@
-//! Subscribes, as they are sent and answered.
+//! Sending subscribes, and taking their answers.
 
 use super::{ConnectionState, LinkCommand, Session, Stage, Subject};
 use crate::core::{
@@ -10,7 +10,7 @@ use crate::core::{
 };
 
 impl Session {
-    /// Sends what there is room for: subscribes first, then a barrier behind them.
+    /// Sends as many subscribes as there is room for, and then a barrier behind them.
     pub(super) fn pump(&mut self, now: Tick) {
         if !matches!(self.link, ConnectionState::Open(_)) {
             return;
@@ -77,17 +77,18 @@ impl Session {
             open.answered = true;
         }
         match subject {
-            // No canary, no proof: another connection, or another node behind the same name, may do better.
+            // Without a canary there is no proof. Another connection, or another node behind the
+            // same name, may notify it.
             Subject::Canary => self.no_canary(now, None),
             Subject::Barrier { length } => {
                 self.probe.found.slices = Some(false);
                 if let Some(open) = self.open() {
-                    // Nor is the next batch taken, so it is not asked about.
+                    // The server would refuse the next barrier too, so it is not sent.
                     open.refuses_slices = true;
                     open.barriers.refused(length);
                 }
             }
-            // An answer is all that was wanted.
+            // The answer is all that a keepalive is for, whatever it says.
             Subject::Keepalive { .. } => {}
             Subject::Account { address, attempt, .. } => {
                 if self.subscriptions.is_current(&address, attempt) {

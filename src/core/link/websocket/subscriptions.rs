@@ -1,4 +1,4 @@
-//! Who is wanted, and how far each has come on the connection that is open.
+//! Which accounts are wanted, and how far each has come on the open connection.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,7 +18,8 @@ use crate::core::{
     rpc::audit::Audit,
 };
 
-/// Addresses remembered as acknowledged on one connection: past that, every subscribe has its own parameters.
+/// How many addresses are remembered as acknowledged on one connection. Beyond that, every
+/// subscribe has parameters of its own.
 const MAX_KNOWN: usize = 65_536;
 
 /// How far a wanted account has come.
@@ -38,10 +39,10 @@ pub(super) enum Stage {
     RecheckDue { slot: Slot, until: Tick },
     /// Subscribed, past its barrier, rechecked.
     Live { slot: Slot },
-    /// An earlier subscription of its address is not confirmed to be gone, and the server would not tell a new
-    /// one from it.
+    /// The server has not confirmed the end of an earlier subscription of this address, and would
+    /// take a new one for the same.
     AwaitingUnsubscribe,
-    /// Its subscribe was refused; to be tried again.
+    /// The server refused the subscribe; it will be sent again.
     Refused { until: Tick },
 }
 
@@ -49,9 +50,9 @@ pub(super) enum Stage {
 struct Want {
     watch: WatchId,
     stage: Stage,
-    /// Tells the subscribes of this address on this connection apart, across watches.
+    /// Distinguishes the subscribes of this address on this connection, across watches.
     attempt: u32,
-    /// Whether that subscribe asks with parameters of its own.
+    /// Whether that subscribe uses parameters of its own.
     own_parameters: bool,
     backoff: Backoff,
 }
@@ -67,21 +68,22 @@ pub(super) struct Subscriptions {
     wanted: BTreeMap<Pubkey, Want>,
     waiting: BTreeSet<Pubkey>,
     acknowledged: BTreeSet<Pubkey>,
-    /// Subscribes sent and unanswered, also of accounts no longer wanted.
+    /// Subscribes sent and not answered, including those of accounts no longer wanted.
     in_flight: BTreeMap<Subject, Tick>,
     subscribed: usize,
     live: usize,
-    /// How many subscriptions of each address the server may hold on this connection: acknowledged, and not
-    /// confirmed to be gone.
+    /// How many subscriptions of each address the server may hold on this connection: acknowledged,
+    /// and not confirmed to have ended.
     known: BTreeMap<Pubkey, u32>,
-    /// When the last answer to a subscribe came.
+    /// When the last answer to a subscribe arrived.
     last_answer: Tick,
-    /// Attempts of accounts wanted from now on start here: past all that were released on this connection.
+    /// The first attempt number of accounts wanted from now on: higher than any that was released
+    /// on this connection.
     first_attempt: u32,
 }
 
 impl Subscriptions {
-    /// What is held for each account that is subscribed, in bytes.
+    /// Memory held for each subscribed account, in bytes.
     pub(super) const BYTES_EACH: usize =
         size_of::<(Pubkey, Want)>() + size_of::<Pubkey>() + size_of::<(Pubkey, u32)>();
 
@@ -89,14 +91,16 @@ impl Subscriptions {
         self.wanted.len()
     }
 
-    /// How many are subscribed, and live.
+    /// How many accounts are subscribed, and how many of them are live.
     pub(super) fn counts(&self) -> (usize, usize) {
         (self.subscribed, self.live)
     }
 
-    /// Forgets the connection: nothing is under way, and everybody waits. With a `deadline`, the connection was
-    /// lost for a subscribe that was not answered within it: whoever's that was waits as long again and
-    /// longer each time, while the others are live; unless nobody was answered since, which is the server's.
+    /// Forgets the connection: nothing is under way any more, and all accounts wait to be
+    /// subscribed. With a `deadline`, the connection was lost because a subscribe was not answered
+    /// within it. Then that account waits for the deadline again plus a growing backoff, while the
+    /// others go live. If the server answered no subscribe at all since then, the fault is the
+    /// server's, and the account does not wait.
     pub(super) fn restart(&mut self, now: Tick, deadline: Option<Duration>, random: &mut u64) {
         self.waiting.clear();
         self.acknowledged.clear();
@@ -135,8 +139,8 @@ impl Subscriptions {
         self.waiting.insert(address);
     }
 
-    /// Drops an account; what to unsubscribe, if it is acknowledged. One still in flight is unsubscribed when
-    /// its answer comes.
+    /// Drops an account. Returns what to unsubscribe if its subscription is acknowledged. A
+    /// subscription still in flight is unsubscribed when its answer arrives.
     pub(super) fn release(&mut self, address: &Pubkey) -> Option<Subject> {
         let want = self.wanted.remove(address)?;
         self.unqueue(address);
@@ -146,7 +150,8 @@ impl Subscriptions {
         want.stage.subscribed().then(|| want.subject(*address))
     }
 
-    /// Has an account wait for its next attempt; what to unsubscribe, if it is acknowledged.
+    /// Makes an account wait for its next attempt. Returns what to unsubscribe if its subscription
+    /// is acknowledged.
     pub(super) fn again(&mut self, address: &Pubkey, until: Tick) -> Option<Subject> {
         let want = self.wanted.get_mut(address)?;
         if !want.stage.subscribed() {
@@ -158,12 +163,13 @@ impl Subscriptions {
         Some(old)
     }
 
-    /// Remembers that a subscription of this address was acknowledged on this connection.
+    /// Notes that the server acknowledged a subscription of this address on this connection.
     pub(super) fn remember(&mut self, address: Pubkey) {
         *self.known.entry(address).or_default() += 1;
     }
 
-    /// A subscription of this address is gone; whoever waited for the last of them may be subscribed.
+    /// Notes that a subscription of this address has ended. If it was the last, an account that
+    /// waited for that may be subscribed.
     pub(super) fn ended(&mut self, address: &Pubkey) {
         let Some(count) = self.known.get_mut(address) else { return };
         *count = count.saturating_sub(1);
@@ -172,7 +178,7 @@ impl Subscriptions {
         }
     }
 
-    /// Whoever waited for what is left of earlier subscriptions of this address may be subscribed.
+    /// Lets the account be subscribed if it waited for earlier subscriptions of its address to end.
     pub(super) fn release_awaiting(&mut self, address: &Pubkey) {
         if self.current_stage(address) == Some(Stage::AwaitingUnsubscribe) {
             self.set(address, Stage::Waiting);
@@ -214,16 +220,18 @@ impl Subscriptions {
         self.acknowledged.remove(address);
     }
 
-    /// The next to subscribe. An address that was subscribed before on this connection keeps to parameters of its own:
-    /// the client answers a late notification of an ended subscription with one more unsubscribe, of an id that
-    /// the same parameters may have got again. Without `slices` there are none: who needs them is held back
-    /// until what went before is gone.
+    /// The next account to subscribe. An address that was subscribed before on this connection uses
+    /// parameters of its own. The reason: the client answers a late notification of an ended
+    /// subscription with one more unsubscribe, and a new subscription with the same parameters may
+    /// have the same id. Without `slices` such parameters do not exist; an account that needs them
+    /// is held back until the earlier subscriptions have ended.
     pub(super) fn next_waiting(&mut self, slices: bool) -> Option<Subject> {
         loop {
             let address = self.waiting.pop_first()?;
             let want = self.wanted.get_mut(&address)?;
             let before = self.known.get(&address).copied();
-            // Its answer is still to come, and so is the unsubscribe that follows.
+            // An earlier subscribe is still unanswered, and the unsubscribe that follows it is
+            // still to come.
             let under_way = self.in_flight.keys().any(
                 |subject| matches!(subject, Subject::Account { address: other, .. } if *other == address),
             );
@@ -237,19 +245,20 @@ impl Subscriptions {
         }
     }
 
-    /// Whether anybody is to be subscribed when there is room.
+    /// Whether any account waits to be subscribed.
     pub(super) fn anybody_waits(&self) -> bool {
         !self.waiting.is_empty()
     }
 
-    /// Whether more accounts may be acknowledged soon, and those that are should wait for them.
+    /// Whether more accounts may be acknowledged soon, so that those already acknowledged should
+    /// wait for them.
     pub(super) fn gathers(&self, enough: usize) -> bool {
         let more_coming = self.anybody_waits()
             || self.in_flight.keys().any(|subject| matches!(subject, Subject::Account { .. }));
         more_coming && self.acknowledged.len() < enough
     }
 
-    /// Takes the accounts that are acknowledged, to put them behind one barrier.
+    /// Takes the acknowledged accounts, to put them behind one barrier.
     pub(super) fn take_acknowledged(&mut self) -> Vec<Attempt> {
         let acknowledged = std::mem::take(&mut self.acknowledged);
         acknowledged
@@ -266,7 +275,7 @@ impl Subscriptions {
         self.in_flight.keys().any(|subject| matches!(subject, Subject::Keepalive { .. }))
     }
 
-    /// Waits for an answer no longer.
+    /// Stops waiting for an answer.
     pub(super) fn forget(&mut self, subject: Subject) {
         self.in_flight.remove(&subject);
     }
@@ -275,14 +284,15 @@ impl Subscriptions {
         self.in_flight.insert(subject, now);
     }
 
-    /// Notes an answer; `false` where nothing was asked.
+    /// Notes an answer. Returns `false` if no such subscribe was in flight.
     pub(super) fn answered(&mut self, subject: Subject, now: Tick) -> bool {
         self.last_answer = now;
         self.in_flight.remove(&subject).is_some()
     }
 
-    /// When the connection counts as deaf: so long after the oldest unanswered subscribe and after the last
-    /// answer, since a server may pace its answers; and long after the oldest in any case.
+    /// When the connection counts as deaf: `deadline` after both the oldest unanswered subscribe
+    /// and the last answer, since a server may pace its answers; but at most twelve deadlines after
+    /// the oldest one.
     pub(super) fn unanswered_until(&self, deadline: Duration) -> Option<Tick> {
         const PACED: u32 = 12;
         let oldest = *self.in_flight.values().min()?;
@@ -296,8 +306,8 @@ impl Subscriptions {
         }
     }
 
-    /// Puts refused accounts whose wait is over back in the queue; the rechecks that are due, by slot; and
-    /// when the next wait ends.
+    /// Puts refused accounts whose wait is over back in the queue. Returns the rechecks that are
+    /// due, by slot, and when the next wait ends.
     pub(super) fn retry(&mut self, now: Tick) -> (BTreeMap<Slot, Vec<Attempt>>, Option<Tick>) {
         let mut rechecks = BTreeMap::<Slot, Vec<_>>::new();
         let mut next: Option<Tick> = None;
@@ -320,7 +330,7 @@ impl Subscriptions {
         (rechecks, next)
     }
 
-    /// The live accounts to audit next. They have been live for a while: what went wrong before is forgotten.
+    /// The live accounts to audit next. They have been live for a while, so their backoff is reset.
     pub(super) fn next_audit(&mut self, audit: &mut Audit) -> Vec<Pubkey> {
         let due = audit.next(&self.wanted, |want| want.stage.live());
         for address in &due {

@@ -1,4 +1,5 @@
-//! Each race of a connection as a script: inputs, time, and the actions that must and must not follow.
+//! Each race of a connection as a script: inputs, time, and the actions that must and must not
+//! follow.
 
 mod accounts;
 mod barriers;

@@ -1,4 +1,4 @@
-//! Deadlines as data: a table indexed by what is due. Firing early or twice does no harm.
+//! Deadlines as data: a table indexed by the kind of timer. Firing early or twice does no harm.
 
 use crate::core::base::time::Tick;
 
@@ -13,11 +13,11 @@ pub enum Timer {
     Subscribe,
     /// No canary within its deadline.
     Canary,
-    /// A connection has been unproven for long: another may tick.
+    /// The connection has been unproven for long; another one may tick.
     Probe,
     /// A barrier's first notification is overdue.
     Barrier,
-    /// Something should be said to the server, lest it takes the connection for idle.
+    /// The session should send something, so that the server does not close the connection as idle.
     Keepalive,
     /// The next subscribe may be sent.
     Pace,
@@ -52,13 +52,13 @@ impl Timers {
         self.due[timer as usize] = Some(due);
     }
 
-    /// Moves the deadline to `due` unless it is earlier already.
+    /// Sets the deadline to `due`, unless an earlier one is set.
     pub fn set_by(&mut self, timer: Timer, due: Tick) {
         let slot = &mut self.due[timer as usize];
         *slot = Some(slot.map_or(due, |earlier| earlier.min(due)));
     }
 
-    /// Moves the deadline to `due`, or drops it.
+    /// Sets the deadline to `due`, or clears it.
     pub fn set_or_stop(&mut self, timer: Timer, due: Option<Tick>) {
         self.due[timer as usize] = due;
     }
@@ -76,12 +76,12 @@ impl Timers {
         self.due[timer as usize]
     }
 
-    /// The next moment at which something is due.
+    /// The earliest deadline.
     pub fn next(&self) -> Option<Tick> {
         self.due.iter().flatten().min().copied()
     }
 
-    /// Takes one timer that is due, the most urgent kind first.
+    /// Clears and returns one timer that is due, the most urgent kind first.
     pub fn expire(&mut self, now: Tick) -> Option<Timer> {
         let timer =
             Timer::ALL.into_iter().find(|timer| self.due[*timer as usize].is_some_and(|due| due <= now))?;

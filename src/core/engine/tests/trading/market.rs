@@ -1,13 +1,15 @@
-//! A seeded market: strategies that hold, sell, forget and hear late, on a chain whose news comes late, out of step and
-//! sometimes not at all.
+//! A seeded market: strategies that hold, sell, forget and hear late, on a chain whose news comes
+//! late, out of step and sometimes not at all.
 //!
-//! The oracle is the chain itself: its true balance, and which sells it may still take in. It knows nothing of how the
-//! mirror keeps its books. At each step:
+//! The oracle is the chain itself: its true balance, and which sells it may still take in. It knows
+//! nothing of how the mirror keeps its books. At each step:
 //!
-//! * what is available is at most the true balance, less all that may still be taken in, less what others have reserved;
+//! * what is available is at most the true balance, less all that may still be taken in, less what
+//!   others have reserved;
 //! * so a sell that lands finds its tokens there.
 //!
-//! And once everything has ended and been heard of, everything is available again, and nothing is kept.
+//! And once everything has ended and been heard of, everything is available again, and nothing is
+//! kept.
 
 use std::{collections::VecDeque, time::Duration};
 
