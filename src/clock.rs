@@ -1,13 +1,15 @@
-//! The mirror's clock: the only place that asks the host for the time.
+//! The mirror's clock. No other module asks the host for the time.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::core::base::time::Tick;
 
-/// How far the monotonic and the wall clock may drift apart between two looks before it is a jump.
+/// How far the monotonic clock and the wall clock may drift apart between two checks. More than
+/// this is a jump.
 const JUMP: Duration = Duration::from_secs(5);
 
-/// Counts from its making. On Linux it goes on counting while the host is suspended (`CLOCK_BOOTTIME`).
+/// A clock that starts when it is created. On Linux it also counts while the host is suspended
+/// (`CLOCK_BOOTTIME`).
 #[derive(Clone, Debug)]
 pub(crate) struct Clock {
     origin: Duration,
@@ -19,7 +21,7 @@ impl Clock {
     }
 
     pub(crate) fn now(&self) -> Tick {
-        // One past the origin: no moment of this clock is `Tick::NEVER`.
+        // Starts one nanosecond past the origin, so that this clock never returns `Tick::NEVER`.
         Tick::from_nanos(1).plus(monotonic().saturating_sub(self.origin))
     }
 }
@@ -46,8 +48,8 @@ pub(crate) fn wall_ms() -> i64 {
     }
 }
 
-/// Notices when wall time and the mirror's clock move apart: a host that was suspended on a system whose
-/// clock stops then, a virtual machine that was paused, or a wall clock that was set.
+/// Detects when wall time and the mirror's clock move apart. Causes: the host was suspended and its
+/// clock stopped meanwhile, a virtual machine was paused, or the wall clock was set.
 #[derive(Debug)]
 pub(crate) struct JumpDetector {
     last: (Tick, i64),

@@ -1,4 +1,5 @@
-//! One error enum per thing that can fail; each tells what is wrong with what, and what helps.
+//! One error enum for each operation that can fail. Each error names what failed, why, and what
+//! helps.
 
 use std::time::Duration;
 
@@ -10,66 +11,67 @@ pub use crate::core::{
 };
 use crate::core::{account::freshness::StaleReason, base::ids::Slot, chain::token::TokenProgram};
 
-/// Settings that cannot work. Nothing was started.
+/// Settings that cannot work. The mirror did not start anything.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
-    /// A URL that is none. The URL itself may hold a key and is not repeated.
+    /// The text is not a URL. The error does not repeat it, because it may hold a key.
     #[error("the {what} URL is not a URL: {source}; give one like https://host:port")]
     Url {
-        /// Which one.
+        /// Which URL: RPC or WebSocket.
         what: &'static str,
         /// What is wrong with it.
         source: url::ParseError,
     },
-    /// A URL for another protocol.
+    /// The URL has the wrong scheme.
     #[error("the {what} URL has the scheme {scheme}; it must be {}", schemes.join(" or "))]
     Scheme {
-        /// Which one.
+        /// Which URL: RPC or WebSocket.
         what: &'static str,
         /// Its scheme.
         scheme: String,
         /// The schemes it may have.
         schemes: &'static [&'static str],
     },
-    /// There is no port after the RPC URL's.
+    /// The RPC URL has the highest port number, so the default WebSocket port, the next one, does
+    /// not exist.
     #[error("no WebSocket URL follows from the RPC URL's port; set ws_url")]
     NoWsUrl,
-    /// A header that HTTP does not allow. Its value may be a key and is not repeated.
+    /// HTTP does not allow this header. The error does not repeat its value, which may be a key.
     #[error("the header {name:?} has a name or a value that HTTP does not allow; use visible ASCII")]
     Header {
-        /// Its name.
+        /// The header's name.
         name: String,
     },
-    /// A mirror serves confirmed or finalized state.
+    /// The commitment is processed; a mirror serves confirmed or finalized state only.
     #[error("a mirror serves confirmed or finalized state, not processed; processed state can be reverted")]
     Processed,
-    /// A setting out of its range.
+    /// A setting is out of its range.
     #[error("{name} is {value}; it must be {range}")]
     Range {
-        /// The setting.
+        /// The setting's name.
         name: &'static str,
-        /// What it is.
+        /// The value it was given.
         value: String,
-        /// What it may be.
+        /// The values it may have.
         range: &'static str,
     },
-    /// This host's TLS cannot be set up for RPC.
+    /// The HTTP client for RPC cannot be set up on this host (TLS).
     #[error(
         "no HTTP client for {url}: {reason}; check the TLS set-up of this host, or give an rpc_client of your own"
     )]
     Tls {
-        /// The node's URLs, without what may be a key.
+        /// The node's URLs, with every part that may be a key removed.
         url: String,
         /// What failed.
         reason: String,
     },
-    /// Started outside a tokio runtime.
+    /// The mirror was started outside a tokio runtime.
     #[error("no tokio runtime runs here; start the mirror from within one, with time and I/O enabled")]
     NoRuntime,
 }
 
-/// A balance that neither memory nor RPC could give.
+/// Neither memory nor RPC could give a balance that meets the query.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReadError {
@@ -79,24 +81,24 @@ pub enum ReadError {
         /// The account.
         address: Pubkey,
     },
-    /// RPC failed, and memory had nothing fresh.
+    /// Memory had nothing fresh enough, and RPC failed.
     #[error("{stale}, and RPC failed")]
     Rpc {
-        /// What memory lacked.
+        /// Why memory did not meet the query.
         stale: StaleError,
-        /// What RPC said.
+        /// How RPC failed.
         #[source]
         source: RpcFailure,
     },
     /// The deadline passed first.
     #[error("{stale}, and no answer came within {deadline:?}")]
     Deadline {
-        /// What memory lacked.
+        /// Why memory did not meet the query.
         stale: StaleError,
-        /// The time that was given.
+        /// The deadline, as a duration from the call.
         deadline: Duration,
     },
-    /// As many reads wait for RPC as the limit allows.
+    /// The limit of reads that may wait for RPC at the same time is reached.
     #[error("{limit} reads wait for RPC already, the limit; try again, or raise max_pending_reads")]
     Busy {
         /// The limit.
@@ -108,7 +110,7 @@ pub enum ReadError {
 }
 
 impl ReadError {
-    /// Whether the same read may succeed a little later.
+    /// Whether the same read may succeed if you retry it a little later.
     pub fn is_transient(&self) -> bool {
         match self {
             Self::NotWatched { .. } | Self::Stopped => false,
@@ -118,21 +120,22 @@ impl ReadError {
     }
 }
 
-/// A wallet whose token accounts could not be found. Nothing of it was watched.
+/// The token accounts of a wallet could not be found. The mirror watches none of them for this
+/// call.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AdoptError {
-    /// No node said what the wallet holds.
+    /// No node answered what the wallet holds.
     #[error("no node says what wallet {wallet} holds")]
     Rpc {
         /// The wallet.
         wallet: Pubkey,
-        /// What a node said instead.
+        /// How a node failed.
         #[source]
         source: RpcFailure,
     },
-    /// The wallet has more token accounts under one program than an answer holds: some 3 400 with the mirror's own
-    /// transport. RPC has no pages for them.
+    /// The wallet has more token accounts under one token program than fit into one answer: some 3
+    /// 400 with the mirror's own transport. RPC offers no paging for this call.
     #[error(
         "wallet {wallet} has more {program} accounts than one answer holds; close the empty ones, give the mirror an RPC client without that limit (rpc_client), or watch those that matter by their mints"
     )]
@@ -141,11 +144,11 @@ pub enum AdoptError {
         wallet: Pubkey,
         /// The program.
         program: TokenProgram,
-        /// Whose limit it is.
+        /// The failure, which shows whether the limit is the node's or the mirror's.
         #[source]
         source: RpcFailure,
     },
-    /// The nodes cannot look accounts up by their owner.
+    /// The nodes cannot look up accounts by their owner.
     #[error(
         "the nodes keep no index of {program} accounts by owner, so what wallet {wallet} holds cannot be found; use a node that has one, or watch the accounts by their mints"
     )]
@@ -154,7 +157,7 @@ pub enum AdoptError {
         wallet: Pubkey,
         /// The program.
         program: TokenProgram,
-        /// What a node said.
+        /// The answer of a node.
         #[source]
         source: RpcFailure,
     },
@@ -164,7 +167,7 @@ pub enum AdoptError {
 }
 
 impl AdoptError {
-    /// Whether the same search may succeed a little later.
+    /// Whether the same search may succeed if you retry it a little later.
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Rpc { source, .. } => source.is_transient(),
@@ -172,7 +175,7 @@ impl AdoptError {
         }
     }
 
-    /// How long the node wants to be left alone.
+    /// How long the node asked the mirror to wait before the next request.
     pub(crate) fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Rpc { source: RpcFailure::RateLimited { retry_after }, .. } => *retry_after,
@@ -181,7 +184,7 @@ impl AdoptError {
     }
 }
 
-/// A wait that ended without what was waited for.
+/// A wait ended before its condition was met.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum WaitError {
@@ -190,7 +193,7 @@ pub enum WaitError {
     Deadline {
         /// The account.
         address: Pubkey,
-        /// The time that was given.
+        /// The deadline, as a duration from the call.
         deadline: Duration,
     },
     /// The account is no longer watched, or the mirror has shut down.
@@ -198,7 +201,7 @@ pub enum WaitError {
     Ended {
         /// The account.
         address: Pubkey,
-        /// Which of the two.
+        /// Which of the two it is.
         why: StaleReason,
     },
 }
@@ -207,43 +210,45 @@ pub enum WaitError {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum MintError {
-    /// RPC answered, and no mint of either token program stands there.
+    /// RPC answered that there is no mint of either token program at the address.
     #[error("no mint stood there at slot {slot}")]
     Absent {
-        /// The slot of the last such answer.
+        /// The slot of the latest such answer.
         slot: Slot,
     },
     /// RPC did not answer.
     #[error("no answer came within {deadline:?}")]
     NoAnswer {
-        /// The time that was given: `read_deadline`.
+        /// How long the mirror waited: `read_deadline`.
         deadline: Duration,
     },
 }
 
-/// A position that cannot be opened. Do not send the buy, or send it without: nothing would tell when it is settled.
+/// A position could not be opened. Do not send the buy: without the position, the mirror cannot
+/// report when it settles.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BuyError {
-    /// Its account cannot be watched.
+    /// The position's token account cannot be watched.
     #[error("the account of a position cannot be watched")]
     Watch(#[from] WatchError),
-    /// The mint's program was not given, and could not be read.
+    /// The caller did not give the mint's token program, and the mirror could not read it.
     #[error("the program of mint {mint} is not known; give it if you know it")]
     Mint {
         /// The mint.
         mint: Pubkey,
-        /// Why not.
+        /// Why the mirror could not read it.
         #[source]
         source: MintError,
     },
-    /// What the account holds before the buy could not be read.
+    /// The mirror could not read what the account holds before the buy.
     #[error("what the account holds before the buy is not known")]
     Baseline(#[from] ReadError),
 }
 
 impl BuyError {
-    /// Whether the same call may succeed a little later. A mint that is not there may be too new to be seen.
+    /// Whether the same call may succeed if you retry it a little later. An absent mint counts as
+    /// transient: it may be too new for the node to see.
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Watch(_) => false,
@@ -253,36 +258,39 @@ impl BuyError {
     }
 }
 
-/// What is known of a buy's landing when its deadline passes.
+/// What the mirror knows about a buy's landing when the deadline passes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum BuyLanding {
-    /// No signature was given: it may land at any time, or never.
+    /// The caller gave no signature: the buy may land at any time, or never.
     Unknown,
-    /// Its signature has not been seen to land, and it may still.
+    /// The mirror has not seen the signature land. It may still land.
     Pending,
-    /// It landed at that slot; what the account holds is not known as of there.
+    /// The buy landed at this slot, but the mirror does not yet know what the account holds as of
+    /// that slot.
     Landed {
-        /// The slot.
+        /// The slot in which it landed.
         slot: Slot,
     },
-    /// It did not land and cannot land any more; but something arrived, less than expected.
+    /// The buy did not land and can no longer land. Tokens did arrive, but fewer than expected.
     Expired,
 }
 
-/// A buy that is not settled.
+/// Why a buy is not settled.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SettleError {
-    /// It failed on chain. Nothing of it arrived, and its account is let go if nothing else keeps it.
+    /// The buy failed on chain and brought no tokens. The mirror stops watching its account unless
+    /// something else keeps it.
     #[error("the buy {signature} failed on chain at slot {slot}")]
     Failed {
         /// Its signature.
         signature: Signature,
-        /// The slot at which it failed.
+        /// The slot in which it failed.
         slot: Slot,
     },
-    /// It did not land, and can land no more. Its account is let go if nothing else keeps it.
+    /// The buy did not land and can no longer land. The mirror stops watching its account unless
+    /// something else keeps it.
     #[error("the buy {signature} was valid up to block height {last_valid_block_height} and did not land")]
     Expired {
         /// Its signature.
@@ -290,28 +298,30 @@ pub enum SettleError {
         /// The last block height at which it could land.
         last_valid_block_height: u64,
     },
-    /// The deadline passed first. The buy is still expected: wait again, or drop the position.
+    /// The deadline passed before the buy settled. The mirror still expects the buy: wait again, or
+    /// drop the position.
     #[error("{received} of {expected} arrived within {deadline:?}")]
     Deadline {
-        /// What arrived over the baseline, as far as is known.
+        /// How much arrived over the baseline, as a raw amount, as far as the mirror knows.
         received: u64,
-        /// The minimum that was expected.
+        /// The expected minimum, as a raw amount.
         expected: u64,
-        /// The time that was given.
+        /// The deadline, as a duration from the call.
         deadline: Duration,
-        /// What is known of its landing.
+        /// What the mirror knows about its landing.
         landing: BuyLanding,
     },
-    /// As many signatures are followed as the limit allows.
+    /// The limit of signatures that the mirror follows at the same time is reached.
     #[error("{limit} signatures are followed already, the limit; wait for one less at a time")]
     TooMany {
         /// The limit.
         limit: usize,
     },
-    /// The position has no baseline: it does not come from `expect_buy`.
+    /// The position has no baseline, because it does not come from `expect_buy`.
     #[error("the position has no baseline to tell a buy by; open it with expect_buy")]
     NoBaseline,
-    /// The chain began anew, and slots and amounts from before the buy mean nothing now.
+    /// The chain began anew (a test validator was reset, say), so slots and amounts from before the
+    /// buy no longer mean anything.
     #[error("the chain began anew since the buy was expected")]
     Reset,
     /// The account is no longer watched, or the mirror has shut down.

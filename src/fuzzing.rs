@@ -1,5 +1,5 @@
-//! What nodes send, decoded as the mirror does it, without a node: for the fuzz targets in `fuzz/` and the property
-//! test in `tests/hostile_input`.
+//! Decodes what nodes send as the mirror does, but without a node. The fuzz targets in `fuzz/` and
+//! the property test in `tests/hostile_input` use it.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use crate::{
     },
 };
 
-/// What stands at an address.
+/// What an address holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Stands {
     /// Nothing.
@@ -31,39 +31,40 @@ pub enum Stands {
     NotToken(NotToken),
 }
 
-/// All that the mirror takes from an account's bytes.
+/// Everything that the mirror reads from an account's bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Seen {
-    /// As a watched account.
+    /// Read as a watched account.
     pub stands: Stands,
-    /// As a mint.
+    /// Read as a mint.
     pub mint: Option<MintInfo>,
-    /// As a mint: the lamports, shown as an amount of it.
+    /// Read as a mint: the account's lamports, printed as an amount of that mint.
     pub shown: Option<String>,
-    /// As the Clock sysvar: how far it lags this much wall time, in milliseconds.
+    /// Read as the Clock sysvar: how far it is behind the wall time [`WALL_MS`], in milliseconds.
     pub lag_ms: Option<i64>,
 }
 
-/// Account bytes, with the owning program and the lamports.
+/// Decodes an account from its owning program, its lamports and its bytes.
 pub fn account(program: &Pubkey, lamports: u64, data: &[u8]) -> Seen {
     let raw = RawAccount { program: *program, lamports, data: data.to_vec() };
     seen(&raw)
 }
 
-/// An account in JSON, as `getMultipleAccounts` and `accountNotification` hold it; their clients read it as a value first.
+/// Decodes an account in JSON, as `getMultipleAccounts` and `accountNotification` contain it. Like
+/// their clients, it parses the text to a JSON value first.
 ///
 /// # Errors
-/// What is wrong with it.
+/// What is wrong with the input.
 pub fn ui_account(json: &[u8]) -> Result<Seen, String> {
     let account: Value = serde_json::from_slice(json).map_err(|error| error.to_string())?;
     let account: UiAccount = serde_json::from_value(account).map_err(|error| error.to_string())?;
     RawAccount::decode(&account).map(|raw| seen(&raw))
 }
 
-/// A WebSocket message: what its notification says, by the steps that `solana-pubsub-client` takes.
+/// Decodes the notification in a WebSocket message, in the steps that `solana-pubsub-client` takes.
 ///
 /// # Errors
-/// What is wrong with it.
+/// What is wrong with the input.
 pub fn notification(text: &[u8]) -> Result<(Slot, Seen), String> {
     let mut message: Map<String, Value> = serde_json::from_slice(text).map_err(|error| error.to_string())?;
     let result = message.get_mut("params").and_then(Value::as_object_mut).and_then(|it| it.remove("result"));
@@ -72,14 +73,15 @@ pub fn notification(text: &[u8]) -> Result<(Slot, Seen), String> {
     RawAccount::decode(&response.value).map(|raw| (response.context.slot, seen(&raw)))
 }
 
-/// An answer's slot, how far its Clock lags, and each account for itself.
+/// An answer's slot, how far its Clock lags in milliseconds, and the result for each account.
 pub type Answered = (Slot, i64, Vec<Result<Option<Seen>, String>>);
 
-/// The body of an HTTP answer to `getMultipleAccounts` for these keys, the last the Clock's, by the steps that our transport
-/// and `solana-rpc-client` take; failures are told as by the node at `url`.
+/// Decodes the body of an HTTP answer to `getMultipleAccounts` for these keys, the last of which is
+/// the Clock's. It takes the same steps as the mirror's transport and `solana-rpc-client`, and
+/// describes failures as if the node at `url` had caused them.
 ///
 /// # Errors
-/// What is wrong with it, without what is secret about the URL.
+/// What is wrong with the answer, without the secrets in the URL.
 pub fn rpc_answer(
     url: &str,
     status: u16,

@@ -11,7 +11,7 @@ mod error;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
-// What the guide shows compiles.
+// Compiles the code that the migration guide shows.
 #[cfg(doctest)]
 #[doc = include_str!("../docs/migration.md")]
 mod migration {}

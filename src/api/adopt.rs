@@ -1,4 +1,5 @@
-//! Adopting what a wallet holds: at start, after a restart in the middle of a trade, and what arrives uninvited.
+//! Finds and watches what a wallet holds: at start, after a restart in the middle of a trade, and
+//! when tokens arrive unrequested.
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,7 +17,7 @@ use crate::{
     store::Entry,
 };
 
-/// How often a wallet may be searched.
+/// The shortest interval at which a wallet may be searched.
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
 
 /// What [`Mirror::adopt`](crate::Mirror::adopt) found.
@@ -24,33 +25,38 @@ const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
 #[must_use = "it names what could not be watched"]
 #[non_exhaustive]
 pub struct AdoptedWallet {
-    /// The accounts that hold something, all of them watched. None of these positions has a baseline.
+    /// The accounts that hold tokens; the mirror watches all of them. None of these positions has a
+    /// baseline.
     pub positions: Vec<Position>,
-    /// The slot as of which the wallet was searched.
+    /// The slot as of which the node searched the wallet.
     pub slot: Slot,
-    /// How many of them were not watched before.
+    /// How many of these accounts the mirror did not watch before.
     pub fresh: usize,
-    /// What holds something and is not watched for all that: there was no room, or other expectations are held.
+    /// Accounts that hold tokens but could not be watched: the mirror is full, or it already
+    /// watches the account with other expectations.
     pub left_out: Vec<LeftOutAccount>,
 }
 
 impl Mirror {
-    /// Finds every token account of a wallet that holds something, under both token programs and whatever its
-    /// address, and watches it: at start, say, or after a restart in the middle of a trade. What is watched already
-    /// stays as it is. Empty accounts are left alone.
+    /// Finds every token account of a wallet that holds tokens, and watches it. Searches both token
+    /// programs and accounts at any address (not only ATAs). Use it at start, or after a restart in
+    /// the middle of a trade. Accounts that are already watched stay as they are; empty accounts
+    /// are ignored.
     ///
-    /// It takes three RPC calls at one node; one that is behind what the mirror knows is waited for, then the
-    /// next is asked. The accounts are live a moment later, as after [`watch`](Mirror::watch). Wrapped SOL is a token
-    /// account like any other.
+    /// The search takes three RPC calls to one node. If that node is behind what the mirror knows,
+    /// the search waits for it to catch up, then asks the next node. The accounts become live a
+    /// moment later, as after [`watch`](Mirror::watch). Wrapped SOL is a token account like any
+    /// other.
     ///
-    /// Holds do not outlive the process: a sell that was sent before a restart may land until its last valid block
-    /// height. Wait until that has passed, or ask for the statuses of what was sent, before selling those tokens anew.
+    /// Holds do not survive a restart of the process, but a sell sent before it may land until its
+    /// last valid block height. Before you sell those tokens again, wait until that height has
+    /// passed, or ask RPC for the statuses of the sells you sent.
     ///
-    /// Cancel safe: what was found by then is watched.
+    /// Cancel safe: accounts that were already found stay watched.
     ///
     /// # Errors
-    /// No node said what the wallet holds, or no node can. What was found and cannot be watched is no error:
-    /// [`AdoptedWallet::left_out`] names it.
+    /// No node answered what the wallet holds, or none is able to. An account that was found but
+    /// cannot be watched is not an error: [`AdoptedWallet::left_out`] lists it.
     pub async fn adopt(&self, wallet: &Pubkey) -> Result<AdoptedWallet, AdoptError> {
         let Search { slot, watched, fresh, left_out } =
             self.inner.running.wallet_search.adopt(wallet).await?;
@@ -60,11 +66,14 @@ impl Mirror {
         Ok(AdoptedWallet { positions: watched.into_iter().map(position).collect(), slot, fresh, left_out })
     }
 
-    /// [`adopt`](Mirror::adopt)s a wallet now and at each interval, in the background, so that tokens which arrive
-    /// uninvited are found. It ends with the mirror, logs what it finds, and waits longer and longer, up to a minute
-    /// or the interval, while nodes fail or refuse. Said again of a wallet, the new interval replaces the old one.
+    /// [`adopt`](Mirror::adopt)s a wallet now and then at each interval, in the background, to find
+    /// tokens that arrive unrequested. The task logs what it finds and ends with the mirror. While
+    /// nodes fail or refuse, it waits longer and longer, up to a minute or the interval. If you
+    /// call this again for the same wallet, the new interval replaces the old one. The interval is
+    /// at least 100 ms.
     ///
-    /// An account that you unwatch is found again while it holds tokens.
+    /// If you unwatch an account that still holds tokens, the next search finds and watches it
+    /// again.
     pub fn keep_adopting(&self, wallet: &Pubkey, every: Duration) {
         let wallet_search = &self.inner.running.wallet_search;
         let every = every.max(SHORTEST_INTERVAL);

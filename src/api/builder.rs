@@ -1,4 +1,4 @@
-//! Setting a mirror up.
+//! The builder that sets up a mirror.
 
 use std::{fmt, ops::RangeInclusive, sync::Arc, time::Duration};
 
@@ -12,7 +12,7 @@ use crate::{
     runtime::start::{Settings, start},
 };
 
-/// How a mirror is set up. Made by [`Mirror::builder`], ended by [`start`](MirrorBuilder::start).
+/// Sets up a mirror. Get one from [`Mirror::builder`], then call [`start`](MirrorBuilder::start).
 #[derive(Clone)]
 #[must_use]
 pub struct MirrorBuilder(Options);
@@ -22,81 +22,90 @@ impl MirrorBuilder {
         Self(Options::new(rpc_url))
     }
 
-    /// The node's WebSocket URL. Left out, it is derived from the RPC URL as Solana's CLI does it: an
-    /// explicit port is followed by the next one; without one, the same authority.
+    /// The node's WebSocket URL. If you leave it out, it is derived from the RPC URL as Solana's
+    /// CLI does it: host and path stay; an explicit port is increased by one.
     pub fn ws_url(mut self, url: impl Into<String>) -> Self {
         self.0.node = self.0.node.ws_url(url);
         self
     }
 
-    /// An extra HTTP header for the WebSocket handshake, and for RPC unless [`rpc_client`](Self::rpc_client)
-    /// is given: hosted nodes may want their key there.
+    /// Adds an HTTP header to the WebSocket handshake, and to RPC requests unless you give an
+    /// [`rpc_client`](Self::rpc_client). Some hosted nodes want their key there.
     pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.0.node = self.0.node.header(name, value);
         self
     }
 
-    /// The bot's own RPC client, instead of one made from the RPC URL. It keeps its own bounds: retries,
-    /// timeouts (each call is cut at [`rpc_timeout`](Self::rpc_timeout) all the same) and answer sizes.
+    /// Uses the bot's own RPC client instead of one made from the RPC URL. That client keeps its
+    /// own retries, timeouts and limits of answer sizes; each call is still cut off at
+    /// [`rpc_timeout`](Self::rpc_timeout).
     pub fn rpc_client(mut self, client: Arc<RpcClient>) -> Self {
         self.0.node = self.0.node.rpc_client(client);
         self
     }
 
-    /// What kind of node it is; by default it is found out.
+    /// What kind of node it is. By default the mirror finds out.
     pub fn profile(mut self, profile: NodeProfile) -> Self {
         self.0.node = self.0.node.profile(profile);
         self
     }
 
-    /// One more node, less preferred than those before; four in all, at most.
+    /// Adds a node, less preferred than those before it. At most four nodes in all.
     pub fn node(mut self, node: NodeConfig) -> Self {
         self.0.more_nodes.push(node);
         self
     }
 
-    /// How several nodes are used: [`NodeMode::Failover`] (the default) or [`NodeMode::Race`].
+    /// How the mirror uses several nodes: [`NodeMode::Failover`] (the default) or
+    /// [`NodeMode::Race`].
     pub fn mode(mut self, mode: NodeMode) -> Self {
         self.0.mode = mode;
         self
     }
 
-    /// In failover, how long a preferred node must be live again before the one behind it is given up. 30 s: a node
-    /// that comes and goes costs no change of nodes each time.
+    /// In failover, how long a preferred node must be live again before the mirror returns to it
+    /// and gives up the less preferred one. Default: 30 s, so that a node that comes and goes does
+    /// not cause a change of nodes each time.
     pub fn failback_after(mut self, spell: Duration) -> Self {
         self.0.failback_after = spell;
         self
     }
 
-    /// Whether the processed bank is shown beside what is confirmed ([`Reading::processed`](crate::Reading::processed),
-    /// [`MirrorUpdate::Processed`](crate::MirrorUpdate::Processed)): a hint some 300 ms earlier, which may be taken back, and is
-    /// never served as a balance. It costs each connection a twin. Off by default.
+    /// Whether the mirror also shows processed state, beside the confirmed
+    /// ([`Reading::processed`](crate::Reading::processed),
+    /// [`MirrorUpdate::Processed`](crate::MirrorUpdate::Processed)). It is a hint that comes some
+    /// 300 ms earlier; the chain may take it back, and the mirror never serves it as a balance. It
+    /// needs a second connection for each connection. Default: off.
     pub fn processed(mut self, shown: bool) -> Self {
         self.0.processed = shown;
         self
     }
 
-    /// Connections to one node, at most. 10: with the default of [`max_per_connection`](Self::max_per_connection)
-    /// enough for the default of [`max_accounts`](Self::max_accounts). Accounts beyond that are served by TTL and RPC.
+    /// The most connections to one node. Default: 10, which with the default of
+    /// [`max_per_connection`](Self::max_per_connection) is enough for the default of
+    /// [`max_accounts`](Self::max_accounts). Accounts beyond that are served by TTL and RPC.
     pub fn max_connections(mut self, limit: usize) -> Self {
         self.0.max_connections = limit;
         self
     }
 
-    /// Accounts subscribed on one connection, at most. 1 000, a limit that hosted nodes commonly set.
+    /// The most accounts subscribed on one connection. Default: 1 000, a limit that hosted nodes
+    /// commonly set.
     pub fn max_per_connection(mut self, limit: usize) -> Self {
         self.0.max_per_connection = limit;
         self
     }
 
-    /// Subscribes sent a second on one connection, at most, after a first burst of 64. 200.
+    /// The most subscribe requests sent each second on one connection, after a first burst of 64.
+    /// Default: 200.
     pub fn subscribe_rate(mut self, rate: u32) -> Self {
         self.0.subscribe_rate = rate;
         self
     }
 
-    /// How often an account that no live link proves is read by RPC, in batches of 99, so that readers go on finding
-    /// something fresh in memory. 3 s; up to ten times as long while the node refuses.
+    /// How often the mirror reads an account by RPC while no live link proves it, in batches of 99,
+    /// so that readers still find something fresh in memory. Default: 3 s; up to ten times as long
+    /// while the node refuses.
     pub fn refresh_every(mut self, interval: Duration) -> Self {
         self.0.refresh_every = interval;
         self
@@ -104,134 +113,142 @@ impl MirrorBuilder {
 
     /// The commitment of everything the mirror serves: confirmed (the default) or finalized.
     ///
-    /// At finalized a link proves what its node held 32 slots before, so that ages below some 15 s are only
-    /// met by RPC, and an account goes live as much later: a lagging node may notify finalized changes late.
+    /// At finalized, a link proves what its node held 32 slots before. So only RPC can meet an age
+    /// below some 15 s, and an account becomes live that much later, because a lagging node may
+    /// notify finalized changes late.
     pub fn commitment(mut self, commitment: CommitmentLevel) -> Self {
         self.0.commitment = commitment;
         self
     }
 
-    /// How far a node's chain clock may be from this host's wall time for its word to prove anything. By default 20 s, and
-    /// 40 s at finalized: the chain's Clock has whole seconds and strays from wall time by several, and
-    /// finalized state is some 13 s old by nature.
+    /// How far a node's chain clock may be from this host's wall time; what a node beyond that
+    /// sends proves nothing. Default: 20 s, and 40 s at finalized. The chain's Clock has whole
+    /// seconds and differs from wall time by several, and finalized state is always some 13 s old.
     pub fn max_lag(mut self, lag: Duration) -> Self {
         self.0.max_lag = Some(lag);
         self
     }
 
-    /// The greatest age of a balance to sell on: 30 s, as in the TTL caches this mirror replaces.
+    /// The greatest age of a balance to sell on. Default: 30 s, as in the TTL caches that this
+    /// mirror replaces.
     pub fn selling_age(mut self, age: Duration) -> Self {
         self.0.selling_age = age;
         self
     }
 
-    /// The greatest age of a balance for general use: 300 s, from the same source.
+    /// The greatest age of a balance for general use. Default: 300 s, as in those TTL caches.
     pub fn general_age(mut self, age: Duration) -> Self {
         self.0.general_age = age;
         self
     }
 
-    /// Lets each account's TTL follow how often it changes, between these bounds: half the usual interval between its
-    /// changes. Without a live link, nothing older is served from memory, whatever age is asked for; on a live link
-    /// it is without effect. [`TokenStats`](crate::TokenStats) tells what it has come to. Off by default: the age asked
-    /// for alone decides.
+    /// Adapts each account's TTL to how often the account changes: half the usual interval between
+    /// its changes, kept within these bounds. Without a live link, memory then serves nothing older
+    /// than the TTL, whatever age the caller allows; on a live link the TTL has no effect.
+    /// [`TokenStats`](crate::TokenStats) shows the current TTL. Default: off, so that only the age
+    /// the caller allows decides.
     pub fn dynamic_ttl(mut self, bounds: RangeInclusive<Duration>) -> Self {
         self.0.dynamic_ttl = Some(bounds);
         self
     }
 
-    /// How long a link may be without a canary before it proves nothing and is connected anew. 5 s: a
-    /// validator under load notified the Clock every 370 ms, 479 ms at worst, and a leader's four slots may
-    /// be skipped in a row.
+    /// How long a link may go without a canary. After that it proves nothing, and the mirror
+    /// reconnects it. Default: 5 s. A validator under load notified the Clock every 370 ms, 479 ms
+    /// at worst, and a leader's four slots may be skipped in a row.
     pub fn canary_deadline(mut self, deadline: Duration) -> Self {
         self.0.canary_deadline = deadline;
         self
     }
 
-    /// How long a live link speaks for an account that was itself neither notified nor compared with RPC.
-    /// 300 s: the bound on a single subscription that a server drops in silence.
+    /// How long a live connection may vouch for an account that has had neither a notification nor
+    /// an RPC check of its own. Bounds how long a silently dropped subscription goes unnoticed.
+    /// Default: 300 s.
     pub fn verify_every(mut self, interval: Duration) -> Self {
         self.0.verify_every = interval;
         self
     }
 
-    /// How often each live account is compared with RPC, in batches of 99. 60 s, so that an RPC outage shorter
-    /// than [`verify_every`](Self::verify_every) less that stops no live link from serving.
+    /// How often the mirror compares each live account with RPC, in batches of 99. Default: 60 s.
+    /// Live links keep serving through an RPC outage shorter than
+    /// [`verify_every`](Self::verify_every) minus this interval.
     pub fn audit_every(mut self, interval: Duration) -> Self {
         self.0.audit_every = interval;
         self
     }
 
-    /// How long a connect may take, handshake included. 10 s.
+    /// How long a connect may take, handshake included. Default: 10 s.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.0.connect_timeout = timeout;
         self
     }
 
-    /// How long one RPC call may take. 3 s.
+    /// How long one RPC call may take. Default: 3 s.
     pub fn rpc_timeout(mut self, timeout: Duration) -> Self {
         self.0.rpc_timeout = timeout;
         self
     }
 
-    /// How long [`balance`](crate::Mirror::balance) may take in all. 5 s.
+    /// How long [`balance`](crate::Mirror::balance) may take in all. Default: 5 s.
     pub fn read_deadline(mut self, deadline: Duration) -> Self {
         self.0.read_deadline = deadline;
         self
     }
 
-    /// The longest wait before the next connect, at the end of a doubling, jittered row from 250 ms. 30 s.
+    /// The longest wait before a reconnect. The waits are jittered and double, beginning at 250 ms.
+    /// Default: 30 s.
     pub fn reconnect_cap(mut self, cap: Duration) -> Self {
         self.0.reconnect_cap = cap;
         self
     }
 
-    /// How often the health line is logged. 10 s.
+    /// How often the mirror logs its health line. Default: 10 s.
     pub fn health_interval(mut self, interval: Duration) -> Self {
         self.0.health_interval = interval;
         self
     }
 
-    /// How many accounts may be watched. 10 000; one more is refused with
-    /// [`WatchError::TooMany`](crate::WatchError::TooMany).
+    /// How many accounts may be watched. Default: 10 000. Beyond that,
+    /// [`WatchError::TooMany`](crate::WatchError::TooMany) is returned.
     pub fn max_accounts(mut self, limit: usize) -> Self {
         self.0.max_accounts = limit;
         self
     }
 
-    /// How many reads may wait for RPC. 1 024; one more is refused with
-    /// [`ReadError::Busy`](crate::ReadError::Busy).
+    /// How many reads may wait for RPC at the same time. Default: 1 024. Beyond that,
+    /// [`ReadError::Busy`](crate::ReadError::Busy) is returned.
     pub fn max_pending_reads(mut self, limit: usize) -> Self {
         self.0.max_pending_reads = limit;
         self
     }
 
-    /// How many updates are kept for a slow consumer of [`updates`](crate::Mirror::updates) before it
-    /// misses some. 1 024.
+    /// How many updates are kept for a slow consumer of [`updates`](crate::Mirror::updates) before
+    /// it misses some. Default: 1 024.
     pub fn update_buffer(mut self, updates: usize) -> Self {
         self.0.update_buffer = updates;
         self
     }
 
-    /// How long a [`Position`](crate::Position) that holds nothing is watched on, before it is swept: unsubscribed, and
-    /// its memory returned. 60 s, so that what is sold and bought again within a minute is never subscribed anew.
+    /// How long the mirror keeps watching the account of a [`Position`](crate::Position) that holds
+    /// nothing. Then it sweeps the account: it unsubscribes and frees the memory. Default: 60 s, so
+    /// that a token sold and bought again within a minute needs no new subscription.
     pub fn linger(mut self, linger: Duration) -> Self {
         self.0.linger = linger;
         self
     }
 
-    /// How long [`settled`](crate::Position::settled) waits for the notification of a buy before it asks RPC. 500 ms:
-    /// a confirmed change is notified within a slot or so, and RPC knows it no sooner.
+    /// How long [`settled`](crate::Position::settled) waits for the notification of a buy before it
+    /// asks RPC. Default: 500 ms. A confirmed change is notified within a slot or so, and RPC does
+    /// not know it sooner.
     pub fn probe_after(mut self, wait: Duration) -> Self {
         self.0.probe_after = wait;
         self
     }
 
-    /// Starts the mirror in the tokio runtime that runs here. It does not wait for the network: a bot starts
-    /// while its node is down, and is served as soon as the node is there.
+    /// Starts the mirror in the current tokio runtime. It does not wait for the network: a bot can
+    /// start while its node is down, and the mirror serves it as soon as the node is up.
     ///
     /// # Errors
-    /// A setting cannot work, or no runtime runs here.
+    /// A setting cannot work, or the caller is not in a tokio runtime. Nothing was started.
     pub fn start(self) -> Result<Mirror, ConfigError> {
         let settings = self.check()?;
         Ok(Mirror::running(start(&settings)?, &settings))
@@ -245,7 +262,8 @@ impl MirrorBuilder {
 }
 
 impl Mirror {
-    /// Sets up a mirror of one node: its RPC URL, from which the WebSocket URL follows unless given.
+    /// Sets up a mirror that uses the node at this RPC URL. The WebSocket URL is derived from it
+    /// unless you give one.
     pub fn builder(rpc_url: impl Into<String>) -> MirrorBuilder {
         MirrorBuilder::new(rpc_url.into())
     }

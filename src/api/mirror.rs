@@ -25,8 +25,8 @@ use crate::{
     store::{Entry, SharedWriter, Store, updates::MirrorUpdates},
 };
 
-/// A real-time mirror of token accounts; see the [crate's documentation](crate). Clones are the same mirror.
-/// Dropping the last one ends all its tasks, and every [`Reader`] goes stale.
+/// A real-time mirror of token accounts; see the [crate's documentation](crate). Clones share one
+/// mirror. When the last clone is dropped, all its tasks end and every [`Reader`] goes stale.
 #[derive(Clone)]
 pub struct Mirror {
     pub(crate) inner: Arc<Inner>,
@@ -37,7 +37,7 @@ pub struct Mirror {
 pub(crate) struct WeakMirror(Weak<Inner>);
 
 impl WeakMirror {
-    /// `None` where the last handle was dropped.
+    /// `None` if the last handle was dropped.
     pub(crate) fn upgrade(&self) -> Option<Mirror> {
         self.0.upgrade().map(|inner| Mirror { inner })
     }
@@ -49,7 +49,7 @@ impl fmt::Debug for Inner {
     }
 }
 
-/// What [`Mirror`] is, for the other rooms of callers.
+/// The contents of a [`Mirror`], for the other modules of the API.
 pub(crate) struct Inner {
     pub(crate) shared: Arc<SharedWriter>,
     pub(crate) store: Arc<Store>,
@@ -60,13 +60,13 @@ pub(crate) struct Inner {
     pub(crate) rpc_timeout: Duration,
     pub(crate) read_deadline: Duration,
     pub(crate) probe_after: Duration,
-    /// Reads that may wait for RPC at once.
+    /// One permit for each read that may wait for RPC at the same time.
     pub(crate) pending: Arc<tokio::sync::Semaphore>,
     pub(crate) max_pending: usize,
 }
 
 impl Mirror {
-    /// The handle to what was started.
+    /// Makes the handle to the tasks that were started.
     pub(super) fn running(running: Running, settings: &Settings) -> Self {
         Self {
             inner: Arc::new(Inner {
@@ -85,17 +85,20 @@ impl Mirror {
         }
     }
 
-    /// Watches an account from now on: subscribed, baselined, and served. Watching twice is the same watch;
-    /// expectations left open the first time are added.
+    /// Watches an account from now on: the mirror subscribes it, takes a baseline and serves it.
+    /// Watching an account twice is one watch; the second call adds expectations that the first
+    /// left open.
     ///
     /// # Errors
-    /// The limit of accounts is reached, other expectations are held already, or the mirror has shut down.
+    /// The limit of accounts is reached, the account is already watched with other expectations, or
+    /// the mirror has shut down.
     pub fn watch(&self, target: WatchTarget) -> Result<Reader, WatchError> {
         let entries = self.inner.shared.lock().watch(&[(target.address, target.expected)])?;
         entries.into_iter().map(|entry| self.reader_of(entry)).next().ok_or(WatchError::Stopped)
     }
 
-    /// Watches many accounts, or, if any of them cannot be watched, none. The readers come in the same order.
+    /// Watches many accounts; if any of them cannot be watched, watches none. The readers come in
+    /// the order of the targets.
     ///
     /// # Errors
     /// As [`watch`](Mirror::watch).
@@ -108,45 +111,49 @@ impl Mirror {
         Ok(entries.into_iter().map(|entry| self.reader_of(entry)).collect())
     }
 
-    /// Stops watching; `false` if the account was not watched. Its readers go stale.
+    /// Stops watching an account; its readers go stale. Returns `false` if the account was not
+    /// watched.
     pub fn unwatch(&self, address: &Pubkey) -> bool {
         self.inner.shared.lock().unwatch(address)
     }
 
-    /// The reader of a watched account.
+    /// The reader of a watched account; `None` if it is not watched.
     pub fn reader(&self, address: &Pubkey) -> Option<Reader> {
         self.inner.store.entry(address).map(|entry| self.reader_of(entry))
     }
 
-    /// Doubts what is known of an account: a sell failed, a verification did not match. The next read of it needs an RPC
-    /// answer to a request sent after this call, not older than what was known, and of `floor` or later if given
-    /// (the failed transaction's slot); no notification and no canary does. `false` if it is not watched.
+    /// Marks what memory holds of an account as doubtful; call it when a sell failed or a check did
+    /// not match. The next read of the account then needs an RPC answer to a request sent after
+    /// this call. The answer must not be older than what was known, and must be of `floor` or later
+    /// if you give one (the failed transaction's slot). No notification and no canary removes the
+    /// doubt. Returns `false` if the account is not watched.
     pub fn invalidate(&self, address: &Pubkey, floor: Option<Floor>) -> bool {
         self.inner.shared.lock().invalidate(address, floor.map_or(0, Floor::slot))
     }
 
-    /// What memory holds of a watched account: one hash lookup more than a [`Reader`].
+    /// What memory holds of a watched account; `None` if it is not watched. Costs one hash lookup
+    /// more than a [`Reader`].
     pub fn read(&self, address: &Pubkey) -> Option<Reading> {
         self.inner.store.entry(address).map(|entry| self.inner.store.read(&entry))
     }
 
-    /// What can be sold now of a watched account, under [`selling_age`](Mirror::selling_age), else why nothing can: one
-    /// hash lookup more than [`Reader::sellable`].
+    /// What can be sold now of a watched account, under [`selling_age`](Mirror::selling_age), or
+    /// why nothing can. Costs one hash lookup more than [`Reader::sellable`].
     ///
     /// # Errors
-    /// As [`Reader::sellable`]; stale as well where the account is not watched.
+    /// As [`Reader::sellable`]; also stale if the account is not watched.
     pub fn sellable(&self, address: &Pubkey) -> Result<Sellable, Unsellable> {
         let unwatched = StaleError { address: *address, why: StaleReason::Unwatched, age: None };
         let reader = self.reader(address).ok_or(unwatched)?;
         reader.sellable(self.inner.selling_age)
     }
 
-    /// The addresses watched, in no order.
+    /// The addresses watched, in no particular order.
     pub fn watched(&self) -> Vec<Pubkey> {
         self.inner.store.entries().keys().copied().collect()
     }
 
-    /// The greatest age of a balance to sell on, as configured: 30 s by default. Hand it to
+    /// The greatest age of a balance to sell on, as configured: 30 s by default. Pass it to
     /// [`balance`](Mirror::balance) or [`Reader::fresh`].
     pub fn selling_age(&self) -> Duration {
         self.inner.selling_age
@@ -157,40 +164,44 @@ impl Mirror {
         self.inner.general_age
     }
 
-    /// The commitment of everything served.
+    /// The commitment of everything the mirror serves.
     pub fn commitment(&self) -> CommitmentLevel {
         self.inner.commitment
     }
 
-    /// A mint's configuration, once read: it is asked for by itself when an account of it is watched or seen, and again
-    /// every minute where it can change to a holder's harm ([`MintInfo::slot`]).
+    /// A mint's configuration; `None` until it is read. The mirror reads it by itself when an
+    /// account of the mint is watched or seen, and again every minute if it can change to a
+    /// holder's harm ([`MintInfo::slot`]).
     pub fn mint(&self, mint: &Pubkey) -> Option<MintInfo> {
         self.inner.store.mint(mint)
     }
 
-    /// Waits until a mint's configuration is read; `None` if the deadline passes first. Cancel safe.
+    /// Waits until a mint's configuration is read. Returns `None` if the deadline passes first.
+    /// Cancel safe.
     pub async fn mint_ready(&self, mint: &Pubkey, deadline: Duration) -> Option<MintInfo> {
         tokio::time::timeout(deadline, self.inner.store.mint_ready(mint)).await.ok()
     }
 
-    /// Every change of every watched account from now on. Bounded: a slow consumer is told how many it missed.
+    /// Every change of every watched account from now on. The buffer is bounded: a slow consumer
+    /// learns how many updates it missed.
     pub fn updates(&self) -> MirrorUpdates {
         let receiver = self.inner.shared.lock().updates();
         MirrorUpdates(receiver.unwrap_or_else(|| tokio::sync::broadcast::Sender::new(1).subscribe()))
     }
 
-    /// What is counted of a watched account: reads, waits, notifications, calls, memory.
+    /// The counts of a watched account: reads, waits, notifications, calls, memory. `None` if it is
+    /// not watched.
     pub fn token_stats(&self, address: &Pubkey) -> Option<TokenStats> {
         self.reader(address).map(|reader| reader.stats())
     }
 
-    /// How the mirror is.
+    /// A snapshot of the mirror's health.
     pub fn health(&self) -> Health {
         Health::of(&self.inner.store, &self.inner.shared.lock())
     }
 
-    /// Closes the connection and ends every task; within two seconds also where the server is deaf. Every
-    /// reader goes stale at once. The mirror cannot be started again.
+    /// Closes the connections and ends every task, within two seconds even if a server does not
+    /// respond. Every reader goes stale at once. The mirror cannot be started again.
     pub async fn shutdown(&self) {
         self.inner.running.shutdown().await;
     }

@@ -1,4 +1,4 @@
-//! What a bot sees.
+//! The public API that a bot uses.
 
 pub(crate) mod adopt;
 pub(crate) mod builder;

@@ -1,4 +1,4 @@
-//! A node, as the bot's author describes it.
+//! A node's configuration, as the bot's author gives it.
 
 use std::{fmt, sync::Arc};
 
@@ -6,7 +6,8 @@ use solana_rpc_client::nonblocking::rpc_client::RpcClient;
 
 use crate::{core::link::websocket::NodeProfile, error::ConfigError, sources::endpoint::Endpoint};
 
-/// A node that a mirror may use: its URLs, what its requests carry, and what kind it is.
+/// A node that a mirror may use: its URLs, the headers of its requests, and what kind of node it
+/// is.
 #[derive(Clone)]
 #[must_use]
 pub struct NodeConfig {
@@ -18,34 +19,35 @@ pub struct NodeConfig {
 }
 
 impl NodeConfig {
-    /// A node by its RPC URL, from which the WebSocket URL follows unless given.
+    /// A node at this RPC URL. The WebSocket URL is derived from it unless you give one.
     pub fn new(rpc_url: impl Into<String>) -> Self {
         let (ws_url, headers, rpc_client) = (None, Vec::new(), None);
         Self { rpc_url: rpc_url.into(), ws_url, headers, rpc_client, profile: NodeProfile::default() }
     }
 
-    /// The node's WebSocket URL. Left out, it is derived from the RPC URL as Solana's CLI does it: an
-    /// explicit port is followed by the next one; without one, the same authority.
+    /// The node's WebSocket URL. If you leave it out, it is derived from the RPC URL as Solana's
+    /// CLI does it: host and path stay; an explicit port is increased by one.
     pub fn ws_url(mut self, url: impl Into<String>) -> Self {
         self.ws_url = Some(url.into());
         self
     }
 
-    /// An extra HTTP header for the WebSocket handshake, and for RPC unless [`rpc_client`](Self::rpc_client)
-    /// is given: hosted nodes may want their key there.
+    /// Adds an HTTP header to the WebSocket handshake, and to RPC requests unless you give an
+    /// [`rpc_client`](Self::rpc_client). Some hosted nodes want their key there.
     pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.headers.push((name.into(), value.into()));
         self
     }
 
-    /// The bot's own RPC client, instead of one made from the RPC URL. It keeps its own bounds: retries,
-    /// timeouts (each call is cut at [`rpc_timeout`](crate::MirrorBuilder::rpc_timeout) all the same) and answer sizes.
+    /// Uses the bot's own RPC client instead of one made from the RPC URL. That client keeps its
+    /// own retries, timeouts and limits of answer sizes; each call is still cut off at
+    /// [`rpc_timeout`](crate::MirrorBuilder::rpc_timeout).
     pub fn rpc_client(mut self, client: Arc<RpcClient>) -> Self {
         self.rpc_client = Some(client);
         self
     }
 
-    /// What kind of node it is; by default it is found out.
+    /// What kind of node it is. By default the mirror finds out.
     pub fn profile(mut self, profile: NodeProfile) -> Self {
         self.profile = profile;
         self

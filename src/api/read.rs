@@ -1,4 +1,4 @@
-//! Reads that fall back to RPC where memory is stale.
+//! Reads that fall back to RPC when memory is stale.
 
 use std::{pin::pin, time::Duration};
 
@@ -19,7 +19,7 @@ use crate::{
     store::SharedWriter,
 };
 
-/// A caller's ask, given up when dropped.
+/// A caller's request to RPC; dropping it cancels the request.
 struct Asked<'a> {
     shared: &'a SharedWriter,
     id: AskId,
@@ -31,21 +31,24 @@ impl Drop for Asked<'_> {
     }
 }
 
-/// How soon RPC is asked again where its answer did not do: a quarter of a slot.
+/// How soon the mirror asks RPC again if an answer did not meet the query: a quarter of a slot.
 const ASK_AGAIN: Duration = Duration::from_millis(100);
 
 impl Mirror {
-    /// The balance of a watched account under a [`ReadQuery`], or simply under a greatest age: from memory if
-    /// that is fresh enough, else from RPC.
+    /// The balance of a watched account that meets a [`ReadQuery`], or simply a greatest age: from
+    /// memory if that is fresh enough, else from RPC.
     ///
-    /// Calls of many callers for one account share one RPC call, and accounts share calls. What RPC says is
-    /// put into the mirror; a notification that arrives first, or with a later slot, wins. While a floor is
-    /// not reached, the link's next canaries and RPC are waited for, whichever comes first.
+    /// Concurrent calls for one account share one RPC call, and several accounts share a call too.
+    /// The mirror stores what RPC answers; a notification that arrives first, or with a later slot,
+    /// wins. While a floor is not reached, the call waits for the link's next canaries and for RPC,
+    /// whichever comes first.
     ///
-    /// Cancel safe: a caller that goes away takes nothing from others.
+    /// Cancel safe: dropping the future does not affect other callers.
     ///
     /// # Errors
-    /// Memory is stale, and RPC failed, lags, or did not answer in time. Never an old number as a fresh one.
+    /// Memory is stale, and RPC failed, lags, or did not answer in time; or the account is not
+    /// watched, too many reads wait, or the mirror has shut down. It never returns an old balance
+    /// as a fresh one.
     pub async fn balance(&self, address: &Pubkey, query: impl Into<ReadQuery>) -> Result<Balance, ReadError> {
         let query = query.into();
         let inner = &*self.inner;
@@ -63,13 +66,14 @@ impl Mirror {
         self.ask_until(&reader, &query, asked).await
     }
 
-    /// A place among the reads that wait for RPC.
+    /// Takes a place among the reads that may wait for RPC.
     fn place(&self) -> Result<OwnedSemaphorePermit, ReadError> {
         let limit = self.inner.max_pending;
         self.inner.pending.clone().try_acquire_owned().map_err(|_| ReadError::Busy { limit })
     }
 
-    /// Asks RPC for an account, whatever memory holds: the mirror's own question, and no caller's read.
+    /// Asks RPC for an account, whatever memory holds. The mirror uses this itself; it does not
+    /// count as a caller's read.
     pub(crate) async fn probe(&self, reader: &Reader, query: &ReadQuery) -> Result<Balance, ReadError> {
         let _place = self.place()?;
         self.ask_until(reader, query, self.inner.store.clock.now()).await
@@ -85,7 +89,7 @@ impl Mirror {
         })
     }
 
-    /// Asks RPC until memory meets the query, by its answer or by what arrives meanwhile.
+    /// Asks RPC until memory meets the query, either by the answer or by what arrives meanwhile.
     async fn fall_back(&self, reader: &Reader, query: &ReadQuery, asked: Tick) -> Result<Balance, ReadError> {
         let inner = &*self.inner;
         let met = async {
@@ -110,7 +114,7 @@ impl Mirror {
             let Ok((id, answer)) = asked_rpc else {
                 return Err(ReadError::Busy { limit: inner.max_pending });
             };
-            // A caller that goes away waits for nothing any more, and keeps no place.
+            // If the caller drops the future, this cancels its request and frees its place.
             let _asked = Asked { shared: &inner.shared, id };
             let failure: Option<RpcFailure> = tokio::select! {
                 biased;
@@ -122,8 +126,9 @@ impl Mirror {
                 Err(stale) => stale,
             };
             match failure {
-                // Overtaken by something newer, or to be said twice (absence at finalized); or the chain has
-                // not come to the floor, and the link may be first to see it there.
+                // Something newer overtook the answer, or the answer must come twice (absence at
+                // finalized), or the chain has not reached the floor yet and the link may be the
+                // first to see it there.
                 None | Some(RpcFailure::Behind { .. }) => {}
                 Some(_) if query.floor.is_some() && reader.read().is_live() => return met.await,
                 Some(source) => return Err(ReadError::Rpc { stale, source }),

@@ -1,4 +1,4 @@
-//! One account's reader, and what it serves.
+//! The reader of one account, and what it returns.
 
 use std::{pin::pin, sync::Arc, time::Duration};
 
@@ -19,13 +19,13 @@ use crate::{
     store::{Entry, Store},
 };
 
-/// From where a balance was served.
+/// Where a balance came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ServedFrom {
     /// Memory, without waiting for anything.
     Cache,
-    /// An RPC call, or what arrived while it was under way.
+    /// An RPC call, or an observation that arrived while the call was under way.
     Rpc,
 }
 
@@ -35,22 +35,22 @@ pub enum ServedFrom {
 pub struct Balance {
     /// The account's state.
     pub state: AccountState,
-    /// The reading it was taken from, with its evidence.
+    /// The reading that the state was taken from, with its evidence.
     pub reading: Reading,
-    /// From where it was served.
+    /// Where the balance came from.
     pub served_from: ServedFrom,
 }
 
-/// One account's reader: wait-free, without a lookup. Keep it where the account is traded.
+/// Reads one account, wait-free and without a lookup. Keep it where you trade the account.
 ///
-/// It outlives its mirror, and is stale from then on.
+/// A reader may outlive its mirror; it is stale from then on.
 #[derive(Clone, Debug)]
 pub struct Reader {
     entry: Arc<Entry>,
     store: Arc<Store>,
 }
 
-/// A caller that waits.
+/// Measures how long a caller waits; dropping it records the time.
 #[derive(Debug)]
 #[must_use]
 pub(crate) struct WaitTimer<'a> {
@@ -70,18 +70,18 @@ impl Reader {
         Self { entry, store }
     }
 
-    /// Counts a read that memory served, or did not.
+    /// Counts a read as a hit (memory served it) or a miss.
     pub(crate) fn count(&self, hit: bool) {
         if hit { self.entry.counters.hits.add(1) } else { self.entry.counters.misses.add(1) }
     }
 
-    /// Counts a read that RPC is asked for.
+    /// Counts a read that falls back to RPC.
     pub(crate) fn count_fallback(&self) {
         self.entry.counters.fallbacks.add(1);
         self.store.stats.fallbacks.add(1);
     }
 
-    /// A caller waits until this is dropped: counted then, however it ends.
+    /// Starts to measure a caller's wait. The wait ends, and is counted, when the timer is dropped.
     pub(crate) fn waiting(&self) -> WaitTimer<'_> {
         WaitTimer { reader: self, since: self.store.clock.now() }
     }
@@ -91,12 +91,12 @@ impl Reader {
         self.entry.address
     }
 
-    /// Now, on the mirror's clock.
+    /// The current time on the mirror's clock.
     pub(crate) fn now(&self) -> Tick {
         self.store.clock.now()
     }
 
-    /// What is counted of the account since it is watched.
+    /// The counts of the account since it was first watched.
     pub fn stats(&self) -> TokenStats {
         TokenStats::of(&self.entry, &self.store)
     }
@@ -106,23 +106,26 @@ impl Reader {
         self.store.read(&self.entry)
     }
 
-    /// What memory holds now, if it was proved at most `max_age` ago: the sell path's read. Counted.
+    /// What memory holds now, if it was proved at most `max_age` ago. This is the read for the sell
+    /// path. It counts as a hit or a miss.
     ///
     /// # Errors
-    /// It was not; ask [`Mirror::balance`](crate::Mirror::balance), which falls back to RPC.
+    /// Memory holds nothing proved that recently. Call [`Mirror::balance`](crate::Mirror::balance),
+    /// which falls back to RPC.
     pub fn fresh(&self, max_age: Duration) -> Result<Balance, StaleError> {
         let served = self.balance_of(self.read(), &ReadQuery::max_age(max_age), None, ServedFrom::Cache);
         self.count(served.is_ok());
         served
     }
 
-    /// What can be sold now, if that was proved at most `max_age` ago, else why nothing can: from memory, wait-free, without
-    /// a lookup. Counted as [`fresh`](Reader::fresh) is. [`Mirror::selling_age`](crate::Mirror::selling_age) is the age
-    /// meant for it.
+    /// What can be sold now, if it was proved at most `max_age` ago, or why nothing can. Reads
+    /// memory, wait-free and without a lookup. Counts as a hit or a miss, like
+    /// [`fresh`](Reader::fresh). The usual `max_age` is
+    /// [`Mirror::selling_age`](crate::Mirror::selling_age).
     ///
     /// # Errors
-    /// Memory is stale (ask [`Mirror::balance`](crate::Mirror::balance), and then
-    /// [`Balance::sellable`]), or everything that keeps the balance from being sold.
+    /// Memory is stale (call [`Mirror::balance`](crate::Mirror::balance), then
+    /// [`Balance::sellable`]), or the list of everything that keeps the balance from being sold.
     pub fn sellable(&self, max_age: Duration) -> Result<Sellable, Unsellable> {
         let reading = self.read();
         let state = reading.proved(max_age, reading.taken);
@@ -130,7 +133,7 @@ impl Reader {
         reading.judge(state?).map_err(Unsellable::Blocked)
     }
 
-    /// Waits until a live link proves the account.
+    /// Waits until a live link proves the account. Cancel safe.
     ///
     /// # Errors
     /// The deadline passes first, or the account is no longer watched.
@@ -138,9 +141,9 @@ impl Reader {
         self.wait_for(Reading::is_live, deadline).await
     }
 
-    /// Waits for a reading of which `predicate` is true, and returns it. It is asked at once, at each change
-    /// of the record, and at each canary. It makes no RPC call: while the link is down, it hears of what others
-    /// ask RPC for. Cancel safe.
+    /// Waits for a reading for which `predicate` is true, and returns it. The predicate is checked
+    /// at once, at each change of the record, and at each canary. This makes no RPC call: while the
+    /// link is down, it sees only what other callers' RPC calls bring. Cancel safe.
     ///
     /// # Errors
     /// The deadline passes first, or the account is no longer watched.
@@ -162,10 +165,12 @@ impl Reader {
         }
     }
 
-    /// Waits until `check` gives something; fails when the account is no longer followed.
+    /// Waits until `check` returns a value. Fails when the account is no longer watched or the
+    /// mirror has shut down.
     pub(crate) async fn until<T>(&self, mut check: impl FnMut(&Self) -> Option<T>) -> Result<T, StaleError> {
         loop {
-            // Listening before looking: what happens in between is not slept through.
+            // Register for the notifications before checking, so that a change in between is not
+            // missed.
             let mut changed = pin!(self.entry.changed.notified());
             let mut proved = pin!(self.store.proved.notified());
             changed.as_mut().enable();
@@ -206,16 +211,16 @@ impl Reader {
 }
 
 impl Balance {
-    /// The slot as of which it is known.
+    /// The slot as of which the balance is known.
     pub fn as_of(&self) -> Option<Slot> {
         self.reading.as_of()
     }
 
-    /// What can be sold of it, with the risks of that: see [`SellObstacle`](crate::SellObstacle) and
-    /// [`SellWarning`](crate::SellWarning).
+    /// What can be sold of this balance, and the risks of that: see
+    /// [`SellObstacle`](crate::SellObstacle) and [`SellWarning`](crate::SellWarning).
     ///
     /// # Errors
-    /// Everything that keeps it from being sold.
+    /// The list of everything that keeps the balance from being sold.
     pub fn sellable(&self) -> Result<Sellable, SellObstacles> {
         self.reading.judge(&self.state)
     }

@@ -1,4 +1,5 @@
-//! The settings: each has a default that says where its number comes from, and all are checked once.
+//! The settings and their defaults. All are checked once, at start; the builder's docs say where
+//! each number comes from.
 
 use std::{ops::RangeInclusive, time::Duration};
 
@@ -18,13 +19,13 @@ use crate::{
     runtime::start::Settings,
 };
 
-/// What [`max_connections`](crate::MirrorBuilder::max_connections) may be, at most.
+/// The greatest value that [`max_connections`](crate::MirrorBuilder::max_connections) may have.
 const MAX_CONNECTIONS: usize = 100;
 
-/// The settings as they are given.
+/// The settings as the bot gives them, before the check.
 #[derive(Clone)]
 pub(super) struct Options {
-    /// The one the builder began with; the others behind it.
+    /// The node that the builder began with; `more_nodes` are less preferred.
     pub(super) node: NodeConfig,
     pub(super) more_nodes: Vec<NodeConfig>,
     pub(super) mode: NodeMode,
@@ -87,7 +88,7 @@ impl Options {
         }
     }
 
-    /// Checks every setting, and derives what follows from them.
+    /// Checks every setting, and derives the engine's settings from them.
     pub(super) fn check(self) -> Result<Settings, ConfigError> {
         if self.commitment == CommitmentLevel::Processed {
             return Err(ConfigError::Processed);
@@ -172,7 +173,8 @@ impl Options {
         let policy = Policy { canary_deadline: self.canary_deadline, verify_every: self.verify_every, ttl };
         let session = SessionSettings {
             connect_timeout: self.connect_timeout,
-            // A server that acknowledges later than it may tick is as dead as one that does not tick.
+            // A server that takes longer to acknowledge than a canary may take is as dead as one
+            // without canaries.
             subscribe_deadline: self.canary_deadline.max(Duration::from_secs(5)),
             canary_deadline: self.canary_deadline,
             max_lag,
@@ -181,7 +183,7 @@ impl Options {
             audit_every: self.audit_every,
             audit_batch: BATCH,
             settled_after: if finalized { FINALIZED_SETTLES } else { 0 },
-            // Longer than it takes a subscribe that is never answered to cost the connection.
+            // Longer than the deadline after which an unanswered subscribe costs the connection.
             healthy_after: Duration::from_secs(8),
             backoff: Backoff::new(Duration::from_millis(250).min(self.reconnect_cap), self.reconnect_cap),
             in_flight: 64,
@@ -203,7 +205,8 @@ impl Options {
                 max_links: self.max_connections,
                 max_per_link: self.max_per_connection,
                 max_accounts: self.max_accounts,
-                // Room for the links' own asks, which come in batches, beside one of each caller that may wait.
+                // Room for one request of each caller that may wait, and for the links' own
+                // requests, which come in batches.
                 max_asks: self.max_pending_reads + 4 * self.max_accounts + 1_024,
                 max_lag,
                 refresh_every: self.refresh_every,

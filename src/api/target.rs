@@ -1,10 +1,10 @@
-//! What to watch.
+//! Describes an account to watch.
 
 use solana_pubkey::Pubkey;
 
 use crate::core::chain::{state::Expected, token::TokenProgram};
 
-/// An account to watch, and what is expected of it.
+/// An account to watch, and what the bot expects it to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WatchTarget {
     pub(crate) address: Pubkey,
@@ -12,8 +12,8 @@ pub struct WatchTarget {
 }
 
 impl WatchTarget {
-    /// A token account by its address. Mint, owner and program are learnt from the first sight of it, so that
-    /// only later changes can be told, unless they are given.
+    /// A token account by its address. Unless you give them, the mirror learns mint, owner and
+    /// program from its first observation, so it can only detect later changes of them.
     pub fn account(address: Pubkey) -> Self {
         Self { address, expected: Expected::default() }
     }
@@ -33,14 +33,14 @@ impl WatchTarget {
         self
     }
 
-    /// Expects the account to be this wallet's.
+    /// Expects this wallet to own the account.
     #[must_use]
     pub fn owner(mut self, owner: Pubkey) -> Self {
         self.expected.owner = Some(owner);
         self
     }
 
-    /// Expects the account to be of this program.
+    /// Expects this token program to own the account.
     #[must_use]
     pub fn program(mut self, program: TokenProgram) -> Self {
         self.expected.program = Some(program);

@@ -1,4 +1,4 @@
-//! Counters that cost a relaxed add each, and what is told of them.
+//! Counters, and the summaries made of them. A count costs one relaxed add.
 
 use std::{
     fmt,
@@ -8,7 +8,7 @@ use std::{
 
 use histogram::{AtomicHistogram, Config};
 
-/// One number that only grows.
+/// A number that only grows.
 #[derive(Debug, Default)]
 pub(crate) struct Counter(AtomicU64);
 
@@ -33,15 +33,15 @@ impl Counter {
 pub struct Quantiles {
     /// How many.
     pub count: u64,
-    /// Half of them were no more than this; at most 1/32 above the true value.
+    /// Half of the values are at most this. It is at most 1/32 above the true quantile.
     pub p50: u64,
-    /// 99 of 100 were no more than this; at most 1/32 above the true value.
+    /// 99 of 100 values are at most this. It is at most 1/32 above the true quantile.
     pub p99: u64,
-    /// The most.
+    /// The greatest value.
     pub max: u64,
 }
 
-/// Durations or the like, counted in buckets 1/32 wide, up to 2^36: 8 KiB.
+/// Counts durations and the like in buckets 1/32 wide, up to 2^36. Takes 8 KiB.
 pub(crate) struct Distribution {
     buckets: AtomicHistogram,
     max: Counter,
@@ -57,14 +57,14 @@ impl Distribution {
 
     pub(crate) fn record(&self, value: u64) {
         let value = value.min((1 << 36) - 1);
-        // Nothing is out of range now.
+        // The value is in range now.
         let _ = self.buckets.increment(value);
         self.max.at_least(value);
     }
 
     pub(crate) fn quantiles(&self) -> Quantiles {
         let (buckets, max) = (self.buckets.load(), self.max.get());
-        // Neither quantile is out of range.
+        // Both quantiles are in range.
         let at = |quantile| buckets.quantile_bucket(quantile).ok().flatten();
         let value = |quantile| at(quantile).map_or(0, |bucket| bucket.end().min(max));
         let count = buckets.as_slice().iter().sum();
@@ -84,7 +84,7 @@ impl fmt::Debug for Distribution {
     }
 }
 
-/// Of one account the same, without the buckets.
+/// The same for one account, without the buckets.
 #[derive(Debug, Default)]
 pub(crate) struct Extent {
     count: Counter,
@@ -99,7 +99,7 @@ impl Extent {
         self.max.at_least(value);
     }
 
-    /// How many, their mean and the most.
+    /// How many values there were, their mean, and the greatest.
     pub(crate) fn get(&self) -> (u64, u64, u64) {
         let count = self.count.get();
         (count, self.sum.get().checked_div(count).unwrap_or(0), self.max.get())
@@ -133,7 +133,7 @@ pub(crate) struct Stats {
     pub(crate) notification_lag: Distribution,
 }
 
-/// What is counted of one account; [`TokenStats`](crate::TokenStats) shows it.
+/// The counters of one account; [`TokenStats`](crate::TokenStats) shows them.
 #[derive(Debug, Default)]
 pub(crate) struct AccountCounters {
     pub(crate) hits: Counter,
@@ -155,7 +155,7 @@ impl AccountCounters {
         stats.waits.record(time);
     }
 
-    /// A Clock ahead of wall time is no lag.
+    /// Records a notification's lag. A Clock ahead of wall time counts as no lag.
     pub(crate) fn lagged(&self, stats: &Stats, lag_ms: i64) {
         let lag = u64::try_from(lag_ms).unwrap_or(0);
         self.notification_lag.record(lag);

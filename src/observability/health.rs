@@ -1,4 +1,4 @@
-//! What an operator wants to know, in one snapshot, and the line that logs it.
+//! The mirror's health in one snapshot for an operator, and the line that logs it.
 
 use std::{sync::Arc, time::Duration};
 
@@ -18,19 +18,22 @@ use crate::{
     store::{SharedWriter, Store, Writer},
 };
 
-/// A snapshot of how the mirror is.
+/// A snapshot of the mirror's health.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Health {
-    /// Where the best node in use stands. It is what the sessions decided, not what a connect once promised.
+    /// The phase of the best node in use. It is what the sessions have established, not just that a
+    /// connect succeeded.
     #[cfg_attr(feature = "serde", serde(serialize_with = "phase_name"))]
     pub phase: LinkPhase,
-    /// For how long, in milliseconds.
+    /// How long it has been in this phase, in milliseconds.
     pub phase_ms: u64,
-    /// Time since the newest canary that proved something, in milliseconds; `None` before the first.
+    /// Time since the newest canary that proved something, in milliseconds; `None` before the
+    /// first.
     pub canary_age_ms: Option<u64>,
-    /// Wall time less the chain's own at the newest canary, in milliseconds; the Clock has whole seconds.
+    /// Wall time minus the chain's time at the newest canary, in milliseconds. The Clock has whole
+    /// seconds.
     pub chain_lag_ms: Option<i64>,
     /// The slot of the newest canary of this connection.
     pub slot: Option<Slot>,
@@ -38,8 +41,8 @@ pub struct Health {
     pub wanted: usize,
     /// Accounts whose subscription the server acknowledged.
     pub acknowledged: usize,
-    /// Accounts subscribed, past their barrier and rechecked, while the link is live. What a read makes of
-    /// each also depends on `verify_every`.
+    /// Accounts that are subscribed, past their barrier and rechecked, while the link is live.
+    /// Whether a read is served also depends on `verify_every`.
     pub live: usize,
     /// Connections opened.
     pub connects: u64,
@@ -47,28 +50,30 @@ pub struct Health {
     pub reconnects: u64,
     /// Connections lost or given up.
     pub losses: u64,
-    /// Why, the last time, or which other thing failed last on the link. Without credentials.
+    /// Why a connection was last lost, or the latest other failure on a link, whichever came last.
+    /// Without credentials.
     pub last_error: Option<String>,
     /// Reads served from memory.
     pub hits: u64,
     /// Reads for which memory had nothing fresh.
     pub misses: u64,
-    /// Reads that RPC was asked for.
+    /// Reads that fell back to RPC.
     pub fallbacks: u64,
-    /// RPC calls that were not made: one a hit, as each is a read for which a bot without a mirror asks its node.
+    /// RPC calls that were not made: one for each hit, because a bot without a mirror would ask its
+    /// node.
     pub rpc_calls_avoided: u64,
-    /// How long callers waited, in microseconds: for reads that RPC was asked for, and for
-    /// [`ready`](crate::Reader::ready) and [`wait_for`](crate::Reader::wait_for). Counted at the end of the wait,
-    /// however it ended, given up included.
+    /// How long callers waited, in microseconds: for reads that fell back to RPC, and for
+    /// [`ready`](crate::Reader::ready) and [`wait_for`](crate::Reader::wait_for). A wait is counted
+    /// when it ends, however it ends, also if the caller gave up.
     pub wait_us: Quantiles,
     /// How late notifications were, in milliseconds: see
     /// [`notification_lag_mean_ms`](crate::TokenStats::notification_lag_mean_ms).
     pub notification_lag_ms: Quantiles,
-    /// What is held in memory for the accounts, their mints and these counts, in bytes: the size of each entry, the
-    /// allocator's own overhead and room kept free not counted.
+    /// The memory held for the accounts, their mints and these counts, in bytes: the size of each
+    /// entry, without the allocator's own overhead and spare capacity.
     pub memory_bytes: usize,
-    /// Where the mirror has a [dynamic TTL](crate::MirrorBuilder::dynamic_ttl), the shortest that it has come to for any account,
-    /// in milliseconds: see [`ttl_ms`](crate::TokenStats::ttl_ms).
+    /// With a [dynamic TTL](crate::MirrorBuilder::dynamic_ttl), the shortest current TTL of any
+    /// account, in milliseconds: see [`ttl_ms`](crate::TokenStats::ttl_ms).
     pub shortest_ttl_ms: Option<u64>,
     /// RPC calls made, for whatever purpose.
     pub rpc_calls: u64,
@@ -80,55 +85,58 @@ pub struct Health {
     pub superseded: u64,
     /// Contradictions between sources.
     pub disputes: u64,
-    /// Changes that a subscription should have notified and did not.
+    /// Changes that a subscription should have notified but did not.
     pub missed: u64,
     /// Subscriptions that the server refused.
     pub refused: u64,
     /// Accounts invalidated by the bot.
     pub invalidations: u64,
-    /// Accounts found in wallets, by [`Mirror::adopt`](crate::Mirror::adopt), that were not watched before.
+    /// Accounts that [`Mirror::adopt`](crate::Mirror::adopt) found in wallets and that were not
+    /// watched before.
     pub adopted: u64,
-    /// Nodes not believed for a while, for slots ahead of what time allows or for another chain.
+    /// How often the mirror ignored a node for a while, because its slots were ahead of what time
+    /// allows or it was on another chain.
     pub quarantines: u64,
     /// How often the chain began anew.
     pub resets: u64,
-    /// Positions that held nothing, and are watched no longer.
+    /// Positions that held nothing and were swept: they are no longer watched.
     pub swept: u64,
-    /// Each node by itself, in the order given.
+    /// The health of each node, in the order in which they were configured.
     pub nodes: Vec<NodeHealth>,
 }
 
-/// How one node is.
+/// The health of one node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct NodeHealth {
-    /// Its WebSocket URL, without what may be a key.
+    /// Its WebSocket URL, without the parts that may be a key.
     pub url: String,
-    /// Whether it is in use.
+    /// Whether the mirror uses the node.
     pub enabled: bool,
-    /// Whether it is left alone for now: it is on another chain.
+    /// Whether the mirror leaves the node alone for now, because it is on another chain.
     pub paused: bool,
-    /// Where the worst of its connections in use stands.
+    /// The phase of the worst of its connections in use.
     #[cfg_attr(feature = "serde", serde(serialize_with = "phase_name"))]
     pub phase: LinkPhase,
-    /// For how long, in milliseconds.
+    /// How long it has been in this phase, in milliseconds.
     pub phase_ms: u64,
     /// Connections open.
     pub connections: usize,
-    /// Accounts whose subscription it acknowledged.
+    /// Accounts whose subscription the node acknowledged.
     pub acknowledged: usize,
-    /// Accounts that its links prove.
+    /// Accounts that the node's links prove.
     pub live: usize,
-    /// Accounts that there is no room for on its connections: TTL and RPC serve them.
+    /// Accounts for which its connections have no room: TTL and RPC serve them.
     pub unplaced: usize,
     /// The slot of its newest canary.
     pub slot: Option<Slot>,
-    /// Wall time less the chain's own at that canary, in milliseconds.
+    /// Wall time minus the chain's time at that canary, in milliseconds.
     pub chain_lag_ms: Option<i64>,
-    /// Whether its canary ticks; `None` where that is not known yet.
+    /// Whether its canary ticks; `None` until that is known.
     pub canary: Option<bool>,
-    /// Whether it tells subscriptions of different slices apart; `None` where that is not known yet.
+    /// Whether it treats subscriptions with different slices as different; `None` until that is
+    /// known.
     pub slices: Option<bool>,
     /// What failed last on its connections. Without credentials.
     pub last_error: Option<String>,
@@ -139,7 +147,7 @@ fn phase_name<S: serde::Serializer>(phase: &LinkPhase, serializer: S) -> Result<
     serializer.serialize_str(phase.name())
 }
 
-/// From the worst to the best.
+/// Ranks the phases, from the worst to the best.
 fn rank(phase: LinkPhase) -> u8 {
     match phase {
         LinkPhase::Stopped => 0,
@@ -203,7 +211,7 @@ impl Health {
             .filter_map(|place| Some(NodeHealth::of(EndpointId(u8::try_from(place).ok()?), writer, now)))
             .collect();
         let in_use = nodes.iter().filter(|node| node.enabled);
-        // The first of the best.
+        // Of equally good nodes, the first.
         let best = in_use.clone().rev().max_by_key(|node| rank(node.phase)).or_else(|| nodes.first());
         let arrived = writer.engine().evidence().links.iter().map(|link| link.arrived).max();
         Self {
@@ -269,7 +277,7 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Logs a line at each interval until told to stop.
+/// Logs a health line at each interval until stopped.
 pub(crate) async fn run(
     store: Arc<Store>,
     shared: Arc<SharedWriter>,

@@ -1,4 +1,5 @@
-//! Where each link stands, as it was last told: for [`Health`](crate::Health), and the log's lines on what changes.
+//! The last reported state of each link, for [`Health`](crate::Health), and the log lines about
+//! changes.
 
 use tracing::{debug, error, info, warn};
 
@@ -16,21 +17,22 @@ use crate::core::{
     trade::signatures::TradeOutcome,
 };
 
-/// Where a link stands.
+/// The last reported state of a link.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct LinkStatus {
     pub(crate) endpoint: EndpointId,
     pub(crate) role: Role,
     pub(crate) phase: LinkPhase,
     pub(crate) since: Tick,
-    /// The newest canary's slot, and by how much its Clock lagged wall time.
+    /// The newest canary's slot, and how far its Clock was behind wall time, in milliseconds.
     pub(crate) canary: Option<(Slot, i64)>,
     pub(crate) last_error: Option<String>,
-    /// Why it was lost, as the log was told last: a node that is down says the same at every try.
+    /// The reason for the loss that was last logged: a node that is down gives the same reason at
+    /// every try.
     told: Option<String>,
 }
 
-/// What a deadline that passed says of the connection.
+/// What it means for the connection that this timer's deadline passed.
 fn overdue_reason(timer: Timer) -> &'static str {
     match timer {
         Timer::Connect => "the connect took too long",
@@ -46,7 +48,7 @@ pub(crate) struct LinkLog {
     pub(crate) links: Vec<LinkStatus>,
     /// The endpoints' WebSocket URLs, redacted.
     pub(crate) urls: Vec<String>,
-    /// What failed last, on whichever link.
+    /// The latest failure on any link.
     pub(crate) last_error: Option<String>,
 }
 
@@ -95,7 +97,7 @@ impl LinkLog {
             let url = self.urls.get(usize::from(report.endpoint.0)).map_or("", String::as_str);
             let error = report.last_error.as_deref().unwrap_or_default();
             match (phase, report.role) {
-                // Hints only: nothing that is served rests on it.
+                // Processed links give hints only; nothing that is served depends on them.
                 (_, Role::Processed) => debug!(url, from, spent_ms, "processed link {}", phase.name()),
                 (LinkPhase::Waiting, _) => {
                     if report.phase == LinkPhase::Connecting && report.told == report.last_error {
@@ -110,9 +112,9 @@ impl LinkLog {
                 (LinkPhase::Unproven, _) => {
                     warn!(url, from, spent_ms, "link without canaries: TTL and RPC carry its accounts");
                 }
-                // Each try of a node that is down would be a line.
+                // Debug only: at a higher level, each try of a node that is down would be a line.
                 (LinkPhase::Connecting, _) => debug!(url, from, spent_ms, "link connecting"),
-                // It was not in use.
+                // The link was not in use.
                 (LinkPhase::Stopped, _) if report.phase == LinkPhase::Parked => {}
                 _ => info!(url, from, spent_ms, "link {}", phase.name()),
             }
@@ -121,7 +123,7 @@ impl LinkLog {
         }
     }
 
-    /// Logs what an operator should know of.
+    /// Logs the events that an operator should know of.
     pub(crate) fn log(&mut self, note: &EngineEvent, engine: &Engine) {
         let who = |source: ObservedVia| match source {
             ObservedVia::Subscription(generation) => engine.endpoint_of(generation.link),

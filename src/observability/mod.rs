@@ -1,4 +1,4 @@
-//! What is counted, logged and told of the mirror's health.
+//! What the mirror counts, logs and reports about its health.
 
 pub(crate) mod counters;
 pub(crate) mod health;

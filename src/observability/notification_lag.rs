@@ -1,30 +1,32 @@
-//! How late notifications come, by the chain's own Clock.
+//! Measures how late notifications arrive, by the chain's own Clock.
 //!
-//! A notification has a slot and no time. The time of a slot is in the Clock of its bank, which the same connection
-//! notifies behind it: the canary. So a notification's lag is the wall time of its arrival less the Clock of the first
-//! canary behind it that is of its slot or later. The Clock has whole seconds and strays from wall time by several, so
-//! the number is good for comparing nodes and hours, and not for a stopwatch; it is compared with nothing here.
+//! A notification has a slot but no time. The time of a slot is in the Clock of its bank, which the
+//! same connection notifies after it: the canary. So a notification's lag is the wall time of its
+//! arrival minus the Clock of the first later canary that is of its slot or a later one. The Clock
+//! has whole seconds and differs from wall time by several. So the number is good for comparing
+//! nodes and hours, but is no stopwatch, and the mirror bases no decision on it.
 
 use std::sync::Arc;
 
 use crate::{core::base::ids::Slot, observability::counters::Stats, store::Entry};
 
-/// Notifications kept until their slot's Clock comes; of more, the lag is not counted.
+/// How many notifications are kept until their slot's Clock arrives. The lag of any beyond that is
+/// not counted.
 const ROOM: usize = 1_024;
 
-/// The notifications of one connection whose slot's time is not known yet.
+/// One connection's notifications for which the time of their slot is not known yet.
 #[derive(Debug, Default)]
 pub(crate) struct NotificationLags(Vec<(Arc<Entry>, Slot, i64)>);
 
 impl NotificationLags {
-    /// An account was notified, at this wall time.
+    /// A notification of an account arrived at this wall time.
     pub(crate) fn notified(&mut self, entry: Arc<Entry>, slot: Slot, wall_ms: i64) {
         if self.0.len() < ROOM {
             self.0.push((entry, slot, wall_ms));
         }
     }
 
-    /// A canary came at this wall time, by so much later than its Clock.
+    /// A canary arrived at this wall time, `lag_ms` after its Clock.
     pub(crate) fn canary(&mut self, slot: Slot, wall_ms: i64, lag_ms: i64, stats: &Stats) {
         let time = wall_ms.saturating_sub(lag_ms);
         self.0.retain(|(entry, notified, arrived)| {

@@ -1,4 +1,4 @@
-//! What is counted of one account.
+//! The counts of one account.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use solana_pubkey::Pubkey;
 
 use crate::store::{Entry, Store};
 
-/// A snapshot of what is counted of one account since it is watched.
+/// A snapshot of one account's counts since it was first watched.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -18,38 +18,41 @@ pub struct TokenStats {
     pub hits: u64,
     /// Reads for which memory had nothing fresh.
     pub misses: u64,
-    /// Reads that RPC was asked for. Those at one time share one call.
+    /// Reads that fell back to RPC. Concurrent ones share one call.
     pub fallbacks: u64,
-    /// Callers that waited: for a read that RPC was asked for, or for [`ready`](crate::Reader::ready) and
-    /// [`wait_for`](crate::Reader::wait_for). Counted at the end of the wait, however it ended, given up included.
+    /// How often a caller waited: for a read that fell back to RPC, or for
+    /// [`ready`](crate::Reader::ready) and [`wait_for`](crate::Reader::wait_for). A wait is counted
+    /// when it ends, however it ends, also if the caller gave up.
     pub waits: u64,
-    /// How long they waited on average, in microseconds.
+    /// The mean wait, in microseconds.
     pub wait_mean_us: u64,
     /// The longest wait, in microseconds.
     pub wait_max_us: u64,
-    /// Notifications received of it.
+    /// Notifications received for the account.
     pub notifications: u64,
-    /// How late they were on average, in milliseconds: the wall time of the arrival less the chain's Clock of that slot, as
-    /// the same connection tells it. The Clock has whole seconds and strays from wall time by several; one ahead of
-    /// wall time counts as no lag.
+    /// How late notifications were on average, in milliseconds: the wall time of the arrival minus
+    /// the chain's Clock at that slot, as the same connection notifies it. The Clock has whole
+    /// seconds and differs from wall time by several; a Clock ahead of wall time counts as no lag.
     pub notification_lag_mean_ms: u64,
-    /// The latest one, in milliseconds.
+    /// The greatest lag of a notification, in milliseconds.
     pub notification_lag_max_ms: u64,
-    /// How often the bot invalidated it.
+    /// How often the bot invalidated the account.
     pub invalidations: u64,
-    /// RPC calls that had it among their keys, for whatever purpose: up to 99 accounts share a call.
+    /// RPC calls that had the account among their keys, for whatever purpose: up to 99 accounts
+    /// share a call.
     pub rpc_reads: u64,
-    /// RPC calls that were not made: one a hit, as each is a read for which a bot without a mirror asks its node.
+    /// RPC calls that were not made: one for each hit, because a bot without a mirror would ask its
+    /// node.
     pub rpc_calls_avoided: u64,
-    /// How often its state changed, the first sight included.
+    /// How often the account's state changed, the first observation included.
     pub changes: u64,
-    /// How often that is in a minute, of late, where the mirror has a [dynamic TTL](crate::MirrorBuilder::dynamic_ttl); `None`
+    /// Recent changes in a minute, with a [dynamic TTL](crate::MirrorBuilder::dynamic_ttl); `None`
     /// before the second change.
     pub changes_per_minute: Option<f64>,
-    /// What the TTL has come to by that, in milliseconds.
+    /// The current TTL that follows from these changes, in milliseconds.
     pub ttl_ms: Option<u64>,
-    /// What is held for it in memory, in bytes: the size of each entry kept for it, the allocator's own overhead and
-    /// room kept free not counted. Waiting callers come on top.
+    /// The memory held for the account, in bytes: the size of each entry kept for it, without the
+    /// allocator's own overhead and spare capacity. Waiting callers need more.
     pub memory_bytes: usize,
 }
 

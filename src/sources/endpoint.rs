@@ -1,4 +1,4 @@
-//! Where the node is: its URLs, the headers it wants, and how both are printed without their secrets.
+//! A node's URLs and headers, and how to print them without their secrets.
 
 use std::{
     fmt,
@@ -13,18 +13,18 @@ use crate::{
     sources::redact::{self, Secrets},
 };
 
-/// A node's RPC and WebSocket URLs, with the extra headers both are asked with.
+/// A node's RPC and WebSocket URLs, with the extra headers sent to both.
 ///
-/// Hosted nodes carry their key in the path, the query, the user part or a header: `Display` and `Debug`
-/// show scheme, host and port alone.
+/// Hosted nodes expect their key in the path, the query, the user part or a header. So `Display`
+/// and `Debug` show only scheme, host and port.
 #[derive(Clone)]
 pub(crate) struct Endpoint {
     pub(crate) rpc: Url,
     pub(crate) ws: Url,
     pub(crate) headers: HeaderMap,
-    /// What may be a key, in every form in which it may be repeated, in lower case.
+    /// Everything that may be a key, in every form in which a text may repeat it, in lower case.
     secrets: Arc<[String]>,
-    /// The same of the bot's own RPC client, which every clone comes to know.
+    /// The same for the bot's own RPC client; all clones share it.
     of_client: Arc<OnceLock<Arc<[String]>>>,
 }
 
@@ -41,7 +41,8 @@ impl Endpoint {
         };
         let mut map = HeaderMap::new();
         for (number, (name, value)) in (1..).zip(headers) {
-            // One that is no name may be a value in the wrong place.
+            // An invalid name may be a value in the wrong place, so the error gives only its
+            // number.
             let name_ok = HeaderName::try_from(name)
                 .map_err(|_| ConfigError::Header { name: format!("number {number}") })?;
             let mut value =
@@ -58,18 +59,19 @@ impl Endpoint {
         Ok(Self { rpc, ws, headers: map, secrets: secrets.into(), of_client: Arc::default() })
     }
 
-    /// Where the bot's own RPC client goes: a key that is sent there may come back on the link as well.
+    /// Adds the secrets in the URL of the bot's own RPC client: a key sent there may come back on
+    /// the link as well.
     pub(crate) fn knows_also(&self, url: &str) {
         let mut secrets = Secrets::default();
         match Url::parse(url) {
             Ok(url) => secrets.url(&url),
             Err(_) => secrets.pieces(url),
         }
-        // Said once, when the mirror starts.
+        // Set once, when the mirror starts.
         let _ = self.of_client.set(secrets.into());
     }
 
-    /// The beginning of a text of a client or a server, without what is secret about this endpoint.
+    /// The beginning of a text from a client or a server, without this endpoint's secrets.
     pub(crate) fn scrub(&self, text: &str) -> String {
         redact::scrub(
             text,
@@ -80,7 +82,7 @@ impl Endpoint {
 
 fn parse(text: &str, what: &'static str, schemes: &'static [&'static str]) -> Result<Url, ConfigError> {
     let url = Url::parse(text).map_err(|source| ConfigError::Url { what, source })?;
-    // In `user:key@host` the user, who may be the key, would be taken for the scheme.
+    // In `user:key@host` the user, which may be the key, would be taken for the scheme and shown.
     if url.cannot_be_a_base() {
         return Err(ConfigError::Url { what, source: ParseError::RelativeUrlWithoutBase });
     }
@@ -90,7 +92,8 @@ fn parse(text: &str, what: &'static str, schemes: &'static [&'static str]) -> Re
     Ok(url)
 }
 
-/// As Solana's CLI derives it: an explicit port is followed by the next one; without one, the same authority.
+/// Derives the WebSocket URL as Solana's CLI does: host and path stay; an explicit port is
+/// increased by one.
 fn derive_ws(rpc: &Url) -> Result<Url, ConfigError> {
     let scheme = if rpc.scheme() == "https" { "wss" } else { "ws" };
     let mut ws = rpc.clone();
@@ -102,7 +105,7 @@ fn derive_ws(rpc: &Url) -> Result<Url, ConfigError> {
     derived.then_some(ws).ok_or(ConfigError::NoWsUrl)
 }
 
-/// A URL without what may be secret: its user part, path and query.
+/// Prints a URL without the parts that may be secret: its user part, path and query.
 pub(crate) struct Redacted<'a>(pub(crate) &'a Url);
 
 impl fmt::Display for Redacted<'_> {

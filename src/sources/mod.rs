@@ -1,4 +1,4 @@
-//! Where observations come from.
+//! The sources of observations: RPC and WebSocket.
 
 pub(crate) mod endpoint;
 pub(crate) mod redact;
@@ -11,7 +11,7 @@ use solana_pubkey::{Pubkey, pubkey};
 
 use crate::core::chain::token::Presence;
 
-/// The Clock sysvar: it changes in every bank, and carries the chain's own time.
+/// The Clock sysvar. It changes in every bank and carries the chain's own time.
 pub(crate) const CLOCK: Pubkey = pubkey!("SysvarC1ock11111111111111111111111111111111");
 
 /// The Rent sysvar, which does not change.
@@ -26,8 +26,8 @@ pub(crate) struct RawAccount {
 }
 
 impl RawAccount {
-    /// Base64 alone: it is what the mirror asks for, and an answer in a compressed encoding could be made to
-    /// unpack to any size.
+    /// Decodes base64 only. The mirror asks for base64, and an answer in a compressed encoding
+    /// could unpack to any size.
     pub(crate) fn decode(account: &UiAccount) -> Result<Self, String> {
         let program = account.owner.parse().map_err(|_| "the owner is not an address".to_owned())?;
         let UiAccountData::Binary(data, UiAccountEncoding::Base64) = &account.data else {
@@ -42,7 +42,7 @@ impl RawAccount {
         Presence::decode(&self.program, self.lamports, &self.data)
     }
 
-    /// The chain's time in the Clock sysvar's bytes, in seconds since the Unix epoch.
+    /// The chain's time, decoded from the Clock sysvar's bytes, in seconds since the Unix epoch.
     pub(crate) fn unix_timestamp(&self) -> Option<i64> {
         // slot, epoch_start_timestamp, epoch, leader_schedule_epoch, unix_timestamp: 8 bytes each.
         let bytes = self.data.get(32..40)?;
@@ -50,7 +50,7 @@ impl RawAccount {
     }
 }
 
-/// Wall time less the chain's, in milliseconds.
+/// Wall time minus the chain's time, in milliseconds.
 pub(crate) fn lag_ms(wall_ms: i64, unix_timestamp: i64) -> i64 {
     wall_ms.saturating_sub(unix_timestamp.saturating_mul(1000))
 }

@@ -1,4 +1,4 @@
-//! Texts of others, without the secrets that they may repeat.
+//! Removes secrets from texts of clients and servers, which may repeat them.
 
 use std::{collections::BTreeSet, fmt::Write, sync::Arc};
 
@@ -8,18 +8,19 @@ use base64::{
 };
 use url::Url;
 
-/// Shorter ones are no keys: three letters can be guessed, and words would be torn apart.
+/// The shortest text, in bytes, that counts as a secret. Three letters can be guessed, and hiding
+/// them would tear words apart.
 const SHORTEST: usize = 4;
 
-/// No text is told at greater length, in bytes: what a server says may be megabytes.
+/// The most bytes of a text that are shown: a server may send megabytes.
 const LONGEST_TEXT: usize = 512;
 
-/// Secrets as they are gathered.
+/// Collects the secrets.
 #[derive(Default)]
 pub(crate) struct Secrets(BTreeSet<String>);
 
 impl Secrets {
-    /// Everything in a URL that may be a key: its user part, path, query and fragment.
+    /// Adds everything in a URL that may be a key: its user part, path, query and fragment.
     pub(crate) fn url(&mut self, url: &Url) {
         for part in url.path_segments().into_iter().flatten().chain(url.query()).chain(url.fragment()) {
             self.pieces(part);
@@ -28,7 +29,7 @@ impl Secrets {
         for part in user.into_iter().flatten() {
             self.pieces(part);
         }
-        // What HTTP clients make of a user part.
+        // The form in which HTTP clients send a user part.
         let user = user.map(|part| decoded(part.unwrap_or_default()));
         let [Some(name), Some(password)] = user.map(|part| String::from_utf8(part).ok()) else { return };
         if !name.is_empty() || !password.is_empty() {
@@ -36,11 +37,11 @@ impl Secrets {
         }
     }
 
-    /// A header's value, and its parts: `Bearer KEY`, `user=a; token=KEY`.
+    /// Adds a header's value and its parts: `Bearer KEY`, `user=a; token=KEY`.
     pub(crate) fn header(&mut self, value: &str) {
         self.pieces(value);
         for word in value.split_whitespace() {
-            // `Basic` and the like: a server may repeat what it read there.
+            // `Basic` and the like: a server may repeat the text that it decoded.
             if let Some(text) =
                 BASE64_STANDARD.decode(word).ok().and_then(|bytes| String::from_utf8(bytes).ok())
             {
@@ -49,7 +50,7 @@ impl Secrets {
         }
     }
 
-    /// A text, and the parts of it that may stand alone.
+    /// Adds a text, and the parts of it that may appear alone.
     pub(crate) fn pieces(&mut self, text: &str) {
         self.forms(text);
         let separator = |letter: char| letter.is_whitespace() || "&;,:/?#=\"'@".contains(letter);
@@ -64,7 +65,7 @@ impl Secrets {
         }
     }
 
-    /// A text as it stands, decoded, and encoded anew.
+    /// Adds a text as it is, decoded, and encoded again.
     fn forms(&mut self, text: &str) {
         self.insert(text);
         for text in [text.to_owned(), text.replace('+', " ")] {
@@ -105,7 +106,7 @@ impl From<Secrets> for Arc<[String]> {
     }
 }
 
-/// Percent-encoding undone.
+/// Undoes percent-encoding.
 fn decoded(text: &str) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
@@ -125,12 +126,12 @@ fn decoded(text: &str) -> Vec<u8> {
     bytes
 }
 
-/// The beginning of a text, with an ellipsis for each secret in it, in whatever case.
+/// The beginning of a text, with an ellipsis in place of each secret, in upper or lower case.
 pub(crate) fn scrub<'a>(text: &str, secrets: impl IntoIterator<Item = &'a String>) -> String {
     let secrets: Vec<&String> = secrets.into_iter().collect();
     let longest = secrets.iter().map(|secret| secret.len()).max().unwrap_or(0);
     let end = text.floor_char_boundary(LONGEST_TEXT);
-    // A secret that begins in what is shown is recognised whole.
+    // Look far enough to recognise a secret that begins in the shown part and ends beyond it.
     let window = text[..text.floor_char_boundary(end + longest)].to_ascii_lowercase();
     let mut hidden = vec![false; window.len()];
     for secret in secrets {

@@ -1,4 +1,4 @@
-//! Tokens held for a sell: by one strategy alone, until the sell's end is known.
+//! Tokens set aside for one strategy's sell until the outcome of the sell is known.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -18,20 +18,21 @@ use crate::{
 };
 
 impl Mirror {
-    /// Sets tokens of a watched account aside for a sell: so many, as a raw amount. Held by one, they are available to
-    /// nobody else, however many strategies hold at once. Memory must be fresh under the [`selling_age`](Mirror::selling_age);
-    /// no RPC call is made.
+    /// Sets aside an `amount` of a watched account's tokens for a sell, as a raw amount. No other
+    /// hold can get the same tokens, however many strategies hold at once. Memory must be fresh
+    /// under [`selling_age`](Mirror::selling_age); this makes no RPC call.
     ///
     /// # Errors
-    /// Memory is stale, the account cannot sell, or fewer tokens are available.
+    /// Memory is stale, the account is not watched or cannot sell, or fewer tokens are available.
     pub fn hold(&self, address: &Pubkey, amount: u64) -> Result<Hold, HoldError> {
         self.hold_of(address, Some(amount))
     }
 
-    /// Sets aside all tokens of a watched account that are available; never none.
+    /// Sets aside all tokens of a watched account that are available. A hold of zero tokens is
+    /// never returned.
     ///
     /// # Errors
-    /// As [`hold`](Mirror::hold), and where nothing is available.
+    /// As [`hold`](Mirror::hold); also if no tokens are available.
     pub fn hold_all(&self, address: &Pubkey) -> Result<Hold, HoldError> {
         self.hold_of(address, None)
     }
@@ -44,7 +45,7 @@ impl Mirror {
     }
 }
 
-/// Tokens of one account, set aside: no other hold gets them. Dropping it frees them.
+/// Tokens of one account that are set aside: no other hold gets them. Dropping the hold frees them.
 ///
 /// Call [`sending`](Hold::sending) with the sell's signature *before* the sell is sent.
 #[must_use = "dropping a hold frees its tokens"]
@@ -53,7 +54,7 @@ pub struct Hold {
     reader: Reader,
     id: TradeId,
     amount: u64,
-    /// It is in flight: dropping it frees nothing.
+    /// The sell is in flight, so dropping the hold frees nothing.
     sent: bool,
 }
 
@@ -62,7 +63,7 @@ impl Hold {
         Self { shared, reader, id, amount, sent: false }
     }
 
-    /// How many tokens, as a raw amount.
+    /// How many tokens are held, as a raw amount.
     pub fn amount(&self) -> u64 {
         self.amount
     }
@@ -72,11 +73,13 @@ impl Hold {
         self.reader.address()
     }
 
-    /// The sell is about to be sent: from now on its tokens are free only once it has failed, landed, or can land no
-    /// more. Call it before the send: a sell that was sent and is not known here could be sold twice.
+    /// Records that the sell is about to be sent. From now on its tokens become free only once the
+    /// sell has failed or can no longer land; if it lands, they are gone. Call this before you
+    /// send: the mirror could hand out the same tokens again for a sell it does not know of.
     ///
-    /// `last_valid_block_height` is the one that came with the transaction's blockhash. (A transaction with a durable
-    /// nonce has none; for it, give `u64::MAX`: it then ends only by landing, failing, or your word.)
+    /// `last_valid_block_height` is the one that came with the transaction's blockhash. (A
+    /// transaction with a durable nonce has none; give `u64::MAX` for it. It then ends only when it
+    /// lands, when it fails, or when you report its end.)
     pub fn sending(mut self, signature: Signature, last_valid_block_height: u64) -> InFlight {
         self.sent = true;
         let outcome = self.shared.lock().sending(self.id, signature, last_valid_block_height);
@@ -106,10 +109,12 @@ impl fmt::Debug for Hold {
     }
 }
 
-/// A sell under way. Dropping it frees nothing: the mirror goes on looking after it until its end is known.
+/// A sell under way. Dropping it frees nothing: the mirror keeps following the sell until its
+/// outcome is known.
 ///
-/// Tell how it ended with [`landed`](InFlight::landed), [`failed`](InFlight::failed) or [`not_sent`](InFlight::not_sent) where
-/// you know; else the mirror finds out by RPC, and [`outcome`](InFlight::outcome) says so.
+/// If you know how the sell ended, report it with [`landed`](InFlight::landed),
+/// [`failed`](InFlight::failed) or [`not_sent`](InFlight::not_sent). Otherwise the mirror finds out
+/// by RPC, and [`outcome`](InFlight::outcome) returns it.
 #[must_use = "say how the sell ended, or wait for its outcome"]
 pub struct InFlight {
     shared: Arc<SharedWriter>,
@@ -121,21 +126,22 @@ pub struct InFlight {
     outcome: Outcome,
 }
 
-/// How a sell ended, as the mirror found out.
+/// How a sell ended, as the mirror found out by RPC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SellOutcome {
-    /// It landed at this slot: its tokens are gone.
+    /// The sell landed at this slot: its tokens are gone.
     Landed {
         /// The slot.
         slot: Slot,
     },
-    /// It failed on chain at this slot: its tokens are free, and the balance is in doubt until RPC confirms it.
+    /// The sell failed on chain at this slot: its tokens are free, and the balance is in doubt
+    /// until RPC confirms it.
     Failed {
         /// The slot.
         slot: Slot,
     },
-    /// It did not land and cannot any more: its tokens are free.
+    /// The sell did not land and can no longer land: its tokens are free.
     Expired {
         /// The last block height at which it could have landed.
         last_valid_block_height: u64,
@@ -158,26 +164,29 @@ impl InFlight {
         self.signature
     }
 
-    /// It landed at that slot: its tokens are gone for good, and no read is served an account from before that slot.
-    /// The rest can be held and sold at once.
+    /// Reports that the sell landed at that slot. Its tokens are gone for good, and no read returns
+    /// the account as of an earlier slot. The rest can be held and sold at once.
     pub fn landed(self, landed: Floor) {
         self.shared.lock().sold(self.id, &self.reader.address(), landed.slot());
     }
 
-    /// It failed on chain at that slot: its tokens are free, and what is known of the account is in doubt, as by
-    /// [`Mirror::invalidate`](crate::Mirror::invalidate) with that floor.
+    /// Reports that the sell failed on chain at that slot. Its tokens are free, and what memory
+    /// holds of the account is in doubt, as after [`Mirror::invalidate`](crate::Mirror::invalidate)
+    /// with that floor.
     pub fn failed(self, landed: Floor) {
         self.shared.lock().failed(self.id, &self.reader.address(), landed.slot());
     }
 
-    /// It never left: the node's preflight refused it, or it was not sent at all. Its tokens are free.
+    /// Reports that the sell was never sent, or that the node's preflight refused it. Its tokens
+    /// are free.
     ///
-    /// Only for what surely reached no leader: a send that timed out may still land.
+    /// Call this only if the transaction certainly reached no leader: a send that timed out may
+    /// still land.
     pub fn not_sent(self) {
         self.shared.lock().refused(self.id);
     }
 
-    /// Waits for what the mirror itself finds out by RPC. Cancel safe.
+    /// Waits for the outcome that the mirror itself finds by RPC. Cancel safe.
     ///
     /// # Errors
     /// The deadline passes first, or the mirror has shut down.
@@ -190,14 +199,14 @@ impl InFlight {
         }
     }
 
-    /// `None` where the mirror has shut down.
+    /// `None` if the mirror has shut down.
     async fn found(&self) -> Option<SellOutcome> {
         let found = *self.outcome.clone().wait_for(Option::is_some).await.ok()?;
         match found? {
             TradeOutcome::Landed { slot } => Some(SellOutcome::Landed { slot }),
             TradeOutcome::Failed { slot } => Some(SellOutcome::Failed { slot }),
             TradeOutcome::Expired { slot } => {
-                // Said when it is so that its tokens are free, or nobody follows the account any more.
+                // Return only once its tokens are free, or the account is no longer watched.
                 let _ =
                     self.reader.until(|reader| reader.read().as_of().filter(|as_of| *as_of >= slot)).await;
                 let last_valid_block_height = self.last_valid_block_height;

@@ -1,4 +1,4 @@
-//! One traded token, from the expected buy to the swept account.
+//! A traded token, from the expected buy until its account is swept.
 
 use std::{fmt, pin::pin, sync::Arc, time::Duration};
 
@@ -25,16 +25,18 @@ use crate::{
     store::SharedWriter,
 };
 
-/// How soon RPC is asked again for a baseline that it failed to give.
+/// How soon the mirror asks RPC again for a baseline after a failure.
 const ASK_AGAIN: Duration = Duration::from_millis(250);
 
-/// A wallet's account of one mint, to be traded. Clones are the same position.
+/// A wallet's token account of one mint, for trading. Clones are the same position.
 ///
-/// It comes from [`expect_buy`](Mirror::expect_buy) before a buy, from [`prewarm`](Mirror::prewarm) ahead of one, or from
-/// [`Mirror::position`]. One from `expect_buy` keeps its account watched until the buy is over, or its last clone is
-/// dropped. An account that holds nothing, and that nothing else keeps, is swept after
-/// [`linger`](crate::MirrorBuilder::linger): its positions and readers go stale ([`Unwatched`](crate::StaleReason::Unwatched)),
-/// and the next `expect_buy` subscribes it anew. An account that was [`watch`](Mirror::watch)ed as well is never swept.
+/// Get it from [`expect_buy`](Mirror::expect_buy) before a buy, from [`prewarm`](Mirror::prewarm)
+/// well ahead of one, or from [`Mirror::position`]. A position from `expect_buy` keeps its account
+/// watched until the buy is over or the last clone is dropped. If an account holds nothing and
+/// nothing else keeps it, the mirror sweeps it after [`linger`](crate::MirrorBuilder::linger): its
+/// positions and readers go stale ([`Unwatched`](crate::StaleReason::Unwatched)), and the next
+/// `expect_buy` subscribes it again. An account that you also [`watch`](Mirror::watch)ed is never
+/// swept.
 ///
 /// A position does not keep its mirror running.
 #[derive(Clone)]
@@ -50,7 +52,8 @@ pub struct Position {
     pub(crate) buy: Option<Arc<OpenBuy>>,
 }
 
-/// A buy that is expected, until nobody can ask for it any more.
+/// An expected buy. Dropping it ends the expectation, because no caller can wait for the buy any
+/// more.
 pub(crate) struct OpenBuy {
     shared: Arc<SharedWriter>,
     address: Pubkey,
@@ -64,7 +67,7 @@ impl Drop for OpenBuy {
     }
 }
 
-/// A mint that a caller waits for.
+/// A mint that a caller waits for; dropping it ends the wait.
 struct AwaitedMint<'a> {
     shared: &'a SharedWriter,
     mint: &'a Pubkey,
@@ -77,15 +80,18 @@ impl Drop for AwaitedMint<'_> {
 }
 
 impl Mirror {
-    /// Expects a buy, before it is sent: watches the wallet's associated token account (ATA) for the mint, which need
-    /// not exist yet, and takes the baseline by which [`settled`](Position::settled) tells the buy's tokens from those
-    /// that were there. It resolves once both are done: send the buy then. Without the program, that is read from the
-    /// mint's owner, once.
+    /// Prepares for a buy; call it before you send the buy. It watches the wallet's associated
+    /// token account (ATA) for the mint, which need not exist yet, and takes the baseline from
+    /// which [`settled`](Position::settled) distinguishes the buy's tokens from those already
+    /// there. When it returns, both are done: send the buy then. If you do not give the program,
+    /// the mirror reads it once, from the mint's owner.
     ///
-    /// Call it once for each buy. The baseline is a reading that a live link proves, or an RPC answer to a request sent
-    /// after this call, whichever comes first; with an account that is live already it takes no time.
+    /// Call it once for each buy. The baseline is a reading that a live link proves, or an RPC
+    /// answer to a request sent after this call, whichever comes first. If the account is already
+    /// live, there is no wait.
     ///
-    /// Cancel safe: dropped halfway, it expects nothing, and the account is swept after its linger.
+    /// Cancel safe: if dropped halfway, it expects nothing, and the account is swept after its
+    /// linger.
     ///
     /// ```no_run
     /// use balance_mirror::{ExpectedBuy, Mirror, Position, Pubkey};
@@ -100,8 +106,9 @@ impl Mirror {
     /// ```
     ///
     /// # Errors
-    /// The account cannot be watched, the mint's program is not known, or the baseline cannot be read: within
-    /// [`read_deadline`](crate::MirrorBuilder::read_deadline) for each of the latter two.
+    /// The account cannot be watched, the mint's program is not known, or the baseline cannot be
+    /// read. Each of the latter two may take up to
+    /// [`read_deadline`](crate::MirrorBuilder::read_deadline).
     pub async fn expect_buy(
         &self,
         wallet: &Pubkey,
@@ -117,7 +124,7 @@ impl Mirror {
         let mut buy = OpenBuy { shared: inner.shared.clone(), address, id, baseline };
         let known = self.baseline(&position.reader).await?;
         {
-            // Nothing is published while this is held: no other buy settles in between.
+            // Nothing is published while this lock is held, so no other buy settles in between.
             let mut writer = inner.shared.lock();
             let newest = position.reader.read();
             let reading = if newest.fresh(inner.selling_age).is_ok() { newest } else { known };
@@ -128,9 +135,9 @@ impl Mirror {
         Ok(position)
     }
 
-    /// Watches the account of a mint that is likely to be bought, for `keep` at least, so that the
-    /// [`expect_buy`](Mirror::expect_buy) before the buy finds it live. It resolves once the program is known (at once
-    /// where it is given), and waits for nothing else. The position has no baseline.
+    /// Watches the account of a mint that you are likely to buy, for `keep` at least, so that the
+    /// [`expect_buy`](Mirror::expect_buy) before the buy finds it live. It returns once the program
+    /// is known (at once if you give it), and waits for nothing else. The position has no baseline.
     ///
     /// Cancel safe.
     ///
@@ -147,14 +154,16 @@ impl Mirror {
         self.open(wallet, mint, program, self.inner.store.clock.now().plus(keep))
     }
 
-    /// The position of a watched account, however it came to be watched, once its mint, owner and program are known:
-    /// given, or seen. It has no baseline, and keeps nothing from being swept.
+    /// The position of a watched account, however it came to be watched. `None` until its mint,
+    /// owner and program are known, from you or from the chain. The position has no baseline, and
+    /// does not keep its account from being swept.
     pub fn position(&self, address: &Pubkey) -> Option<Position> {
         let identity = self.inner.shared.lock().engine().identity(address)?;
         self.position_of(address, identity)
     }
 
-    /// Every account that was opened as a position and is not swept, in no order. None of these has a baseline.
+    /// Every account that was opened as a position and is not swept yet, in no particular order.
+    /// None of these positions has a baseline.
     pub fn positions(&self) -> Vec<Position> {
         let open = self.inner.shared.lock().engine().positions();
         open.into_iter().filter_map(|(address, identity)| self.position_of(&address, identity)).collect()
@@ -198,7 +207,7 @@ impl Mirror {
         Ok(self.open_at(address, wallet, mint, program, keep_until)?)
     }
 
-    /// Opens any token account of a wallet as a position, kept until that moment at least.
+    /// Opens any token account of a wallet as a position, and keeps it at least until `keep_until`.
     pub(crate) fn open_at(
         &self,
         address: Pubkey,
@@ -212,7 +221,7 @@ impl Mirror {
         Ok(self.position_at(self.reader_of(entry), wallet, mint, program))
     }
 
-    /// The program that owns a mint: the one given, or read.
+    /// The program that owns a mint: the given one, or else read from the chain.
     async fn program_of(
         &self,
         mint: &Pubkey,
@@ -233,7 +242,7 @@ impl Mirror {
         Err(BuyError::Mint { mint: *mint, source })
     }
 
-    /// A reading that a live link proves, or that RPC was asked for after this call.
+    /// A reading that a live link proves, or an RPC answer to a request sent after this call.
     async fn baseline(&self, reader: &Reader) -> Result<Reading, ReadError> {
         let inner = &*self.inner;
         let live = reader.until(|reader| Some(reader.read()).filter(Reading::is_live));
@@ -288,22 +297,24 @@ impl Position {
         &self.reader
     }
 
-    /// What the account held before the buy; `None` where no buy was expected with this position.
+    /// What the account held before the buy; `None` if this position does not come from
+    /// `expect_buy`.
     pub fn baseline(&self) -> Option<BuyBaseline> {
         self.buy.as_ref().map(|buy| buy.baseline)
     }
 
-    /// What memory holds now, if it was proved within [`selling_age`](crate::MirrorBuilder::selling_age). It waits for
-    /// nothing: for the hot path.
+    /// What memory holds now, if it was proved within
+    /// [`selling_age`](crate::MirrorBuilder::selling_age). It never waits: use it on the hot path.
     ///
     /// # Errors
-    /// It was not; ask [`balance`](Position::balance), which falls back to RPC.
+    /// Memory holds nothing proved that recently. Call [`balance`](Position::balance), which falls
+    /// back to RPC.
     pub fn fresh(&self) -> Result<Balance, StaleError> {
         self.reader.fresh(self.selling_age)
     }
 
-    /// The balance to sell on: from memory if proved within [`selling_age`](crate::MirrorBuilder::selling_age), else from RPC.
-    /// Cancel safe.
+    /// The balance to sell on: from memory if proved within
+    /// [`selling_age`](crate::MirrorBuilder::selling_age), else from RPC. Cancel safe.
     ///
     /// # Errors
     /// As [`Mirror::balance`].
@@ -312,7 +323,8 @@ impl Position {
         mirror.balance(&self.address(), self.selling_age).await
     }
 
-    /// What can be sold now, with the risks of that, or why nothing can: see [`Mirror::sellable`]. It waits for nothing.
+    /// What can be sold now, with the risks of that, or why nothing can: see [`Mirror::sellable`].
+    /// It never waits.
     ///
     /// # Errors
     /// As [`Mirror::sellable`].
@@ -328,7 +340,7 @@ impl Position {
         self.running()?.hold(&self.address(), amount)
     }
 
-    /// Sets all tokens aside that are available: see [`Mirror::hold_all`].
+    /// Sets aside all tokens that are available: see [`Mirror::hold_all`].
     ///
     /// # Errors
     /// As [`Mirror::hold_all`].
@@ -336,12 +348,13 @@ impl Position {
         self.running()?.hold_all(&self.address())
     }
 
-    /// Doubts what is known of the account: see [`Mirror::invalidate`]. `false` if it is no longer watched.
+    /// Marks what memory holds of the account as doubtful: see [`Mirror::invalidate`]. Returns
+    /// `false` if the account is no longer watched.
     pub fn invalidate(&self, floor: Option<Floor>) -> bool {
         self.shared.lock().invalidate(&self.address(), floor.map_or(0, Floor::slot))
     }
 
-    /// What is counted of the account since it is watched.
+    /// The counts of the account since it was first watched.
     pub fn stats(&self) -> TokenStats {
         self.reader.stats()
     }
@@ -351,7 +364,7 @@ impl Position {
         self.mirror.upgrade().ok_or(HoldError::Stopped)
     }
 
-    /// With a buy that is expected into an account of that baseline.
+    /// Adds an expected buy with this baseline.
     #[cfg(test)]
     pub(crate) fn expecting(mut self, baseline: BuyBaseline) -> Self {
         let (shared, address) = (self.shared.clone(), self.address());

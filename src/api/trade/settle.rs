@@ -1,4 +1,5 @@
-//! Waiting for a buy's tokens: by notification, by its landing, or by asking RPC.
+//! Waits for a buy's tokens, which show by a notification, by the buy's landing, or by an RPC
+//! answer.
 
 use std::{pin::pin, time::Duration};
 
@@ -26,15 +27,17 @@ use crate::{
     store::SharedWriter,
 };
 
-/// The longest wait between two probes while no live link would tell.
+/// The longest wait between two probes while no live link would notify the tokens.
 const OFTEN: Duration = Duration::from_secs(4);
-/// The wait between two probes while one would.
+/// The wait between two probes while a live link would notify the tokens.
 const SELDOM: Duration = Duration::from_secs(15);
 
-/// What is known of a buy, for [`Position::settled`]: a minimum, and the more of the rest the better.
+/// What you know about a buy, for [`Position::settled`]. The minimum is required; give as much of
+/// the rest as you can.
 ///
-/// With its signature a buy is also settled by its landing, however little arrived (a Token-2022 transfer fee is kept
-/// from what was sent), and its failure or expiry is told. Without, only tokens tell.
+/// With its signature, a buy also settles when it lands, however little arrived (a Token-2022
+/// transfer fee is withheld from what was sent), and its failure or expiry is reported. Without it,
+/// only arriving tokens settle the buy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub struct ExpectedBuy {
@@ -46,71 +49,74 @@ pub struct ExpectedBuy {
 }
 
 impl ExpectedBuy {
-    /// A buy that brings this raw amount at least: what the swap guarantees, less what a transfer fee takes. What a
-    /// stranger sends below that is not taken for it. Nothing at all is never a buy: 0 counts as 1.
+    /// A buy that brings at least this raw amount: what the swap guarantees, less any transfer fee.
+    /// Smaller amounts from strangers are then not taken for the buy. A buy always brings
+    /// something: 0 counts as 1.
     pub const fn at_least(minimum: u64) -> Self {
         let minimum = if minimum == 0 { 1 } else { minimum };
-        // A transaction lives for 150 blocks, a minute or so; then its expiry has to be seen.
+        // A transaction lives for 150 blocks, a minute or so; the mirror then still has to see its
+        // expiry.
         let deadline = Duration::from_secs(90);
         Self { minimum, signature: None, landed: None, last_valid: None, deadline }
     }
 
-    /// Its transaction: the mirror asks RPC what became of it.
+    /// The buy's transaction. The mirror asks RPC for its outcome.
     pub const fn signature(mut self, signature: Signature) -> Self {
         self.signature = Some(signature);
         self
     }
 
-    /// It is known to have landed at that slot, and not to have failed there.
+    /// You know that the buy landed at that slot and did not fail there.
     pub const fn landed_at(mut self, slot: Floor) -> Self {
         self.landed = Some(slot);
         self
     }
 
-    /// The last block height at which it can land, as it came with its blockhash. Without this it is never known to
-    /// have expired.
+    /// The last block height at which the buy can land, as it came with its blockhash. Without it,
+    /// the mirror never reports the buy as expired.
     pub const fn valid_until(mut self, last_valid_block_height: u64) -> Self {
         self.last_valid = Some(last_valid_block_height);
         self
     }
 
-    /// How long to wait. 90 s.
+    /// How long to wait. Default: 90 s.
     pub const fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
         self
     }
 }
 
-/// A buy whose tokens are there.
+/// A buy whose tokens have arrived.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct SettledBuy {
-    /// The account, as of when the tokens were seen.
+    /// The account's balance when the tokens were seen.
     pub balance: Balance,
-    /// How much arrived over the baseline.
+    /// How much arrived over the baseline, as a raw amount.
     pub received: u64,
-    /// How it was learnt.
+    /// How the mirror found out.
     pub settled_by: SettledBy,
-    /// How long it took, from the call of [`settled`](Position::settled).
+    /// How long it took from the call of [`settled`](Position::settled).
     pub took: Duration,
 }
 
-/// How it was learnt that a buy is settled.
+/// How the mirror found out that a buy settled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum SettledBy {
     /// A notification showed the tokens.
     Notification,
-    /// It landed, and the account was seen since.
+    /// The buy landed, and the account was observed as of its slot or later.
     Signature,
-    /// An RPC answer showed the tokens: to a probe of this wait, or to another read of the account.
+    /// An RPC answer showed the tokens: either to a probe of this wait, or to another read of the
+    /// account.
     Probe,
 }
 
-/// The account with the buy's tokens, and how that was learnt.
+/// The account with the buy's tokens and how the mirror found out, or why there are none.
 type Found = Result<(Balance, SettledBy), SettleError>;
 
-/// Keeps the account while somebody waits for a buy of it.
+/// Keeps the account watched while a caller waits for a buy of it.
 struct BuyClaim<'a> {
     shared: &'a SharedWriter,
     address: Pubkey,
@@ -133,7 +139,7 @@ impl Drop for BuyClaim<'_> {
     }
 }
 
-/// A signature that the mirror asks after while somebody waits for it.
+/// A signature whose status the mirror asks for while a caller waits for it.
 struct Tracked<'a> {
     shared: &'a SharedWriter,
     id: TradeId,
@@ -150,7 +156,7 @@ impl<'a> Tracked<'a> {
         Ok(Self { shared, id, outcome })
     }
 
-    /// What became of it; pending for ever where that is never known.
+    /// The signature's outcome; stays pending for ever if the outcome never becomes known.
     async fn outcome(&mut self) -> TradeOutcome {
         let known = self.outcome.wait_for(Option::is_some).await;
         let known = known.ok().and_then(|known| *known);
@@ -168,25 +174,31 @@ impl Drop for Tracked<'_> {
 }
 
 impl Position {
-    /// Waits for the tokens of a buy, and returns as soon as they are there: at once, if they came before this call.
+    /// Waits for the tokens of a buy and returns as soon as they have arrived; at once if they
+    /// arrived before this call.
     ///
-    /// They are there when the account holds the minimum over the [`baseline`](Position::baseline); or, whatever
-    /// arrived, when the buy has landed and the account was seen since. After
-    /// [`probe_after`](crate::MirrorBuilder::probe_after) without news the account is read by RPC, and then again: seldom
-    /// while a live link would tell, else every few seconds. The outcome of a signature is asked for meanwhile.
+    /// The tokens have arrived when the account holds the minimum over the
+    /// [`baseline`](Position::baseline); or, whatever arrived, when the buy has landed and the
+    /// account was observed as of its slot or later. After
+    /// [`probe_after`](crate::MirrorBuilder::probe_after) without news, the mirror reads the
+    /// account by RPC, and repeats it: rarely while a live link would notify the tokens, else every
+    /// few seconds. If you gave a signature, the mirror also asks for its outcome.
     ///
-    /// A buy that failed or expired lets go of its account: it is swept at once if it holds nothing and nothing else
-    /// keeps it. After a deadline the buy is still expected: this can be called again, for as long as the position
-    /// lives.
+    /// After a buy failed or expired, its account is swept at once if it holds nothing and nothing
+    /// else keeps it. After a deadline the mirror still expects the buy: you can call this again
+    /// for as long as the position lives.
     ///
     /// # Several buys of one mint at once
-    /// Each takes an [`expect_buy`](crate::Mirror::expect_buy) of its own; give their signatures. Tokens bear no name: while
-    /// another buy of the account is open, one with a signature is settled by its landing alone. Those without get
-    /// what arrives in the order in which they were expected, each its minimum; if the first of them never lands, the
-    /// tokens of the next are taken for its own, which nobody can tell. Nor can it be told, without a signature, that
-    /// tokens arrived while others were sold or sent away.
+    /// Each buy needs an [`expect_buy`](crate::Mirror::expect_buy) of its own; give their
+    /// signatures. Nothing marks which buy a token came from. So while another buy of the account
+    /// is open, a buy with a signature settles only by its landing. Buys without a signature get
+    /// what arrives in the order in which they were expected, each its minimum. If the first of
+    /// them never lands, it takes the tokens of the next one for its own; nothing on chain shows
+    /// the difference. Nor can the mirror detect, without a signature, that tokens arrived while
+    /// others were sold or sent away.
     ///
-    /// Cancel safe: dropped, it leaves nothing behind, and the next call finds what came meanwhile.
+    /// Cancel safe: dropping it leaves nothing behind, and the next call finds what arrived
+    /// meanwhile.
     ///
     /// ```no_run
     /// use balance_mirror::{BuyLanding, ExpectedBuy, Position, SettleError, Signature};
@@ -205,8 +217,9 @@ impl Position {
     /// ```
     ///
     /// # Errors
-    /// The buy failed, expired, or is not settled within its deadline; as many signatures are followed as the limit
-    /// allows; the account is no longer watched; or the position does not come from `expect_buy`.
+    /// The buy failed, expired, or did not settle within its deadline; the limit of followed
+    /// signatures is reached; the account is no longer watched; the chain began anew; or the
+    /// position does not come from `expect_buy`.
     pub async fn settled(&self, buy: ExpectedBuy) -> Result<SettledBuy, SettleError> {
         let open = self.buy.as_deref().ok_or(SettleError::NoBaseline)?;
         let began = self.reader().now();
@@ -256,7 +269,7 @@ impl Position {
                 judged = judged => return judged.unwrap_or_else(|stale| Err(SettleError::Ended(stale))),
                 told = told, if outcome.is_none() => {
                     outcome = Some(told);
-                    // A live link comes to that slot by itself, as a rule.
+                    // A live link usually reaches that slot by itself.
                     let live = self.reader().read().is_live();
                     probing.set(self.probe(outcome, if live { self.probe_after() } else { Duration::ZERO }));
                 }
@@ -266,7 +279,7 @@ impl Position {
         }
     }
 
-    /// What the account's record says of the buy, if that is decided.
+    /// The verdict on the buy by the account's record; `None` while undecided.
     fn judge(
         &self,
         open: &OpenBuy,
@@ -297,7 +310,8 @@ impl Position {
         Some(Err(lost))
     }
 
-    /// Reads the account by RPC after `wait`, and again and again; it never ends. What comes of it is in the record.
+    /// Reads the account by RPC after `wait`, then again and again; it never returns. The answers
+    /// go into the account's record.
     async fn probe(&self, outcome: Option<TradeOutcome>, mut wait: Duration) {
         let slot = match outcome {
             Some(TradeOutcome::Landed { slot } | TradeOutcome::Expired { slot }) => Some(slot),

@@ -1,5 +1,5 @@
-//! The RPC transport of mirrors that are not given a client: extra headers, a limit on the size of answers,
-//! and no hidden waiting when the node limits the rate.
+//! The RPC transport of mirrors that are given no client: it adds the extra headers, limits the
+//! size of answers, and does not silently wait when the node limits the rate.
 
 use std::time::Duration;
 
@@ -14,22 +14,25 @@ use solana_rpc_client_api::{
 
 use crate::{error::ConfigError, sources::endpoint::Endpoint};
 
-/// 100 accounts of 10 KiB each in base64, and room to spare: token accounts have some hundred bytes.
+/// The most bytes in an answer: 100 accounts of 10 KiB each in base64, with room to spare. Token
+/// accounts have some hundred bytes.
 const MAX_ANSWER: usize = 4 << 20;
 
-/// 100 accounts have some 1 200 values.
+/// The most JSON values in an answer; 100 accounts have some 1 200.
 const MAX_VALUES: usize = 16_384;
 
-/// A wallet's token accounts, cut to what is needed of them, have 19 values each: some 3 400 accounts.
+/// The same for a wallet's token accounts. Cut to the fields needed, each has 19 values, so some 3
+/// 400 accounts fit.
 const MAX_VALUES_OF_A_WALLET: usize = 65_536;
 
-/// A node without an index by owner looks through all accounts of a program: so many times the usual time.
+/// A node without an index by owner scans all accounts of a program, so it gets this many times the
+/// usual timeout.
 const TIMES_FOR_A_WALLET: u32 = 4;
 
-/// What the transport puts into the error of a call whose rate the node limits.
+/// The transport begins the error of a call with this if the node limits the rate.
 const RATE_LIMITED: &str = "rate limited";
 
-/// What it puts into the error of an answer above its limits.
+/// The transport begins the error of an answer above its limits with this.
 const TOO_LARGE: &str = "too large: ";
 
 /// How many JSON values an answer to this request may have.
@@ -59,7 +62,7 @@ impl HttpSender {
         let client = reqwest::Client::builder()
             .default_headers(endpoint.headers.clone())
             .tcp_nodelay(true)
-            // A redirect would carry the headers, and the key in them, to another host.
+            // A redirect would send the headers, and the key in them, to another host.
             .redirect(reqwest::redirect::Policy::none())
             .build()
             .map_err(|error| ConfigError::Tls {
@@ -89,7 +92,8 @@ impl RpcSender for HttpSender {
             let wait = response.headers().get(header::RETRY_AFTER).and_then(|wait| wait.to_str().ok());
             return Err(ErrorKind::Custom(format!("{RATE_LIMITED} {}", wait.unwrap_or_default())).into());
         }
-        // Some nodes send JSON-RPC errors with an HTTP error status: the body says more, if it is one.
+        // Some nodes send JSON-RPC errors with an HTTP error status. The body, if it is such an
+        // error, says more than the status.
         let status = response.status();
         let mut answer = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(transport)? {
@@ -110,14 +114,14 @@ impl RpcSender for HttpSender {
     }
 }
 
-/// What a body says under an HTTP status: the call's result, or why there is none.
+/// Decodes a body received with an HTTP status: the call's result, or why there is none.
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) fn answer(status: StatusCode, body: &[u8]) -> Result<Value> {
     answer_within(MAX_VALUES, status, body)
 }
 
 fn answer_within(most: usize, status: StatusCode, body: &[u8]) -> Result<Value> {
-    // A two-byte value takes up to a hundred times its room once parsed.
+    // Once parsed, a two-byte value takes up to a hundred times as much memory.
     let many = values(body) > most;
     let parsed = if many { None } else { serde_json::from_slice::<Value>(body).ok() };
     match parsed {
@@ -128,7 +132,8 @@ fn answer_within(most: usize, status: StatusCode, body: &[u8]) -> Result<Value> 
     }
 }
 
-/// At most so many values a JSON text has; more where its strings hold punctuation, which base64 does not.
+/// An upper bound on how many values a JSON text has. It is higher than the true number if strings
+/// contain punctuation, which base64 does not.
 fn values(text: &[u8]) -> usize {
     1 + text.iter().filter(|byte| matches!(byte, b'[' | b'{' | b',' | b':')).count()
 }
@@ -157,7 +162,8 @@ fn too_large(what: &str) -> Error {
     ErrorKind::Custom(format!("{TOO_LARGE}{what}")).into()
 }
 
-/// What a [`HttpSender`] means by an error that only it makes: a status, a limited rate, an answer above its limits.
+/// Decodes an error text that only [`HttpSender`] makes: a status, a limited rate, or an answer
+/// above its limits.
 pub(crate) fn refusal(custom: &str) -> Option<Refusal> {
     if let Some(what) = custom.strip_prefix(TOO_LARGE) {
         return Some(Refusal::TooLarge(what.to_owned()));

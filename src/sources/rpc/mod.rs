@@ -1,4 +1,5 @@
-//! Reading accounts by RPC: `getMultipleAccounts` with `minContextSlot`, and the Clock in every answer.
+//! Reads accounts by RPC: `getMultipleAccounts` with `minContextSlot`, with the Clock in every
+//! answer.
 
 pub(crate) mod http;
 pub(crate) mod statuses;
@@ -29,7 +30,7 @@ use crate::{
     },
 };
 
-/// The JSON-RPC code of a node that has not come to `minContextSlot`.
+/// The JSON-RPC code of a node that has not reached `minContextSlot`.
 const MIN_CONTEXT_SLOT_NOT_REACHED: i64 = -32016;
 
 /// One node's RPC.
@@ -41,20 +42,20 @@ pub(crate) struct RpcSource {
     clock: Clock,
 }
 
-/// One bank's answer for all keys asked.
+/// The answer for all requested keys, from one bank.
 #[derive(Debug)]
 pub(crate) struct BankAnswer {
     pub(crate) slot: Slot,
-    /// When the request was sent: what the answer says was true no earlier.
+    /// When the request was sent. The state in the answer is not older than that.
     pub(crate) sent: Tick,
-    /// Wall time less the chain's Clock.
+    /// Wall time minus the chain's Clock, in milliseconds.
     pub(crate) lag_ms: i64,
-    /// In the order asked; each for itself what is wrong with it.
+    /// In the order of the keys; each with its own error, if it could not be decoded.
     pub(crate) accounts: Vec<Result<Option<RawAccount>, RpcFailure>>,
 }
 
 impl RpcSource {
-    /// The RPC of an endpoint; `client` is the bot's own, if it gave one.
+    /// The RPC of an endpoint; `client` is the bot's own client, if it gave one.
     pub(crate) fn new(
         endpoint: &Endpoint,
         client: Option<Arc<RpcClient>>,
@@ -72,15 +73,16 @@ impl RpcSource {
         Ok(Self { client, commitment, timeout, endpoint: endpoint.clone(), clock })
     }
 
-    /// The genesis hash of the node's chain; `None` where it does not tell within a second or so.
+    /// The genesis hash of the node's chain; `None` if the node does not answer within a second or
+    /// so.
     pub(crate) async fn genesis(&self) -> Option<[u8; 32]> {
-        /// A connect waits for it, and goes on without it.
+        /// A connect waits this long for the hash, then goes on without it.
         const PATIENCE: Duration = Duration::from_secs(1);
         let hash = tokio::time::timeout(PATIENCE.min(self.timeout), self.client.get_genesis_hash()).await;
         Some(hash.ok()?.ok()?.to_bytes())
     }
 
-    /// Reads up to 99 accounts in one bank, at `min_slot` or later.
+    /// Reads up to 99 accounts from one bank, at `min_slot` or later.
     pub(crate) async fn read(&self, addresses: &[Pubkey], min_slot: Slot) -> Result<BankAnswer, RpcFailure> {
         let keys: Vec<Pubkey> = addresses.iter().copied().chain([CLOCK]).collect();
         let config = RpcAccountInfoConfig {
@@ -125,11 +127,11 @@ pub(crate) fn decode(
     Ok(BankAnswer { slot: answer.context.slot, sent, lag_ms: lag_ms(arrived_ms, time), accounts })
 }
 
-/// Why a call gave no answer, without what is secret about the endpoint.
+/// Why a call failed, without the endpoint's secrets.
 pub(crate) fn failure(error: &Error, min_slot: Slot, timeout: Duration, endpoint: &Endpoint) -> RpcFailure {
     match error.kind() {
         ErrorKind::RpcError(RpcError::RpcResponseError { code, message, .. }) => {
-            // Some providers give another code and the same words.
+            // Some providers send another code with the same text.
             let behind = message.to_ascii_lowercase().contains("minimum context slot");
             if *code == MIN_CONTEXT_SLOT_NOT_REACHED || behind {
                 RpcFailure::Behind { min_slot }
@@ -159,7 +161,7 @@ pub(crate) fn failure(error: &Error, min_slot: Slot, timeout: Duration, endpoint
     }
 }
 
-/// What a transport error comes down to: the I/O error at its root, never the URL.
+/// The reason for a transport error: the I/O error at its root, never the URL.
 fn transport_reason(error: &reqwest::Error) -> String {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(error) = cause {

@@ -1,7 +1,8 @@
-//! Asking a node what became of transactions: `getEpochInfo` at the mirror's commitment, then `getSignatureStatuses`.
+//! Asks a node for the outcomes of transactions: `getEpochInfo` at the mirror's commitment, then
+//! `getSignatureStatuses`.
 //!
-//! Statuses are read leniently: a newer node may name an error that this client's types do not know, and that it is an
-//! error is all that counts.
+//! The decoder is lenient about statuses: a newer node may send an error that this client's types
+//! do not know. All that matters is that it is an error.
 
 use serde_json::{Value, json};
 use solana_commitment_config::{CommitmentConfig, CommitmentLevel};
@@ -14,11 +15,11 @@ use crate::{
     observability::counters::Counter,
 };
 
-/// The JSON-RPC code of a node that keeps no history of transactions.
+/// The JSON-RPC code of a node that keeps no transaction history.
 const NO_HISTORY: i64 = -32011;
 
 impl RpcSource {
-    /// Makes an inquiry, within the timeout of one call, and counts its calls.
+    /// Makes an inquiry, within the timeout of a single call, and counts its calls.
     pub(crate) async fn inquire(&self, inquiry: &Inquiry, calls: &Counter) -> Result<Inquired, RpcFailure> {
         let answer = tokio::time::timeout(self.timeout, self.inquire_in_order(inquiry, calls)).await;
         answer.unwrap_or(Err(RpcFailure::Timeout { after: self.timeout }))
@@ -28,7 +29,8 @@ impl RpcSource {
         let failure = |error: Error| failure(&error, 0, self.timeout, &self.endpoint);
         let commitment = CommitmentConfig { commitment: self.commitment };
         calls.add(1);
-        // The bank first: what it cannot take in any more is in the statuses of a later one, or nowhere.
+        // Ask for the bank first: a transaction that this bank can no longer take in is in the
+        // statuses of a later bank, or nowhere.
         let bank = self.client.get_epoch_info_with_commitment(commitment).await.map_err(failure)?;
         let signatures: Vec<_> = inquiry.signatures.iter().map(ToString::to_string).collect();
         let ask = async |history: bool| {
@@ -42,7 +44,7 @@ impl RpcSource {
             statuses(&told, signatures.len(), self.commitment)
         };
         let told = match ask(inquiry.history).await {
-            // Without it the recent statuses have to do, some hundred slots.
+            // Without history, ask for the recent statuses only: some hundred slots.
             Err(RpcFailure::Server { code, message })
                 if inquiry.history
                     && (code == NO_HISTORY || message.to_ascii_lowercase().contains("history")) =>
@@ -78,14 +80,15 @@ fn statuses(
     Ok((slot, statuses.collect::<Result<_, _>>()?))
 }
 
-/// Whether a status has reached a commitment, by the rule of the client's `satisfies_commitment`.
+/// Whether a status has reached a commitment, by the same rule as the client's
+/// `satisfies_commitment`.
 fn is_settled(status: &Value, commitment: CommitmentLevel) -> bool {
     // Rooted transactions have no count of confirmations.
     let rooted = status.get("confirmations").is_some_and(Value::is_null);
     match (commitment, status["confirmationStatus"].as_str()) {
         (CommitmentLevel::Finalized, _) => rooted,
         (_, Some(reached)) => matches!(reached, "confirmed" | "finalized"),
-        // Nodes of before the field.
+        // Older nodes do not send the field.
         (_, None) => rooted || status["confirmations"].as_u64().is_some_and(|count| count > 1),
     }
 }

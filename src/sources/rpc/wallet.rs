@@ -1,7 +1,8 @@
 //! A wallet's token accounts of one program: `getTokenAccountsByOwner`.
 //!
-//! The call has no pages. So it is made for one program at a time, each account cut to the fields that are needed,
-//! and an answer beyond our limits, or beyond the node's, is told as such.
+//! The call has no paging. So the mirror calls it for one program at a time, with each account cut
+//! to the fields needed, and reports an answer beyond its own limits, or beyond the node's, as
+//! such.
 
 use std::collections::BTreeMap;
 
@@ -20,13 +21,15 @@ use crate::{
     sources::rpc::http::{Refusal, patience, refusal},
 };
 
-/// Mint, owner and amount are the first 72 bytes of a token account, its state is byte 108.
+/// How many bytes of a token account are needed: mint, owner and amount are the first 72 bytes, the
+/// state is byte 108.
 const NEEDED: usize = 109;
 
-/// The JSON-RPC code of a node that keeps no index by owner, or leaves the program out of it.
+/// The JSON-RPC code of a node that keeps no index by owner, or leaves the program out of its
+/// index.
 const NO_INDEX: i64 = -32010;
 
-/// A token account that holds something.
+/// A token account that holds tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Holding {
     pub(crate) address: Pubkey,
@@ -35,7 +38,7 @@ pub(crate) struct Holding {
     pub(crate) amount: u64,
 }
 
-/// A wallet's token accounts of one program that hold something, in one bank.
+/// A wallet's token accounts of one program that hold tokens, as of one bank.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Owned {
     pub(crate) slot: Slot,
@@ -45,15 +48,16 @@ pub(crate) struct Owned {
 /// Why there is no answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Unanswered {
-    /// It would be larger than we take, or than the node gives.
+    /// The answer would be larger than the mirror accepts, or than the node sends.
     TooLarge(RpcFailure),
-    /// The node cannot look accounts up by their owner.
+    /// The node cannot look up accounts by their owner.
     NoIndex(RpcFailure),
     Failed(RpcFailure),
 }
 
 impl RpcSource {
-    /// The wallet's token accounts of a program that hold something, in a bank of `min_slot` or later.
+    /// The wallet's token accounts of a program that hold tokens, as of a bank of `min_slot` or
+    /// later.
     pub(crate) async fn owned(
         &self,
         wallet: &Pubkey,
@@ -79,7 +83,7 @@ impl RpcSource {
     }
 }
 
-/// Tells apart what a bot can do something about.
+/// Separates the failures that a bot can do something about from the rest.
 fn unanswered(error: &Error, failure: RpcFailure) -> Unanswered {
     let ours = matches!(error.kind(), ErrorKind::Custom(custom) if matches!(refusal(custom), Some(Refusal::TooLarge(_))));
     let theirs = match &failure {
@@ -98,7 +102,8 @@ fn unanswered(error: &Error, failure: RpcFailure) -> Unanswered {
     }
 }
 
-/// What the node's answer says; an account that is not the wallet's, or not readable, spoils the whole.
+/// Decodes the node's answer. One account that is not the wallet's, or cannot be read, makes the
+/// whole answer invalid.
 fn decode(
     answer: &Value,
     wallet: &Pubkey,
@@ -120,7 +125,7 @@ fn decode(
     Ok(Owned { slot, holdings: holdings.into_values().collect() })
 }
 
-/// `None` where the account holds nothing.
+/// `None` if the account holds nothing.
 fn holding(account: &Value, wallet: &Pubkey, program: TokenProgram) -> Result<Option<Holding>, &'static str> {
     let key = |value: &Value| value.as_str().and_then(|text| text.parse::<Pubkey>().ok());
     let address = key(&account["pubkey"]).ok_or("an account without its address")?;

@@ -1,9 +1,10 @@
-//! `solana-pubsub-client`, one subscription as one stream.
+//! Wraps `solana-pubsub-client`: each subscription is one stream.
 //!
-//! The client drops a whole connection when a pending subscribe is cancelled, ends the first stream when the
-//! same parameters are subscribed twice, and loses the order between subscriptions. So a subscription's
-//! stream is only ever dropped with its client, except after its own end; the session never asks for the
-//! same parameters twice; and whoever polls the streams restores the order (`crate::sources::websocket::demux`).
+//! The client drops the whole connection when a pending subscribe is cancelled. It ends the first
+//! stream when the same parameters are subscribed twice. It loses the order between subscriptions.
+//! So a subscription's stream is dropped only together with its client, or after it has ended; the
+//! session never asks for the same parameters twice; and the code that polls the streams restores
+//! the order (`crate::sources::websocket::demux`).
 
 use std::{sync::Arc, time::Duration};
 
@@ -24,11 +25,11 @@ use crate::{
     sources::{CLOCK, RENT, endpoint::Endpoint},
 };
 
-/// Longer than any account: a slice of that length changes the parameters, and would change no data on a
-/// node that did apply it.
+/// The least slice length of accounts that need parameters of their own. It is longer than any account, so a
+/// slice of this length changes the parameters but no data, even on a node that applies it.
 const WHOLE: u64 = 1 << 24;
 
-/// How long the answer to an unsubscribe is waited for.
+/// How long to wait for the answer to an unsubscribe.
 const UNSUBSCRIBE_PATIENCE: Duration = Duration::from_secs(5);
 
 /// What happens on a subscription.
@@ -44,13 +45,13 @@ pub(crate) enum SubscriptionEvent {
 }
 
 impl SubscriptionEvent {
-    /// Whether it answers a request.
+    /// Whether the event answers a request.
     pub(crate) fn is_answer(&self) -> bool {
         !matches!(self, Self::Notified(_))
     }
 }
 
-/// Opens a connection; the error's text holds no secret.
+/// Opens a connection. The error's text contains no secrets.
 pub(crate) async fn connect(endpoint: &Endpoint) -> Result<PubsubClient, String> {
     install_tls_provider();
     let request = endpoint.ws.as_str().into_client_request();
@@ -61,7 +62,8 @@ pub(crate) async fn connect(endpoint: &Endpoint) -> Result<PubsubClient, String>
     PubsubClient::new(request).await.map_err(|error| describe(&error, endpoint))
 }
 
-/// What the client says of an error, without its own vague words before the cause, and without secrets.
+/// Describes a client's error without secrets, and without the client's vague text before the
+/// cause.
 fn describe(error: &PubsubClientError, endpoint: &Endpoint) -> String {
     match error {
         PubsubClientError::ConnectionError(source) | PubsubClientError::WsError(source) => {
@@ -71,17 +73,17 @@ fn describe(error: &PubsubClientError, endpoint: &Endpoint) -> String {
     }
 }
 
-/// The client leaves the choice of a TLS provider open and panics on `wss://` without one. A process that
-/// has chosen keeps its choice.
+/// Installs a TLS provider unless the process already has one. The client does not choose one, and
+/// panics on `wss://` without one.
 fn install_tls_provider() {
     if rustls::crypto::CryptoProvider::get_default().is_none() {
-        // Lost only to somebody who installs one at the same moment: then there is one.
+        // This fails only if another thread installs one at the same moment; then there is one too.
         let _ = rustls::crypto::ring::default_provider().install_default();
     }
 }
 
-/// One subscription from its request to its end. It ends after a refusal, after `stop` (which unsubscribes),
-/// and when the connection is gone.
+/// One subscription from its request to its end. The stream ends after a refusal, after `stop`
+/// (which unsubscribes), and when the connection is gone.
 pub(crate) fn subscription(
     client: Arc<PubsubClient>,
     subject: Subject,
@@ -119,7 +121,8 @@ pub(crate) fn subscription(
             let next = select_biased! {
                 notification = notifications.next() => notification,
                 _ = stop => {
-                    // A server that never answers keeps nothing here; to give the wait up harms nothing.
+                    // If the server never answers, stop waiting; that does no harm and keeps
+                    // nothing alive.
                     if tokio::time::timeout(UNSUBSCRIBE_PATIENCE, unsubscribe()).await.is_ok() {
                         yield SubscriptionEvent::Unsubscribed;
                     }
@@ -134,12 +137,12 @@ pub(crate) fn subscription(
     }
 }
 
-/// Closes a connection that nobody polls any more, and says why it had ended, if the client knows.
+/// Closes a connection that is no longer polled. Returns why it ended, if the client knows.
 pub(crate) async fn close(client: Arc<PubsubClient>, endpoint: &Endpoint) -> Option<String> {
-    /// A client whose socket takes nothing any more never comes back.
+    /// The client never returns if its socket accepts no more data.
     const PATIENCE: Duration = Duration::from_secs(1);
     let client = Arc::into_inner(client)?;
-    // In a task of its own: the client panics when its own task was cancelled.
+    // Run it in a task of its own: the client panics if its own task was cancelled.
     let goodbye = tokio::spawn(client.shutdown());
     match tokio::time::timeout(PATIENCE, goodbye).await {
         Ok(Ok(Err(error))) => Some(describe(&error, endpoint)),

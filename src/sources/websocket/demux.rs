@@ -1,9 +1,11 @@
-//! The subscriptions of one connection, polled so that the order in which the server sent is restored.
+//! Polls the subscriptions of one connection, and restores the order in which the server sent their
+//! events.
 //!
-//! The client hands each subscription a channel of its own. What was pushed before a canary is in its channel
-//! when the canary is in its own, though. So: take the canaries, then drain every other stream until it is
-//! pending, and deliver the canaries last. Pending must be true: tokio's cooperative budget fakes it, so the
-//! whole is polled under [`unconstrained`](tokio::task::unconstrained).
+//! The client gives each subscription its own channel. Events that the server sent before a canary
+//! are in their channels by the time the canary is in its own. So a turn takes the canaries first,
+//! then drains every other stream until it is pending, and delivers the canaries last. Pending must
+//! be true: tokio's cooperative budget can fake it, so the whole turn is polled under
+//! [`unconstrained`](tokio::task::unconstrained).
 
 use std::{
     pin::Pin,
@@ -21,29 +23,30 @@ use crate::{
     sources::websocket::client::{self, SubscriptionEvent},
 };
 
-/// Events taken in one turn, at most: a server that sends faster than this is drained is dropped.
+/// The most events taken in one turn. A server that sends faster than this can be drained is
+/// disconnected.
 const MAX_TURN: usize = 65_536;
 
 /// What a turn yields.
 #[derive(Debug)]
 pub(crate) enum Turn {
-    /// In an order in which they can be applied.
+    /// Events, in an order in which they can be applied.
     Events(Vec<(Subject, SubscriptionEvent)>),
-    /// A subscription ended that nobody had stopped: so the connection has.
+    /// A subscription ended that was not stopped, so the connection has ended.
     Ended,
-    /// The canary ended alone, when a barrier was acknowledged: the server gave both one id, and the client keeps
-    /// only the later subscription of an id.
+    /// Only the canary ended, just as a barrier was acknowledged: the server gave both the same id,
+    /// and the client keeps only the later subscription of an id.
     CanaryReplaced,
-    /// More than can be drained.
+    /// The server sent more than can be drained in a turn.
     Flooded,
 }
 
 struct Subscription {
     subject: Subject,
     stream: Pin<Box<dyn Stream<Item = SubscriptionEvent> + Send>>,
-    /// `None` once it is told to stop.
+    /// `None` once the subscription was stopped.
     stop: Option<oneshot::Sender<()>>,
-    /// Its stream has ended, or will yield nothing more.
+    /// The stream has ended, or will yield nothing more.
     over: bool,
 }
 
@@ -65,17 +68,17 @@ impl Wire {
         self.streams.add(subject, stream, stop);
     }
 
-    /// Ends a subscription; what it still delivers is dropped with it.
+    /// Ends a subscription. Events that it still delivers are dropped.
     pub(crate) fn unsubscribe(&mut self, subject: Subject) {
         self.streams.stop(subject);
     }
 
-    /// The next turn. Cancel safe: what a turn takes it also returns.
+    /// The next turn. Cancel safe: a turn returns every event that it takes.
     pub(crate) async fn turn(&mut self) -> Turn {
         self.streams.turn().await
     }
 
-    /// Gives the client back when nothing polls its subscriptions any more.
+    /// Returns the client, once its subscriptions are no longer polled.
     pub(crate) fn into_client(self) -> Arc<PubsubClient> {
         self.client
     }
@@ -85,9 +88,9 @@ impl Wire {
 struct Streams {
     canary: Option<Subscription>,
     others: Vec<Subscription>,
-    /// A subscription ended unasked; told once all that came before is.
+    /// A subscription ended without being stopped. Reported once all earlier events are.
     ended: bool,
-    /// The same of the canary, with what it may mean.
+    /// The same for the canary, with what it may mean.
     canary_end: Option<CanaryEnd>,
     /// A barrier was acknowledged in the last turn.
     barrier_taken: bool,
@@ -95,11 +98,11 @@ struct Streams {
 
 #[derive(Clone, Copy)]
 enum CanaryEnd {
-    /// The connection's.
+    /// The connection has ended.
     Lost,
-    /// A barrier came in its place, unless other streams turn out to have ended with it.
+    /// A barrier may have replaced the canary, unless other streams turn out to have ended with it.
     Suspected,
-    /// No other has.
+    /// No other stream ended: a barrier has replaced the canary.
     Replaced,
 }
 
@@ -120,7 +123,7 @@ impl Streams {
     fn stop(&mut self, subject: Subject) {
         let stopping = self.others.iter_mut().find(|subscription| subscription.subject == subject);
         if let Some(stop) = stopping.and_then(|subscription| subscription.stop.take()) {
-            // Deaf only if it has just ended by itself.
+            // The send fails only if the subscription has just ended by itself.
             let _ = stop.send(());
         }
     }
@@ -162,8 +165,8 @@ impl Streams {
 }
 
 impl Streams {
-    /// Where a barrier may have taken the canary's place, a second look: when the connection is lost, all
-    /// streams end, and not all at once.
+    /// If a barrier may have replaced the canary, looks a second time: when the connection is lost,
+    /// all streams end, but not all at once.
     fn poll_canary_end(&mut self, cx: &mut Context<'_>) -> Poll<Turn> {
         match self.canary_end {
             None => Poll::Pending,
@@ -179,7 +182,7 @@ impl Streams {
 }
 
 impl Subscription {
-    /// Takes all there is; `true` if the stream ended unasked.
+    /// Takes all available events; returns `true` if the stream ended without being stopped.
     fn drain(&mut self, cx: &mut Context<'_>, events: &mut Vec<(Subject, SubscriptionEvent)>) -> bool {
         while !self.over && events.len() <= MAX_TURN {
             match self.stream.as_mut().poll_next(cx) {
@@ -226,7 +229,8 @@ mod tests {
         })
     }
 
-    /// A subscription as the client has it: a tokio channel, which counts against the cooperative budget.
+    /// A subscription as the client has it: a tokio channel, which counts against the cooperative
+    /// budget.
     fn subscribe(
         streams: &mut Streams,
         subject: Subject,
@@ -306,7 +310,8 @@ mod tests {
     #[tokio::test]
     async fn a_canary_that_ends_alone_beside_a_new_barrier_was_replaced_by_it() {
         let barrier = Subject::Barrier { length: 99 };
-        // Whether the canary's end shows in the turn of the barrier's answer, in the next one, or after that.
+        // Whether the canary's end shows in the turn of the barrier's answer, in the next one, or
+        // after that.
         for (turns, replaced) in [(0, true), (1, true), (2, false)] {
             let mut streams = Streams::default();
             let (canary, _stop) = subscribe(&mut streams, Subject::Canary);
