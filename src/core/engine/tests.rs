@@ -1,5 +1,5 @@
-//! The whole engine as a script: a chain, nodes that behave unless they are told otherwise, and
-//! time.
+//! The whole engine as a script: a chain, time, and nodes that behave unless a test makes them
+//! misbehave.
 //!
 //! The nodes here are written from what servers do (docs/facts.md), not from what the engine
 //! expects of them: each holds the chain's own history, answers RPC from it at its own slot, and
@@ -84,7 +84,7 @@ fn settings(nodes: usize) -> EngineSettings {
     }
 }
 
-/// Where no mint is.
+/// An address without a mint.
 fn nowhere() -> Pubkey {
     key(77)
 }
@@ -92,13 +92,13 @@ fn nowhere() -> Pubkey {
 /// A node, and what is wrong with it.
 #[derive(Clone, Debug)]
 struct Node {
-    /// It takes connections, and its connections tell something.
+    /// Accepts connections and sends on them.
     up: bool,
     rpc: bool,
     genesis: [u8; 32],
     /// It knows nothing of later slots.
     stands_at: Option<Slot>,
-    /// What it adds to the slots that it notifies, and to those of its answers.
+    /// The offset that it adds to the slots of its notifications, and of its answers.
     ahead: (Slot, Slot),
 }
 
@@ -111,13 +111,13 @@ struct World {
     nodes: Vec<Node>,
     /// The connections that are open, with what is subscribed there.
     open: BTreeMap<LinkId, BTreeSet<Subject>>,
-    /// Subscriptions that died without a word.
+    /// Subscriptions that died silently.
     dead: BTreeSet<(LinkId, Pubkey)>,
     /// Accounts that a node refuses to subscribe.
     refused: BTreeSet<Pubkey>,
-    /// Calls are left to the test.
+    /// Leaves calls to the test.
     by_hand: bool,
-    /// What each node shows of a mint: a plain one, where it says nothing else.
+    /// What each node shows of a mint; a plain one unless set.
     mints: BTreeMap<Pubkey, MintInfo>,
     calls: Vec<Call>,
     /// Every call made.
@@ -150,7 +150,7 @@ impl World {
         }
     }
 
-    /// So many nodes in failover, and account 1, which holds 100 and is live.
+    /// That many nodes in failover, and account 1, which holds 100 and is live.
     fn failover(nodes: usize) -> Self {
         Self::new(settings(nodes)).with_live_account()
     }
@@ -187,7 +187,7 @@ impl World {
         self.engine.links.ids()
     }
 
-    /// Lets everything happen that happens at this moment.
+    /// Runs everything that is due at this moment.
     fn settle(&mut self) {
         loop {
             let mut orders = Vec::new();
@@ -254,7 +254,7 @@ impl World {
         self.notes.extend(std::iter::from_fn(|| self.engine.next_event()));
     }
 
-    /// What the chain makes of a call, at the slot where the node stands.
+    /// The chain's answer to a call, at the slot where the node is.
     fn answer(&mut self, call: &Call) {
         let node = self.nodes[usize::from(call.endpoint.0)].clone();
         let slot = self.tip(&node);
@@ -268,7 +268,7 @@ impl World {
         self.engine.answered(self.now, call.number, outcome);
     }
 
-    /// The answer with the states of `slot`, said to be of `told`.
+    /// The answer with the states of `slot`, labelled as of slot `told`.
     fn told(&self, call: &Call, slot: Slot, told: Slot) -> CallAnswer {
         CallAnswer {
             slot: told,
@@ -353,7 +353,7 @@ impl World {
         }
     }
 
-    /// Slots, until that holds; how many.
+    /// Adds slots until the condition holds. Returns how many.
     fn until(&mut self, what: &str, holds: impl Fn(&Self) -> bool) -> usize {
         for passed in 0..500 {
             if holds(self) {

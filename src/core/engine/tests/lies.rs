@@ -143,8 +143,8 @@ fn a_subscription_that_was_silent_of_a_change_is_accused_alone() {
     world.slot += 1;
     world.chain.entry(key(1)).or_default().insert(world.slot, holding(8));
     world.notify(SECOND_NODE, 1, world.slot, holding(8));
-    // RPC says the same before the other link's canary passes that slot: so it is not word against
-    // word.
+    // RPC confirms it before the other link's canary passes that slot, so it is not one node
+    // against another.
     world.ask(1, 0, 1);
     world.slots(3);
     let missed = |note: &EngineEvent| matches!(note, EngineEvent::Missed { endpoint: EndpointId(0), .. });
@@ -201,7 +201,8 @@ fn what_a_processed_twin_shows_is_a_hint_is_gated_and_goes_with_its_connection()
     // The fork is abandoned: the node sends the old state again, of an earlier slot.
     show(&mut world, slot - 1, 100);
     assert_eq!(shown(&world), Some((Some(100), slot - 1)));
-    // Another fork that nobody takes back: the confirmed record comes to its slot without it.
+    // Another fork, for which the node does not send the old state again: the confirmed record
+    // reaches its slot without the change.
     let slot = world.slot + 1;
     show(&mut world, slot + 1, 600);
     world.slots(4);

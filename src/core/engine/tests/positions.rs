@@ -1,4 +1,4 @@
-//! What keeps a position, and when it is swept; mints that somebody waits for.
+//! What keeps a position, and when it is swept; mints that a caller waits for.
 
 use std::time::Duration;
 
@@ -132,7 +132,7 @@ fn what_is_not_surely_empty_is_not_swept_until_it_is() {
     world.slots_for(LINGER - 20 * SECOND);
     world.nodes[0].rpc = false;
     world.fell(0);
-    // Bought while nobody looked.
+    // Bought while the node is down.
     world.chain.entry(key(2)).or_default().insert(world.slot, holding(7));
     world.slots_for(2 * LINGER);
     assert!(world.is_watched(2), "the last word is that it holds nothing, and it is old");

@@ -1,4 +1,4 @@
-//! Barriers, and what stands in for them.
+//! Barriers, and what replaces them.
 
 use super::*;
 use crate::core::link::feed::FeedRead;

@@ -249,8 +249,8 @@ fn subscribes_go_out_in_a_burst_and_then_at_the_set_rate() {
         "a barrier counts"
     );
     assert_eq!(world.session.next_deadline().expect("the next").since(world.now), Duration::from_millis(100));
-    // Who is answered between two subscribes waits for the others: one barrier for all that a
-    // canary finds.
+    // An account acknowledged between two canaries waits for the others: one barrier serves all
+    // that a canary finds acknowledged.
     for n in 5..=7 {
         let answered = world.acknowledge(account(n, 0));
         assert_eq!(answered, [SessionOutput::Event(FeedEvent::Read(FeedRead::Baseline(key(n))))]);

@@ -1,4 +1,4 @@
-//! Providers that do not do all that a node does.
+//! Providers that lack something that a node can do.
 
 use super::*;
 use crate::core::link::feed::FeedRead;
