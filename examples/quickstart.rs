@@ -57,14 +57,14 @@ async fn sign(rpc: &RpcClient, wallet: &Keypair, swap: &[Instruction]) -> Result
     Ok((Transaction::new_signed_with_payer(swap, Some(&wallet.pubkey()), &[wallet], blockhash), last_valid))
 }
 
-/// In place of a swap, the wallet mints what it buys: it is the mint's authority.
+/// Stands in for a swap: the wallet mints what it buys, as it is the mint's authority.
 fn buy(to: &Position, amount: u64) -> [Instruction; 2] {
     let (program, wallet, mint) = (to.program().id(), to.wallet(), to.mint());
     let create = tokens::create_ata(&program, &wallet, &wallet, &mint);
     [create, tokens::mint_to(&program, &mint, &to.address(), &wallet, amount)]
 }
 
-/// And burns what it sells.
+/// Stands in for a swap: the wallet burns what it sells.
 fn sell(from: &Position, amount: u64) -> [Instruction; 1] {
     [tokens::burn(&from.program().id(), &from.address(), &from.mint(), &from.wallet(), amount)]
 }

@@ -16,7 +16,7 @@ use crate::core::{account::freshness::StaleReason, base::ids::Slot, chain::token
 #[non_exhaustive]
 pub enum ConfigError {
     /// The text is not a URL. The error does not repeat it, because it may hold a key.
-    #[error("the {what} URL is not a URL: {source}; give one like https://host:port")]
+    #[error("the {what} URL is not valid: {source}; give one like https://host:port")]
     Url {
         /// Which URL: RPC or WebSocket.
         what: &'static str,
@@ -35,7 +35,7 @@ pub enum ConfigError {
     },
     /// The RPC URL has the highest port number, so the default WebSocket port, the next one, does
     /// not exist.
-    #[error("no WebSocket URL follows from the RPC URL's port; set ws_url")]
+    #[error("the RPC URL has the highest port, so there is no next one for the WebSocket URL; set ws_url")]
     NoWsUrl,
     /// HTTP does not allow this header. The error does not repeat its value, which may be a key.
     #[error("the header {name:?} has a name or a value that HTTP does not allow; use visible ASCII")]
@@ -44,7 +44,7 @@ pub enum ConfigError {
         name: String,
     },
     /// The commitment is processed; a mirror serves confirmed or finalized state only.
-    #[error("a mirror serves confirmed or finalized state, not processed; processed state can be reverted")]
+    #[error("the commitment is processed, which the chain can revert; choose confirmed or finalized")]
     Processed,
     /// A setting is out of its range.
     #[error("{name} is {value}; it must be {range}")]
@@ -58,7 +58,7 @@ pub enum ConfigError {
     },
     /// The HTTP client for RPC cannot be set up on this host (TLS).
     #[error(
-        "no HTTP client for {url}: {reason}; check the TLS set-up of this host, or give an rpc_client of your own"
+        "cannot make an HTTP client for {url}: {reason}; check the TLS set-up of this host, or give your own rpc_client"
     )]
     Tls {
         /// The node's URLs, with every part that may be a key removed.
@@ -67,7 +67,9 @@ pub enum ConfigError {
         reason: String,
     },
     /// The mirror was started outside a tokio runtime.
-    #[error("no tokio runtime runs here; start the mirror from within one, with time and I/O enabled")]
+    #[error(
+        "the caller is not in a tokio runtime; start the mirror from within one, with time and I/O enabled"
+    )]
     NoRuntime,
 }
 
@@ -99,7 +101,7 @@ pub enum ReadError {
         deadline: Duration,
     },
     /// The limit of reads that may wait for RPC at the same time is reached.
-    #[error("{limit} reads wait for RPC already, the limit; try again, or raise max_pending_reads")]
+    #[error("{limit} reads already wait for RPC, which is the limit; try again, or raise max_pending_reads")]
     Busy {
         /// The limit.
         limit: usize,
@@ -126,7 +128,7 @@ impl ReadError {
 #[non_exhaustive]
 pub enum AdoptError {
     /// No node answered what the wallet holds.
-    #[error("no node says what wallet {wallet} holds")]
+    #[error("no node answered what wallet {wallet} holds")]
     Rpc {
         /// The wallet.
         wallet: Pubkey,
@@ -137,7 +139,7 @@ pub enum AdoptError {
     /// The wallet has more token accounts under one token program than fit into one answer: some 3
     /// 400 with the mirror's own transport. RPC offers no paging for this call.
     #[error(
-        "wallet {wallet} has more {program} accounts than one answer holds; close the empty ones, give the mirror an RPC client without that limit (rpc_client), or watch those that matter by their mints"
+        "wallet {wallet} has more {program} accounts than fit into one answer; close the empty ones, give the mirror an RPC client without that limit (rpc_client), or watch the accounts that matter by their mints"
     )]
     TooLarge {
         /// The wallet.
@@ -150,7 +152,7 @@ pub enum AdoptError {
     },
     /// The nodes cannot look up accounts by their owner.
     #[error(
-        "the nodes keep no index of {program} accounts by owner, so what wallet {wallet} holds cannot be found; use a node that has one, or watch the accounts by their mints"
+        "the nodes keep no index of {program} accounts by owner, so they cannot find what wallet {wallet} holds; use a node that has one, or watch the accounts by their mints"
     )]
     NoIndex {
         /// The wallet.
@@ -189,7 +191,7 @@ impl AdoptError {
 #[non_exhaustive]
 pub enum WaitError {
     /// The deadline passed first.
-    #[error("account {address} did not come to what was waited for within {deadline:?}")]
+    #[error("account {address} did not reach the awaited state within {deadline:?}")]
     Deadline {
         /// The account.
         address: Pubkey,
@@ -211,7 +213,7 @@ pub enum WaitError {
 #[non_exhaustive]
 pub enum MintError {
     /// RPC answered that there is no mint of either token program at the address.
-    #[error("no mint stood there at slot {slot}")]
+    #[error("there was no mint at that address at slot {slot}")]
     Absent {
         /// The slot of the latest such answer.
         slot: Slot,
@@ -230,10 +232,10 @@ pub enum MintError {
 #[non_exhaustive]
 pub enum BuyError {
     /// The position's token account cannot be watched.
-    #[error("the account of a position cannot be watched")]
+    #[error("the position's account cannot be watched")]
     Watch(#[from] WatchError),
     /// The caller did not give the mint's token program, and the mirror could not read it.
-    #[error("the program of mint {mint} is not known; give it if you know it")]
+    #[error("the token program of mint {mint} is not known; pass it if you know it")]
     Mint {
         /// The mint.
         mint: Pubkey,
@@ -242,7 +244,7 @@ pub enum BuyError {
         source: MintError,
     },
     /// The mirror could not read what the account holds before the buy.
-    #[error("what the account holds before the buy is not known")]
+    #[error("what the account holds before the buy could not be read")]
     Baseline(#[from] ReadError),
 }
 
@@ -291,7 +293,9 @@ pub enum SettleError {
     },
     /// The buy did not land and can no longer land. The mirror stops watching its account unless
     /// something else keeps it.
-    #[error("the buy {signature} was valid up to block height {last_valid_block_height} and did not land")]
+    #[error(
+        "the buy {signature} did not land by block height {last_valid_block_height}, and can no longer land"
+    )]
     Expired {
         /// Its signature.
         signature: Signature,
@@ -312,13 +316,13 @@ pub enum SettleError {
         landing: BuyLanding,
     },
     /// The limit of signatures that the mirror follows at the same time is reached.
-    #[error("{limit} signatures are followed already, the limit; wait for one less at a time")]
+    #[error("{limit} signatures are already followed, which is the limit; wait for fewer buys at a time")]
     TooMany {
         /// The limit.
         limit: usize,
     },
     /// The position has no baseline, because it does not come from `expect_buy`.
-    #[error("the position has no baseline to tell a buy by; open it with expect_buy")]
+    #[error("the position has no baseline to compare a buy with; open it with expect_buy")]
     NoBaseline,
     /// The chain began anew (a test validator was reset, say), so slots and amounts from before the
     /// buy no longer mean anything.

@@ -1,4 +1,4 @@
-//! What the strategies did, line by line and in all.
+//! Records what the strategies did: line by line, and in total.
 
 use std::{
     collections::HashMap,
@@ -17,16 +17,16 @@ use tokio::time::Instant;
 
 use crate::trade::{Bought, NotBought, NotSold, Sale};
 
-/// A balance that a trade rested on.
+/// A balance that a trade was based on.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Used {
     pub(crate) account: Pubkey,
-    /// The slot as of which it was said to be so.
+    /// The slot as of which the mirror reported it.
     pub(crate) as_of: Option<u64>,
     pub(crate) held: Option<u64>,
 }
 
-/// A sell, and what it was said to have come to.
+/// A sell, and the outcome that the mirror reported.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Ended {
     pub(crate) signature: Signature,
@@ -74,7 +74,7 @@ impl Ledger {
         self.pages.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What there is to compare with the chain.
+    /// The records to compare with the chain.
     pub(crate) fn claims(&self) -> (Vec<Used>, Vec<Ended>) {
         let pages = self.pages();
         (pages.used.clone(), pages.ended.clone())
@@ -178,14 +178,14 @@ impl Ledger {
         write(&text);
     }
 
-    /// Buys that brought something, and sells that landed.
+    /// Counts buys that brought tokens, and sells that landed.
     pub(crate) fn trades(&self) -> (usize, usize) {
         let pages = self.pages();
         (pages.settled.iter().sum(), pages.landed)
     }
 }
 
-/// What the run came to.
+/// The totals of the run.
 impl fmt::Display for Ledger {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let pages = self.pages();
@@ -222,12 +222,12 @@ fn used(reading: &Reading) -> Used {
     Used { account: reading.address(), as_of: reading.as_of(), held }
 }
 
-/// Nobody reads: the exit code says enough.
+/// Stdout is closed; the exit code still reports the result.
 pub(crate) fn write(text: &str) {
     let _ = std::io::stdout().write_all(text.as_bytes());
 }
 
-/// Whole tokens of six decimals.
+/// A raw amount as whole tokens of six decimals.
 fn whole(raw: u64) -> String {
     let digits = (raw / 1_000_000).to_string();
     let mut text = String::new();
@@ -264,7 +264,7 @@ impl fmt::Display for Short {
     }
 }
 
-/// How several durations are spread.
+/// The spread of several durations.
 struct Spread<'a>(&'a [Duration]);
 
 impl fmt::Display for Spread<'_> {

@@ -1,8 +1,10 @@
-//! A small but honest bot, on a cluster in this process: several strategies buy and sell several tokens of one wallet at
-//! once, through the mirror, while connections are cut, RPC fails, transactions are lost and sells fail on chain.
+//! A small but realistic bot, on a cluster in this process. Several strategies buy and sell several
+//! tokens of one wallet at once, through the mirror, while connections are cut, RPC fails,
+//! transactions are lost and sells fail on chain.
 //!
-//! `trade.rs` is the part to copy; `strategy.rs` decides what to trade; the rest is the stage, and the judge: at the end
-//! every balance that a trade rested on is compared with the chain's own history. One that was wrong is exit code 1.
+//! `trade.rs` is the part to copy; `strategy.rs` decides what to trade; the rest is the stage and
+//! the judge. At the end, the judge compares every balance that a trade was based on with the
+//! chain's own history. If one was wrong, the exit code is 1.
 
 mod ledger;
 mod stage;
@@ -41,9 +43,9 @@ RUST_LOG sets the level of the log on stderr [error]. Exit code: 0 when no trade
 ended as the mirror said, 1 when not, 2 for wrong arguments.
 ";
 
-/// Those under way end by landing, or by expiry: 150 slots, and the time to see that.
+/// How long trades under way may take to land or expire: 150 slots, and the time to see that.
 const WIND_DOWN: Duration = Duration::from_secs(60);
-/// Shorter than a mainnet bot's 30 s, to see memory get too old within a run.
+/// Shorter than a mainnet bot's 30 s, so that memory becomes too old within a run.
 const SELLING_AGE: Duration = Duration::from_secs(3);
 const ADOPT_EVERY: Duration = Duration::from_secs(1);
 
@@ -80,7 +82,7 @@ fn main() -> ExitCode {
             return ExitCode::SUCCESS;
         }
         Err(wrong) => {
-            // The exit code says it too.
+            // Stderr may be closed; the exit code reports the failure as well.
             let _ =
                 std::io::Write::write_all(&mut std::io::stderr(), format!("bot: {wrong}\n{HELP}").as_bytes());
             return ExitCode::from(2);
@@ -108,7 +110,8 @@ async fn run(args: &Args) -> Result<bool, Box<dyn Error + Send + Sync>> {
         &format!("a cluster at {}, a slot every 50 ms; seed {}", stage.net.rpc_url(), args.seed),
     );
 
-    // What a bot sets up: its own RPC client, the mirror on top of it, and what the wallet holds already.
+    // What a bot sets up: its own RPC client, the mirror that uses it, and the positions that the
+    // wallet already holds.
     let rpc = stage.client();
     let mirror = Mirror::builder(stage.net.rpc_url())
         .ws_url(stage.net.ws_url())
@@ -126,7 +129,7 @@ async fn run(args: &Args) -> Result<bool, Box<dyn Error + Send + Sync>> {
 
     let (close, closing) = watch::channel(false);
     let mut strategies = strategies(&trader, &ledger, &closing, args.seed);
-    // It has no end of its own.
+    // This task never ends by itself.
     let _ = timeout(args.duration, stage.trouble(&trader.wallet(), args.duration, &ledger)).await;
     stage.net.faults().clear();
     close.send_replace(true);
@@ -142,7 +145,8 @@ async fn run(args: &Args) -> Result<bool, Box<dyn Error + Send + Sync>> {
     Ok(verdict.is_good())
 }
 
-/// Two that sell at once what they buy, two that sell in parts, and two that sell whatever there is.
+/// Starts two strategies that sell at once what they buy, two that sell in parts, and two that sell
+/// whatever they find.
 fn strategies(
     trader: &Arc<Trader<Market>>,
     ledger: &Arc<Ledger>,

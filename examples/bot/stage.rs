@@ -1,4 +1,4 @@
-//! The stage: a cluster in this process, a market maker to swap with, and what goes wrong.
+//! The stage: a cluster in this process, a market maker to swap with, and the faults.
 
 use std::{
     collections::HashMap,
@@ -33,20 +33,21 @@ use crate::{
     trade::{Swap, Venue},
 };
 
-/// An eighth of mainnet's, so that a transaction that is lost is proved to be within some eight seconds.
+/// The slot time is an eighth of mainnet's, so that the loss of a transaction is proved within some
+/// eight seconds.
 const SLOT: Duration = Duration::from_millis(50);
-/// Of so many sends, one is lost.
+/// One of this many sends is lost.
 const LOSES: u64 = 20;
-/// Of so many sells, one fails on chain: the maker cannot pay.
+/// One of this many sells fails on chain: the maker cannot pay.
 const FAILS: u64 = 9;
-/// Raw units for a lamport.
+/// The price: raw units for a lamport.
 const PRICE: u64 = 1_000;
 const SOL: u64 = 1_000_000_000;
 
 pub(crate) struct Token {
     pub(crate) symbol: &'static str,
     pub(crate) program: TokenProgram,
-    /// In hundredths of a percent, kept from each transfer.
+    /// The transfer fee withheld from each transfer, in hundredths of a percent.
     fee: u16,
     mint: Keypair,
 }
@@ -66,7 +67,7 @@ const DECIMALS: u8 = 6;
 /// See the module.
 pub(crate) struct Stage {
     pub(crate) net: Arc<Localnet>,
-    /// The last one is nobody's to buy: it arrives by itself.
+    /// The strategies do not buy the last one: it arrives unrequested.
     pub(crate) tokens: Arc<[Token; 5]>,
     maker: Arc<Keypair>,
 }
@@ -96,9 +97,9 @@ impl Stage {
             create.push(tokens::mint_to(&program, &mint, &token.ata(&maker), &bank, u64::MAX / 4));
             stage.net.send(&create, &[&token.mint])?;
         }
-        // Something is there from an earlier run.
+        // The wallet holds something from an earlier run.
         stage.give(&stage.tokens[1], wallet)?;
-        // Confirmed, so that whoever asks now finds it.
+        // Wait until it is confirmed, so that a caller that asks now finds it.
         stage.net.advance(3);
         Ok(stage)
     }
@@ -119,7 +120,7 @@ impl Stage {
         self.tokens.iter().map(|token| (token.mint(), token.symbol)).collect()
     }
 
-    /// What a token account held at the end of a slot, of the chain's own memory.
+    /// What a token account held at the end of a slot, by the chain's own history.
     pub(crate) fn held(&self, account: &Pubkey, slot: u64) -> u64 {
         let history = self.net.history(account);
         let state = history.iter().rev().find(|(written, _)| *written <= slot);
@@ -128,7 +129,7 @@ impl Stage {
         amount.map_or(0, u64::from_le_bytes)
     }
 
-    /// Plays what goes wrong in the course of a run of this length.
+    /// Plays the faults in the course of a run of this length.
     pub(crate) async fn trouble(&self, wallet: &Pubkey, length: Duration, ledger: &Ledger) {
         let part = |share: f64| length.mul_f64(share);
         let faults = self.net.faults();
@@ -186,7 +187,7 @@ impl Stage {
         }
     }
 
-    /// A bot's RPC client, whose way to the node loses a transaction now and then.
+    /// A bot's RPC client that loses a transaction now and then on the way to the node.
     pub(crate) fn client(&self) -> Arc<RpcClient> {
         let sender = Lossy { inner: HttpSender::new(self.net.rpc_url()), sent: AtomicU64::new(0) };
         let config = RpcClientConfig::with_commitment(CommitmentConfig::confirmed());
@@ -247,7 +248,7 @@ impl Venue for Market {
     }
 }
 
-/// Takes transactions, and now and then passes one on to nobody.
+/// Accepts transactions, and drops one now and then.
 struct Lossy {
     inner: HttpSender,
     sent: AtomicU64,
@@ -274,9 +275,9 @@ impl RpcSender for Lossy {
     }
 }
 
-/// The first signature of the transaction that is being sent.
+/// The first signature of the transaction being sent.
 fn signature(params: &Value) -> Option<String> {
     let transaction = BASE64_STANDARD.decode(params[0].as_str()?).ok()?;
-    // Behind their count, which takes one byte.
+    // The signatures come after their count, which takes one byte.
     Some(bs58::encode(transaction.get(1..65)?).into_string())
 }

@@ -1,4 +1,5 @@
-//! What strategies do with a trader: two that buy and sell, and one that sells whatever it finds. They share positions.
+//! The strategies that use a trader: two buy and sell, and one sells whatever it finds. They share
+//! positions.
 
 use std::{sync::Arc, time::Duration};
 
@@ -14,7 +15,7 @@ use crate::{
     trade::{Bought, NotBought, Share, Trader, Venue},
 };
 
-/// When to begin no further trade.
+/// Becomes true when no further trade may begin.
 pub(crate) type Closing = watch::Receiver<bool>;
 
 /// A strategy, and what it trades with.
@@ -27,7 +28,7 @@ pub(crate) struct Strategy<V> {
 }
 
 impl<V: Venue> Strategy<V> {
-    /// Buys, and sells all of it as soon as it is there.
+    /// Buys, and sells all of it as soon as it has arrived.
     pub(crate) async fn flip(mut self, mint: Pubkey) {
         while self.rest(200..600).await {
             if let Some(Bought { position, .. }) = self.buy(&mint).await {
@@ -47,7 +48,8 @@ impl<V: Venue> Strategy<V> {
         }
     }
 
-    /// Sells half of what it finds in any position, whoever bought it: a stop-loss, which asks nobody.
+    /// Sells half of what it finds in any position, whichever strategy bought it: a stop-loss that
+    /// coordinates with none of them.
     pub(crate) async fn stop_loss(mut self) {
         while self.rest(50..350).await {
             let mut positions = self.trader.mirror.positions();
@@ -75,15 +77,15 @@ impl<V: Venue> Strategy<V> {
         self.ledger.sold(self.name, position, &sold);
     }
 
-    /// Rests for so many milliseconds; `false` once no further trade is to begin.
+    /// Waits for this many milliseconds; returns `false` once no further trade may begin.
     async fn rest(&mut self, between: std::ops::Range<u64>) -> bool {
         let pause = between.start + self.chance(between.end - between.start);
         let pause = Duration::from_millis(pause);
-        // Told, or nobody is left to tell.
+        // The stop signal came, or its sender is gone.
         timeout(pause, self.closing.wait_for(|closing| *closing)).await.is_err()
     }
 
-    /// Some number below `end`.
+    /// A pseudo-random number below `end`.
     fn chance(&mut self, end: u64) -> u64 {
         self.random.next() % end.max(1)
     }

@@ -1,9 +1,11 @@
-//! The trading: what to copy. The other files are its stage.
+//! The trading code: this is the part to copy. The other files are its stage.
 //!
-//! 1. A buy is expected before it is sent. So what was there before it is known, and nobody sleeps or polls after it.
-//! 2. What is to be sold is held first: no two strategies sell the same tokens.
-//! 3. A hold becomes a sell in flight before the sell is sent. From then on its tokens are free only when the chain says
-//!    so, whatever happens to the connection, to RPC, or to this process's tasks.
+//! 1. The bot expects a buy before it sends it. So it knows what the account held before, and needs
+//!    no sleeping or polling afterwards.
+//! 2. The bot holds tokens before it sells them: no two strategies sell the same tokens.
+//! 3. A hold becomes a sell in flight before the bot sends the sell. From then on its tokens become
+//!    free only by what the chain shows, whatever happens to the connection, to RPC, or to this
+//!    process's tasks.
 
 use std::{
     sync::{
@@ -25,32 +27,32 @@ use solana_commitment_config::CommitmentConfig;
 use solana_transaction::Transaction;
 use tokio::{sync::watch, task::JoinHandle, time::Instant};
 
-/// How long the end of a sell is waited for: longer than a transaction can live.
+/// How long to wait for a sell's outcome: longer than a transaction can live.
 const PATIENCE: Duration = Duration::from_secs(90);
-/// How often the newest blockhash is fetched, so that no trade waits for one.
+/// How often to fetch the newest blockhash, so that no trade waits for one.
 const BLOCKHASH_EVERY: Duration = Duration::from_millis(500);
 
-/// A swap, as a router or a program's own crate gives it.
+/// A swap, as a router or a program's own crate returns it.
 pub(crate) struct Swap {
     pub(crate) instructions: Vec<Instruction>,
-    /// Who signs beside the wallet.
+    /// The signer besides the wallet.
     pub(crate) signers: Vec<Arc<Keypair>>,
 }
 
-/// Where to swap.
+/// A market to swap on.
 pub(crate) trait Venue {
-    /// A swap of SOL for so many raw units of a token, and how many arrive at the least: a Token-2022 transfer fee is
-    /// kept from what is sent.
+    /// A swap of SOL for `raw` units of a token, and the least that arrives: a Token-2022 transfer
+    /// fee is withheld from what is sent.
     fn buy(&self, wallet: &Pubkey, mint: &Pubkey, amount: u64) -> (Swap, u64);
-    /// A swap of so many raw units for SOL.
+    /// A swap of raw units of a token for SOL.
     fn sell(&self, position: &Position, amount: u64) -> Swap;
 }
 
-/// A buy whose tokens are there to be sold.
+/// A buy whose tokens have arrived and can be sold.
 pub(crate) struct Bought {
     pub(crate) position: Position,
     pub(crate) settled: SettledBuy,
-    /// From the send to the tokens.
+    /// The time from the send until the tokens arrived.
     pub(crate) took: Duration,
 }
 
@@ -67,19 +69,20 @@ pub(crate) enum NotBought {
 
 /// A sell that was sent, and how it ended.
 pub(crate) struct Sale {
-    /// What was known when it was decided.
+    /// The balance that the decision to sell was based on.
     pub(crate) reading: Reading,
     pub(crate) served_from: ServedFrom,
     pub(crate) amount: u64,
     pub(crate) signature: Signature,
     pub(crate) outcome: SellOutcome,
-    /// From the wish to sell to the tokens held, to be signed for: what a balance costs on the sell path.
+    /// The time from the decision to sell until the tokens are held, ready to sign: what a balance
+    /// costs on the sell path.
     pub(crate) held: Duration,
-    /// From the wish to sell to the sell's end.
+    /// The time from the decision to sell until the sell's outcome is known.
     pub(crate) took: Duration,
 }
 
-/// Why nothing was sold.
+/// Why the bot sold nothing.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum NotSold {
     #[error("the balance is not known")]
@@ -90,17 +93,17 @@ pub(crate) enum NotSold {
     NotHeld(#[from] HoldError),
     #[error("it was not sent")]
     NoBlockhash(#[from] NoBlockhash),
-    /// The mirror looks after its tokens all the same: they are not available until its end is known.
+    /// The mirror still follows the sell: its tokens are not available until its outcome is known.
     #[error("its end is not known yet")]
     Pending(#[from] WaitError),
 }
 
-/// RPC has not told a blockhash yet.
+/// RPC has not returned a blockhash yet.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("no blockhash is known yet")]
 pub(crate) struct NoBlockhash;
 
-/// How much of what is available to sell.
+/// How much of the available tokens to sell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Share {
     All,
@@ -137,9 +140,9 @@ impl<V: Venue> Trader<V> {
         self.wallet.pubkey()
     }
 
-    /// Buys, and resolves when the tokens are there.
+    /// Buys, and returns when the tokens have arrived.
     pub(crate) async fn buy(&self, mint: &Pubkey, amount: u64) -> Result<Bought, NotBought> {
-        // Before the send: subscribed, and what the account holds without this buy is known.
+        // Before the send: the account is subscribed, and what it holds without this buy is known.
         let position = self.mirror.expect_buy(&self.wallet(), mint, None).await?;
         let (swap, at_least) = self.venue.buy(&self.wallet(), mint, amount);
         let (transaction, last_valid) = self.sign(&swap)?;
@@ -151,11 +154,12 @@ impl<V: Venue> Trader<V> {
         Ok(Bought { position, settled, took: sent.elapsed() })
     }
 
-    /// Sells a share of what is available, and resolves when the sell's end is known.
+    /// Sells a share of the available tokens, and returns when the sell's outcome is known.
     pub(crate) async fn sell(&self, position: &Position, share: Share) -> Result<Sale, NotSold> {
         let began = Instant::now();
-        // From memory: what others hold or sell is not available, and what the token forbids is told by name. Only where
-        // memory is too old (the link has been down for long) RPC is asked, and waited for.
+        // Hold from memory: tokens that others hold or sell are not available, and the error names
+        // what keeps the token from being sold. Only if memory is too old (the link has been down
+        // for long), ask RPC and wait.
         let (sellable, served_from) = match position.sellable() {
             Err(Unsellable::Stale(_)) => {
                 let balance = position.balance().await?;
@@ -169,13 +173,14 @@ impl<V: Venue> Trader<V> {
             Share::Third => position.hold(sellable.amount.div_ceil(3))?,
         };
         let held = began.elapsed();
-        // For the books: what was known, as of which slot.
+        // For the ledger: what was known, and as of which slot.
         let reading = position.reader().read();
         let swap = self.venue.sell(position, hold.amount());
         let (transaction, last_valid) = self.sign(&swap)?;
         let flight = hold.sending(transaction.signatures[0], last_valid);
         self.send(&transaction).await;
-        // A bot that confirms its sells itself says `flight.landed(Floor::confirmed(slot))`: here the mirror finds out.
+        // A bot that confirms its sells itself calls `flight.landed(Floor::confirmed(slot))`. Here
+        // the mirror finds the outcome.
         let outcome = flight.outcome(PATIENCE).await?;
         let (amount, signature) = (flight.amount(), flight.signature());
         Ok(Sale { reading, served_from, amount, signature, outcome, held, took: began.elapsed() })
@@ -183,7 +188,8 @@ impl<V: Venue> Trader<V> {
 
     fn sign(&self, swap: &Swap) -> Result<(Transaction, u64), NoBlockhash> {
         let (blockhash, last_valid) = self.blockhash.borrow().ok_or(NoBlockhash)?;
-        // Two transactions alike, with one blockhash, would be one. Their priority fees tell them apart.
+        // Two equal transactions with one blockhash would be the same transaction. Their priority
+        // fees make them differ.
         let mut instructions = vec![priority_fee(self.sent.fetch_add(1, Relaxed))];
         instructions.extend_from_slice(&swap.instructions);
         let mut signers: Vec<&Keypair> = vec![&self.wallet];
@@ -194,19 +200,19 @@ impl<V: Venue> Trader<V> {
         Ok((transaction, last_valid))
     }
 
-    /// Sends without a preflight, which would cost a round trip. A send that fails may have left all the same: what
-    /// became of it is for the chain to say, and so its error is for the log alone.
+    /// Sends without a preflight, which would cost a round trip. A send that fails may still have
+    /// reached a leader. Only the chain shows the outcome, so the error is only logged.
     async fn send(&self, transaction: &Transaction) {
         let config = RpcSendTransactionConfig { skip_preflight: true, ..RpcSendTransactionConfig::default() };
         let sent: Result<_, ClientError> = self.rpc.send_transaction_with_config(transaction, config).await;
         if let Err(error) = sent {
-            // Its text may hold the URL, key and all.
+            // The error's text may contain the URL with its key, so log only its kind.
             tracing::warn!(kind = kind(&error), "a transaction may not have been sent");
         }
     }
 }
 
-/// The instruction that offers so many micro-lamports for each compute unit.
+/// The instruction that offers this many micro-lamports for each compute unit.
 fn priority_fee(micro_lamports: u64) -> Instruction {
     let program = Pubkey::from_str_const("ComputeBudget111111111111111111111111111111");
     let mut data = vec![3];
@@ -220,7 +226,7 @@ async fn fetch_blockhashes(rpc: Arc<RpcClient>, fetched: watch::Sender<Option<(H
     loop {
         ticks.tick().await;
         let newest = rpc.get_latest_blockhash_with_commitment(CommitmentConfig::confirmed()).await;
-        // While RPC is down the last one serves: it is good for 150 blocks.
+        // While RPC is down, keep the last blockhash: it is valid for 150 blocks.
         if let Ok(newest) = newest {
             fetched.send_replace(Some(newest));
         }

@@ -1,4 +1,4 @@
-//! The judge: what the mirror said, against what the chain itself remembers.
+//! The judge: compares what the mirror reported with the chain's own history.
 
 use std::{fmt, time::Duration};
 
@@ -12,11 +12,11 @@ use crate::{
     stage::Stage,
 };
 
-/// How long the mirror may take to come to the chain's end, all being well again.
+/// How long the mirror may take to reach the chain's newest state once all faults are over.
 const CATCHES_UP: Duration = Duration::from_secs(15);
 const LOOK: Duration = Duration::from_millis(50);
 
-/// What the comparison came to.
+/// The result of the comparison.
 #[derive(Debug, Default)]
 pub(crate) struct Verdict {
     balances: usize,
@@ -35,7 +35,8 @@ impl Verdict {
     }
 }
 
-/// Compares every balance that was used, every sell's end, and what is held at the end.
+/// Compares every balance that a trade used, the outcome of every sell, and what the wallet holds
+/// at the end.
 pub(crate) async fn judge(
     stage: &Stage,
     rpc: &RpcClient,
@@ -47,7 +48,7 @@ pub(crate) async fn judge(
     let mut verdict = Verdict {
         balances: used.len(),
         sells: ended.len(),
-        // Where nothing was traded, nothing is proved.
+        // A run without trades proves nothing.
         enough: trades.0 > 0 && trades.1 > 0,
         ..Verdict::default()
     };
@@ -63,7 +64,8 @@ pub(crate) async fn judge(
         let signatures: Vec<_> = chunk.iter().map(|ended| ended.signature).collect();
         let statuses = rpc.get_signature_statuses(&signatures).await?.value;
         for (Ended { signature, outcome }, status) in chunk.iter().zip(statuses) {
-            // A swap's own instruction is behind the priority fee: where the wallet had fewer tokens than were held.
+            // The swap's own instruction comes after the priority fee. It fails if the wallet had
+            // fewer tokens than were held.
             let failure = status.as_ref().and_then(|status| status.err.as_ref()).map(|it| format!("{it:?}"));
             if failure.as_deref() == Some("InstructionError(1, Custom(1))") {
                 verdict.wrong_sells.push(format!("{signature} sold more than there was"));
@@ -124,7 +126,7 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// How the balances were served.
+/// Counts where the balances were served from.
 pub(crate) struct Served<'a>(pub(crate) &'a Health);
 
 impl fmt::Display for Served<'_> {

@@ -1,11 +1,11 @@
-//! What the watcher is asked for on its command line.
+//! Parses the watcher's command line.
 
 use std::{ffi::OsString, fmt, str::FromStr, time::Duration};
 
 use balance_mirror::{CommitmentLevel, Pubkey};
 use lexopt::{Arg, Parser, ValueExt};
 
-/// What `--help` prints.
+/// The text that `--help` prints.
 pub(crate) const HELP: &str = "\
 Watches Solana token balances through balance-mirror, and shows what a bot's sell path would get.
 
@@ -56,7 +56,7 @@ pub(crate) enum Command {
 /// The settings of a run.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Args {
-    /// The cluster to watch; the local market without one.
+    /// The cluster to watch; `None` runs the local market.
     pub(crate) cluster: Option<Cluster>,
     pub(crate) max_age: Option<Duration>,
     pub(crate) read_interval: Duration,
@@ -66,10 +66,10 @@ pub(crate) struct Args {
     pub(crate) processed: bool,
 }
 
-/// A real cluster, and what to watch there.
+/// A real cluster, and the accounts to watch there.
 #[derive(PartialEq, Eq)]
 pub(crate) struct Cluster {
-    /// In the order of preference; one at least.
+    /// At least one node, in the order of preference.
     pub(crate) nodes: Vec<NodeUrls>,
     pub(crate) race: bool,
     pub(crate) accounts: Vec<Pubkey>,
@@ -77,14 +77,14 @@ pub(crate) struct Cluster {
     pub(crate) commitment: CommitmentLevel,
 }
 
-/// Where a node is.
+/// A node's URLs.
 #[derive(PartialEq, Eq)]
 pub(crate) struct NodeUrls {
     pub(crate) rpc: String,
     pub(crate) ws: Option<String>,
 }
 
-/// A wallet, and the mints to watch of it; all without any.
+/// A wallet, and the mints to watch of it; all mints if none is given.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Wallet {
     pub(crate) owner: Pubkey,
@@ -102,7 +102,7 @@ impl fmt::Debug for Cluster {
     }
 }
 
-/// Arguments that make no sense: what is wrong, without repeating what may be a key.
+/// An error in the arguments: says what is wrong, without repeating what may be a key.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Wrong(String);
 
@@ -116,7 +116,7 @@ impl From<lexopt::Error> for Wrong {
     fn from(error: lexopt::Error) -> Self {
         use lexopt::Error;
         Self(match error {
-            // Its text holds the value, which may belong to a URL option.
+            // The error's text contains the value, which may belong to a URL option.
             Error::UnexpectedValue { option, .. } => format!("{option} takes no value"),
             Error::UnexpectedArgument(_) | Error::NonUnicodeValue(_) => UNEXPECTED.to_owned(),
             other => other.to_string(),
@@ -126,7 +126,7 @@ impl From<lexopt::Error> for Wrong {
 
 const UNEXPECTED: &str = "an argument stands alone that belongs to no option";
 
-/// Reads the arguments, the program's name left out.
+/// Parses the arguments, without the program's name.
 pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, Wrong> {
     let mut parser = Parser::from_args(arguments);
     let (mut owner, mut commitment, mut race) = (None, None, false);
@@ -190,7 +190,7 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Com
     Ok(Command::Run(Box::new(args)))
 }
 
-/// The nodes, each with its WebSocket URL where they are given.
+/// The nodes, each with its WebSocket URL if one is given.
 fn pair(rpc: Vec<String>, ws: Vec<String>) -> Result<Vec<NodeUrls>, Wrong> {
     if !ws.is_empty() && ws.len() != rpc.len() {
         let (rpc, ws) = (rpc.len(), ws.len());

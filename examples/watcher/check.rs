@@ -1,4 +1,4 @@
-//! Whether the mirror equals the chain.
+//! Checks that the mirror equals the chain.
 
 use std::time::Duration;
 
@@ -10,12 +10,12 @@ use tokio::time::sleep;
 
 use crate::client::call;
 
-/// How long the mirror and the chain may take to come to rest after the last fault.
+/// How long the mirror and the chain may take to settle after the last fault.
 const REST: Duration = Duration::from_secs(20);
 const LOOK: Duration = Duration::from_millis(50);
 
-/// Compares the mirror's own word, that of a live link, with RPC's, at a slot not before `since`, the last in which
-/// anything was written. Returns how many accounts were compared.
+/// Compares what the mirror serves from a live link with what RPC returns, at a slot not before
+/// `since`, the last slot in which anything was written. Returns how many accounts it compared.
 pub(crate) async fn compare(
     mirror: &Mirror,
     rpc: &RpcClient,
@@ -34,7 +34,7 @@ pub(crate) async fn compare(
             differences.push(format!("account {account} is {told:?} on chain, {mirrored:?} in the mirror"));
         }
     }
-    // Readers hear of the first proof a moment before the link's status does.
+    // Readers see the first proof a moment before the link's status changes.
     let live = async {
         while mirror.health().phase != LinkPhase::Live {
             sleep(LOOK).await;
@@ -44,7 +44,7 @@ pub(crate) async fn compare(
     if differences.is_empty() { Ok(accounts.len()) } else { Err(differences.join("; ")) }
 }
 
-/// What RPC says at that slot or later.
+/// What RPC returns at that slot or later.
 async fn told(rpc: &RpcClient, accounts: &[Pubkey], since: u64) -> (u64, Vec<Option<Held>>) {
     loop {
         let config = RpcAccountInfoConfig {
@@ -84,7 +84,7 @@ fn held(state: &AccountState) -> Option<Held> {
     })
 }
 
-/// Read by hand, so that the mirror is not judged by its own decoder.
+/// Decoded by hand, so that the mirror is not checked by its own decoder.
 fn decode(account: &UiAccount) -> Option<Held> {
     let UiAccountData::Binary(text, _) = &account.data else { return None };
     let data = BASE64_STANDARD.decode(text).ok()?;

@@ -1,4 +1,4 @@
-//! The bot's own RPC client: the mirror reads through it, and so does the watcher.
+//! The bot's own RPC client. The mirror and the watcher both read through it.
 
 use std::{error::Error, fmt, io, sync::Arc, time::Duration};
 
@@ -11,20 +11,21 @@ use solana_client::{
 use solana_commitment_config::CommitmentConfig;
 use url::Url;
 
-/// How long one HTTP request may take; the mirror cuts its own earlier.
+/// How long one HTTP request may take; the mirror cuts off its own requests earlier.
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// How long one of the watcher's own calls may take, with the client's retries of refused ones.
+/// How long one of the watcher's own calls may take, including the client's retries of refused
+/// calls.
 const CALL: Duration = Duration::from_secs(15);
-/// JSON-RPC's codes for a request that is wrong in itself: invalid request, unknown method, invalid parameters.
+/// JSON-RPC's codes for an invalid request: invalid request, unknown method, invalid parameters.
 const WRONG_REQUEST: std::ops::RangeInclusive<i64> = -32602..=-32600;
 
-/// A client of this node.
+/// Makes a client of this node.
 pub(crate) fn client(url: &str, commitment: CommitmentLevel) -> Arc<RpcClient> {
     let commitment = CommitmentConfig { commitment };
     Arc::new(RpcClient::new_with_timeout_and_commitment(url.to_owned(), TIMEOUT, commitment))
 }
 
-/// A URL as it may be shown: a key can be in its user part, path or query.
+/// A URL that is safe to show: a key can be in its user part, path or query.
 pub(crate) fn shown(url: &str) -> String {
     match Url::parse(url) {
         Ok(url) => {
@@ -35,10 +36,10 @@ pub(crate) fn shown(url: &str) -> String {
     }
 }
 
-/// A call that gave no answer, in words without the URL.
+/// A call that failed, described without the URL.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct CallFailed {
-    /// Whether the same call may succeed a little later.
+    /// Whether the same call may succeed if retried a little later.
     pub(crate) transient: bool,
     reason: String,
 }
@@ -51,7 +52,8 @@ impl fmt::Display for CallFailed {
 
 impl Error for CallFailed {}
 
-/// Makes a call of the watcher's own, bounded in time: the client retries refused calls for minutes.
+/// Makes one of the watcher's own calls with a time limit: the client retries refused calls for
+/// minutes.
 pub(crate) async fn call<T>(request: impl Future<Output = Result<T, ClientError>>) -> Result<T, CallFailed> {
     match tokio::time::timeout(CALL, request).await {
         Ok(answer) => answer.map_err(|error| explain(&error)),
@@ -59,8 +61,8 @@ pub(crate) async fn call<T>(request: impl Future<Output = Result<T, ClientError>
     }
 }
 
-/// The client's own texts hold the URL, key and all, and a node's words may repeat it in any form: none of either is
-/// told, only codes and kinds.
+/// The client's own texts contain the URL with its key, and a node's text may repeat it in any
+/// form. So this uses neither text, only codes and kinds.
 fn explain(error: &ClientError) -> CallFailed {
     let (transient, reason) = match error.kind() {
         ClientErrorKind::RpcError(RpcError::RpcResponseError { code, .. }) => {
@@ -83,7 +85,7 @@ fn explain(error: &ClientError) -> CallFailed {
     CallFailed { transient, reason }
 }
 
-/// What a JSON-RPC code says, in our words.
+/// Describes a JSON-RPC code in the watcher's own words.
 fn meaning(code: i64) -> &'static str {
     match code {
         -32005 => ": it is unhealthy, or behind its cluster",

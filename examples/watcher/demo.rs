@@ -1,4 +1,4 @@
-//! A cluster in this process, with a market and its troubles, mirrored.
+//! Runs a cluster in this process, with a market and faults, and mirrors it.
 
 use std::{sync::Arc, time::Duration};
 
@@ -17,8 +17,8 @@ use crate::{
     watch::{Tally, Watch, ended, signalled},
 };
 
-/// Ages and deadlines at which a fault shows within seconds. What the Clock proves on a link is up to two seconds
-/// old, because it tells whole seconds: below that, every read would go to RPC.
+/// Ages and deadlines that let a fault show within seconds. The Clock has whole seconds, so what it
+/// proves on a link is up to two seconds old: with smaller ages every read would go to RPC.
 const MAX_AGE: Duration = Duration::from_secs(3);
 const CANARY_DEADLINE: Duration = Duration::from_secs(2);
 const RECONNECT_CAP: Duration = Duration::from_secs(2);
@@ -26,7 +26,7 @@ const RPC_TIMEOUT: Duration = Duration::from_secs(1);
 const READ_DEADLINE: Duration = Duration::from_secs(2);
 const HEALTH_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Plays until asked to end, then compares the mirror with the chain.
+/// Runs until asked to end, then compares the mirror with the chain.
 pub(crate) async fn run(args: &Args) -> Result<(), Failure> {
     let net = Arc::new(Localnet::start()?);
     let market = Market::open(net.clone()).map_err(|error| Failure::Fatal(format!("no market: {error}")))?;
@@ -49,7 +49,7 @@ async fn mirrored(
     let max_age = args.max_age.unwrap_or(MAX_AGE);
     introduce(args, net, &market, max_age, output).await;
     let health_interval = args.health_interval.unwrap_or(HEALTH_INTERVAL);
-    // A bot has a client of its own already: the mirror reads through it.
+    // A bot already has an RPC client of its own: the mirror reads through it.
     let rpc = client(&net.rpc_url(), CommitmentLevel::Confirmed);
     let second = net.add_node()?;
     let mirror = Mirror::builder(net.rpc_url())
@@ -107,7 +107,7 @@ async fn mirrored(
             let text = format!("{played}the mirror was not found equal to the chain: {difference}");
             Err(Failure::Fatal(text))
         }
-        // Nobody reads any more.
+        // Stdout is closed.
         None => Ok(()),
     }
 }

@@ -1,4 +1,4 @@
-//! What there is to tell: changes and readings as the mirror's public API gives them.
+//! The events to show: changes and readings, as the mirror's public API returns them.
 
 use std::{
     collections::HashMap,
@@ -21,7 +21,7 @@ impl Moment {
         Self(OffsetDateTime::now_utc())
     }
 
-    /// As RFC 3339 has it, in milliseconds.
+    /// Formats it by RFC 3339, with milliseconds.
     pub(crate) fn rfc3339(self) -> String {
         let (year, month, day) = self.0.to_calendar_date();
         format!("{year:04}-{:02}-{day:02}T{}Z", u8::from(month), self.time_of_day())
@@ -34,12 +34,12 @@ impl Moment {
     }
 }
 
-/// An account's record changed, or was seen for the first time.
+/// An account's record changed, or was observed for the first time.
 #[derive(Clone, Debug)]
 pub(crate) struct Change {
     pub(crate) at: Moment,
     pub(crate) account: Pubkey,
-    /// Whose account it is, of what, as far as is known.
+    /// The account's owner and mint, as far as they are known.
     pub(crate) identity: Identity,
     pub(crate) state: AccountState,
     pub(crate) mint: Option<MintInfo>,
@@ -47,7 +47,7 @@ pub(crate) struct Change {
     pub(crate) origin: StateOrigin,
 }
 
-/// What the processed bank shows of an account, which may be taken back.
+/// What the processed bank shows of an account. The chain may take it back.
 #[derive(Clone, Debug)]
 pub(crate) struct Preview {
     pub(crate) at: Moment,
@@ -57,7 +57,7 @@ pub(crate) struct Preview {
     pub(crate) slot: u64,
 }
 
-/// What a sell path got.
+/// The result of a read on a sell path.
 #[derive(Clone, Debug)]
 pub(crate) struct Read {
     pub(crate) at: Moment,
@@ -66,7 +66,7 @@ pub(crate) struct Read {
     pub(crate) took: Duration,
 }
 
-/// What is known of an account beside its state.
+/// What is known of an account besides its state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Identity {
     pub(crate) mint: Option<Pubkey>,
@@ -74,7 +74,7 @@ pub(crate) struct Identity {
     pub(crate) program: Option<TokenProgram>,
 }
 
-/// The accounts watched: what is known of them, and what people call them.
+/// The accounts watched: what is known of them, and their names.
 #[derive(Debug, Default)]
 pub(crate) struct Registry {
     identities: Mutex<HashMap<Pubkey, Identity>>,
@@ -82,7 +82,7 @@ pub(crate) struct Registry {
 }
 
 impl Registry {
-    /// One that calls keys by name.
+    /// Makes a registry that shows these names for keys.
     pub(crate) fn with_labels(labels: HashMap<Pubkey, String>) -> Self {
         Self { identities: Mutex::default(), labels }
     }
@@ -91,12 +91,13 @@ impl Registry {
         self.identities.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes in an account that is going to be watched.
+    /// Adds an account that is about to be watched.
     pub(crate) fn expect(&self, target: &WatchTarget, identity: Identity) {
         self.identities().insert(target.address(), identity);
     }
 
-    /// Whose account it is by `state`: what the chain says, or, where there is none, what is known from before.
+    /// The account's owner and mint by `state`: from the chain, or, if there is no account, from
+    /// what was known before.
     pub(crate) fn identify(&self, account: &Pubkey, state: &AccountState) -> Identity {
         match state {
             AccountState::Absent | AccountState::Closed => {
@@ -117,7 +118,8 @@ impl Registry {
         }
     }
 
-    /// The name of an account: its wallet's and its mint's, or its own, or the mint's address.
+    /// The name of an account: its wallet's and its mint's name, or its own name, or the mint's
+    /// address.
     pub(crate) fn name(&self, account: &Pubkey) -> String {
         let identity = self.identities().get(account).copied().unwrap_or_default();
         let known = |key: Option<Pubkey>| key.and_then(|key| self.labels.get(&key));
@@ -129,7 +131,7 @@ impl Registry {
     }
 }
 
-/// An address as people tell them apart: its ends.
+/// An address shortened for people to its two ends.
 pub(crate) struct Short<'a>(pub &'a Pubkey);
 
 impl fmt::Display for Short<'_> {

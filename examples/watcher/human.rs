@@ -1,4 +1,4 @@
-//! The readable lines: for a terminal of 120 columns.
+//! Formats the lines for people, for a terminal of 120 columns.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -10,7 +10,7 @@ use crate::{
     output::Voice,
 };
 
-/// A sweep that looks like the one before is shown this often.
+/// How often a sweep that looks like the one before is shown again.
 const REPEAT_AFTER: Duration = Duration::from_secs(5);
 
 /// Colours, as terminals number them.
@@ -43,7 +43,7 @@ impl Colour {
     }
 }
 
-/// Where the readings of a sweep came from; what differs is worth a line.
+/// Where the readings of a sweep came from; a difference is worth a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 enum Kind {
     Live,
@@ -72,7 +72,7 @@ impl Kind {
     }
 }
 
-/// Words for events. It remembers what it said last, to say what changed.
+/// Describes events in words. It remembers what it printed last, to describe changes.
 #[derive(Debug)]
 pub(crate) struct Human {
     colours: bool,
@@ -99,7 +99,7 @@ impl Human {
         format!("{time}  {}  {text}", self.paint(colour, &format!("{kind:<8}")))
     }
 
-    /// What is told beside the mirror's own words.
+    /// A message from the watcher itself, beside the mirror's events.
     pub(crate) fn tell(&self, voice: Voice, text: &str) -> String {
         let (colour, kind) = match voice {
             Voice::Market => (Colour::Blue, "market:"),
@@ -154,7 +154,7 @@ impl Human {
         self.line(change.at, Colour::Bold, "balance", &text)
     }
 
-    /// A state at processed: nothing to trade on yet.
+    /// A state at processed: do not trade on it yet.
     pub(crate) fn preview(&self, preview: &Preview) -> String {
         let held = preview.state.token_amount().filter(|_| preview.state.token().is_some());
         let shown = |raw| preview.mint.and_then(|mint| mint.ui_amount(raw)).map(|ui| grouped(&ui));
@@ -186,7 +186,8 @@ impl Human {
         self.line(at, Colour::Red, "reset", text)
     }
 
-    /// A line for a reading of all accounts, if it looks different from the one before, or that was long ago.
+    /// A line for a reading of all accounts, if it looks different from the one before, or if that
+    /// was long ago.
     pub(crate) fn sweep(
         &mut self,
         reads: &[Read],
@@ -265,7 +266,7 @@ impl Human {
         lines.join("\n")
     }
 
-    /// One of several nodes.
+    /// Describes one of several nodes.
     fn node(&self, at: Moment, node: &NodeHealth, wanted: usize) -> String {
         let phase = match (node.paused, node.enabled) {
             (true, _) => self.paint(Colour::Red, "not believed for now"),
@@ -289,7 +290,7 @@ impl Human {
     }
 }
 
-/// What went wrong, without what the rest of the line says.
+/// The error, without what the rest of the line already contains.
 fn why(error: &ReadError) -> String {
     match error {
         ReadError::Rpc { stale, source } => format!("{}; RPC: {source}", old(stale.age)),
@@ -302,7 +303,7 @@ fn old(age: Option<Duration>) -> String {
     age.map_or_else(|| "memory has no proof".to_owned(), |age| format!("memory is {} old", Span(age)))
 }
 
-/// Digits in groups of three, before the decimal point.
+/// Groups the digits before the decimal point by three.
 pub(crate) fn grouped(number: &str) -> String {
     let (whole, rest) = number.split_at(number.find('.').unwrap_or(number.len()));
     let mut text = String::new();

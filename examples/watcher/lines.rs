@@ -1,4 +1,4 @@
-//! The JSON lines. Scripts rely on them: a change of their shape is a breaking one.
+//! The JSON lines. Scripts rely on their shape: changing it is a breaking change.
 //!
 //! Amounts are text, because many JSON readers lose whole numbers above 2^53.
 
@@ -41,18 +41,18 @@ pub(crate) struct BalanceLine {
     owner: Option<String>,
     /// `spl-token` or `token-2022`.
     program: Option<String>,
-    /// What the account's bytes hold: "0" without an account, null where that is not known.
+    /// The raw amount in the account's bytes: "0" if there is no account, null if it is not known.
     amount: Option<String>,
     /// Null until the mint is known.
     decimals: Option<u8>,
-    /// Exact; null until the mint is known, and where it depends on the time.
+    /// Exact. Null until the mint is known, and if the amount depends on the time.
     ui_amount: Option<String>,
     state: &'static str,
     slot: u64,
     origin: &'static str,
 }
 
-/// What the processed bank shows of an account, which may be taken back: no balance to trade on.
+/// What the processed bank shows of an account. The chain may take it back: do not trade on it.
 #[derive(Debug, Serialize)]
 pub(crate) struct ProcessedLine {
     ts: String,
@@ -63,7 +63,7 @@ pub(crate) struct ProcessedLine {
     slot: u64,
 }
 
-/// What a sell path got. Beside an error there is nothing that it got.
+/// The result of a read on a sell path. If there is an error, there is no result.
 #[derive(Debug, Serialize)]
 pub(crate) struct ReadingLine {
     ts: String,
@@ -144,8 +144,8 @@ impl From<&Read> for Line {
 }
 
 impl Read {
-    /// `live` or `aging`; `stale` beside an error alone: what was served met the age that was asked for when it
-    /// was asked.
+    /// `live` or `aging`; `stale` only with an error: a balance that was served met the requested
+    /// age when it was asked for.
     pub(crate) fn freshness(&self) -> &'static str {
         match &self.answer {
             Ok(balance) if balance.reading.is_live() => "live",
@@ -162,7 +162,7 @@ impl Read {
         }
     }
 
-    /// The age of the proof: of what was served, or of what was too old to be.
+    /// The age of the proof: of the balance served, or of the one too old to serve.
     pub(crate) fn age(&self) -> Option<std::time::Duration> {
         use balance_mirror::ReadError;
         match &self.answer {

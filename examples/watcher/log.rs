@@ -1,4 +1,5 @@
-//! The log, on stderr: one line an event, or, for people at a terminal, in the columns of the lines on stdout.
+//! Writes the log to stderr: one line for each event or, for people at a terminal, in the columns
+//! of the lines on stdout.
 
 use std::{fmt, io};
 
@@ -15,12 +16,12 @@ use tracing_subscriber::{
 
 use crate::{args::Args, events::Moment, output::coloured};
 
-/// Where the text of a line begins, and where it ends at the latest.
+/// The columns between which the text of a line stands.
 const COLUMNS: std::ops::Range<usize> = 24..120;
 
 /// Starts logging.
 pub(crate) fn start(args: &Args) {
-    // For people, health is on stdout.
+    // The lines for people already show health on stdout.
     let health = if args.json { "info" } else { "warn" };
     let default = format!("balance_mirror=info,balance_mirror::health={health},watcher=info");
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));

@@ -1,5 +1,5 @@
-//! Watches token balances as a trading bot would, and shows what it sees: on a market of its own without
-//! arguments, on a real cluster with them. `--help` says how.
+//! Watches token balances as a trading bot would, and shows what it sees: without arguments on a
+//! market of its own, with them on a real cluster. `--help` lists the options.
 
 mod args;
 mod check;
@@ -24,12 +24,12 @@ use crate::{
 };
 use balance_mirror::{ConfigError, WatchError};
 
-/// Why it could not go on.
+/// Why the watcher could not continue.
 #[derive(Debug)]
 enum Failure {
-    /// What was asked for cannot be done. Exit code 2.
+    /// The request cannot be carried out. Exit code 2.
     Wrong(String),
-    /// Exit code 1.
+    /// Any other failure. Exit code 1.
     Fatal(String),
 }
 
@@ -58,7 +58,7 @@ fn main() -> ExitCode {
     };
     let args = match command {
         Command::Help => {
-            // Nobody reads it: nothing to do about that.
+            // Stderr is closed; there is no other place to report this.
             let _ = io::Write::write_all(&mut io::stdout(), args::HELP.as_bytes());
             return ExitCode::SUCCESS;
         }
@@ -76,7 +76,7 @@ fn fail(failure: &Failure) -> ExitCode {
         Failure::Wrong(text) => (2, format!("{text}\nTry --help.")),
         Failure::Fatal(text) => (1, text.clone()),
     };
-    // The exit code says it too.
+    // Stderr may be closed; the exit code reports the failure as well.
     let _ = io::Write::write_all(&mut io::stderr(), format!("watcher: {text}\n").as_bytes());
     ExitCode::from(code)
 }

@@ -15,7 +15,8 @@ use crate::{
     output::{Output, Voice},
 };
 
-/// Between two trades: longer than a slot, so that the next one sees what the last one did.
+/// The time between two trades: longer than a slot, so that each trade sees the result of the one
+/// before.
 const PAUSE_MS: std::ops::Range<u64> = 600..1_300;
 /// Trades are counted in hundredths of a token.
 const HUNDREDTHS: u32 = 2;
@@ -24,7 +25,7 @@ struct Token {
     symbol: &'static str,
     program: TokenProgram,
     decimals: u8,
-    /// A word on what is special about it.
+    /// A short note on what is special about it.
     note: &'static str,
     mint: Keypair,
 }
@@ -34,7 +35,7 @@ struct Wallet {
     key: Keypair,
 }
 
-/// One thing that happens. Wallets and tokens by their place in the market.
+/// One action on the market. Wallets and tokens are given by their index in the market.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Deed {
     Buy { wallet: usize, token: usize, hundredths: u64 },
@@ -51,7 +52,7 @@ enum Share {
     All,
 }
 
-/// What opens the market, so that everything is seen soon; chance goes on from there.
+/// The actions that open the market, so that every kind shows soon; random ones follow.
 const OPENING: [Deed; 12] = [
     Deed::Buy { wallet: 0, token: 0, hundredths: 125_050 },
     Deed::Buy { wallet: 1, token: 2, hundredths: 40_000 },
@@ -67,7 +68,7 @@ const OPENING: [Deed; 12] = [
     Deed::Transfer { from: 1, to: 2, token: 2, share: Share::Third },
 ];
 
-/// The market, on its cluster.
+/// The market and the cluster it runs on.
 pub(crate) struct Market {
     net: Arc<Localnet>,
     tokens: [Token; 3],
@@ -77,7 +78,7 @@ pub(crate) struct Market {
     last_slot: u64,
 }
 
-/// What stands at a token account's address.
+/// What a token account's address holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Held {
     Nothing,
@@ -116,7 +117,7 @@ impl Market {
             instructions.push(tokens::mint_to(&id, &key, &pool, &bank, u64::MAX / 4));
             market.net.send(&instructions, &[mint])?;
         }
-        // Confirmed, so that whoever asks for the mints now finds them.
+        // Wait until they are confirmed, so that a caller that asks for the mints now finds them.
         market.net.advance(3);
         Ok(market)
     }
@@ -126,14 +127,14 @@ impl Market {
         (self.wallets.len(), self.tokens.len(), self.wallets.len() * self.tokens.len())
     }
 
-    /// What people call the wallets and the tokens.
+    /// The names of the wallets and the tokens.
     pub(crate) fn labels(&self) -> HashMap<Pubkey, String> {
         let wallets = self.wallets.iter().map(|wallet| (wallet.key.pubkey(), wallet.name.to_owned()));
         let tokens = self.tokens.iter().map(|token| (token.mint.pubkey(), token.symbol.to_owned()));
         wallets.chain(tokens).collect()
     }
 
-    /// Each wallet's account for each token; most are not there yet.
+    /// Each wallet's account for each token; most do not exist yet.
     pub(crate) fn accounts(&self) -> Vec<(WatchTarget, Identity)> {
         let pairs =
             self.wallets.iter().flat_map(|wallet| self.tokens.iter().map(move |token| (wallet, token)));
@@ -164,7 +165,7 @@ impl Market {
         }
     }
 
-    /// Some number below `end`.
+    /// A pseudo-random number below `end`.
     fn chance(&mut self, end: u64) -> u64 {
         self.random.next() % end.max(1)
     }
@@ -177,7 +178,7 @@ impl Market {
         match (self.held(wallet, token), self.chance(10)) {
             (Held::Frozen, _) => Deed::Thaw { wallet, token },
             (Held::Nothing, _) => buy,
-            // What is withheld in an account of PUMP would stand in the way of closing it.
+            // Fees withheld in an account of PUMP would prevent closing it.
             (Held::Amount(0), chance) if chance < 5 && closable => Deed::Close { wallet, token },
             (Held::Amount(0), _) | (_, 0..4) => buy,
             (_, 4..6) => Deed::Sell { wallet, token, share: Share::Third },
@@ -209,7 +210,7 @@ impl Market {
         tokens::ata(&token.program.id(), &wallet.pubkey(), &token.mint.pubkey())
     }
 
-    /// How much of it a share is, in raw units: a third in whole hundredths.
+    /// The raw units in a share of it; a third is rounded to whole hundredths.
     fn share(&self, wallet: usize, token: usize, share: Share) -> u64 {
         let Held::Amount(amount) = self.held(wallet, token) else { return 0 };
         match share {
@@ -222,7 +223,7 @@ impl Market {
         10_u64.pow(u32::from(self.tokens[token].decimals).saturating_sub(HUNDREDTHS))
     }
 
-    /// Sends the deed's transaction, and says in words what became of it.
+    /// Sends the action's transaction, and describes its outcome.
     fn carry_out(&mut self, deed: Deed) -> String {
         let name = |wallet: usize| self.wallets[wallet].name;
         let token = &self.tokens[deed.token()];

@@ -1,4 +1,5 @@
-//! Where lines go: stdout, through a thread of its own, so that a slow consumer holds up nobody but itself.
+//! Writes lines to stdout through a thread of its own, so that a slow consumer delays only its own
+//! output.
 
 use std::{
     io::{self, IsTerminal, Write},
@@ -16,13 +17,13 @@ use crate::{
     lines::Line,
 };
 
-/// How many lines may wait for stdout. With as many waiting, balances wait too, and then the mirror counts what
-/// they missed.
+/// How many lines may wait for stdout. When the queue is full, balances wait too, and the mirror
+/// counts the updates that they miss.
 const QUEUE: usize = 256;
-/// How long a consumer is waited for at the end.
+/// How long to wait for a slow consumer at the end.
 const LAST_LINES: Duration = Duration::from_secs(2);
 
-/// Who says it, where it is not the mirror.
+/// The source of a line that is not from the mirror.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Voice {
     Market,
@@ -30,15 +31,15 @@ pub(crate) enum Voice {
     Watcher,
 }
 
-/// What everything is shown through.
+/// The output that all lines go through.
 #[derive(Debug)]
 pub(crate) struct Output {
-    /// `None` shows JSON.
+    /// `None` prints JSON.
     human: Option<Mutex<Human>>,
     lines: mpsc::Sender<String>,
 }
 
-/// What writes.
+/// The thread that writes.
 #[derive(Debug)]
 pub(crate) struct Writer {
     done: oneshot::Receiver<()>,
@@ -57,20 +58,20 @@ impl Output {
         thread::Builder::new().name("stdout".to_owned()).spawn(move || {
             let mut stdout = io::stdout();
             while let Some(line) = queue.blocking_recv() {
-                // Nobody reads any more: closing the queue says so.
+                // Stdout is closed: closing the queue reports that.
                 if writeln!(stdout, "{line}").is_err() {
                     break;
                 }
             }
             drop(queue);
-            // Nobody waits where the end came from outside.
+            // If the end came from outside, the other side no longer waits for this.
             let _ = end.send(());
         })?;
         let human = (!json).then(|| Mutex::new(Human::new(coloured(&io::stdout()), registry)));
         Ok((Self { human, lines }, Writer { done }))
     }
 
-    /// Resolves when nobody reads stdout any more.
+    /// Returns when stdout is closed.
     pub(crate) async fn closed(&self) {
         self.lines.closed().await;
     }
@@ -98,12 +99,12 @@ impl Output {
         self.show(|human| Some(human.missed(count)), || Some(Line::Missed { count })).await;
     }
 
-    /// One reading: a line in JSON.
+    /// Prints one reading: a line in JSON.
     pub(crate) async fn read(&self, read: &Read) {
         self.show(|_| None, || Some(Line::from(read))).await;
     }
 
-    /// One reading of every account: a line for people, where there is news in it.
+    /// Prints one reading of every account: a line for people, if it has news.
     pub(crate) async fn sweep(&self, reads: &[Read], mirror: &Mirror) {
         self.show(|human| human.sweep(reads, |mint| mirror.mint(mint)), || None).await;
     }
@@ -113,7 +114,7 @@ impl Output {
         self.show(|human| Some(human.health(at, health)), || Some(Line::health(at, health.clone()))).await;
     }
 
-    /// Tells something that is none of the lines above: beside JSON it goes to the log.
+    /// Prints a message that is none of the lines above. With JSON output, it goes to the log.
     pub(crate) async fn tell(&self, voice: Voice, text: &str) {
         if self.human.is_some() {
             return self.show(|human| Some(human.tell(voice, text)), || None).await;
@@ -141,14 +142,14 @@ impl Output {
             }),
         };
         if let Some(text) = text {
-            // Where nobody reads any more, `closed` ends the run.
+            // If stdout is closed, `closed` ends the run.
             let _ = self.lines.send(text).await;
         }
     }
 }
 
 impl Writer {
-    /// Waits until the last line is written, once the [`Output`] is gone; not for ever.
+    /// Waits, for a limited time, until the last line is written, once the [`Output`] is gone.
     pub(crate) async fn finish(self) {
         if tokio::time::timeout(LAST_LINES, self.done).await.is_err() {
             tracing::warn!(target: "watcher", "stdout takes no more lines; the last ones are lost");

@@ -1,4 +1,4 @@
-//! A real cluster: which accounts to watch there, and watching them.
+//! Finds the accounts to watch on a real cluster, and watches them.
 
 use std::{sync::Arc, time::Duration};
 
@@ -17,7 +17,7 @@ use crate::{
     watch::{Tally, Watch, ended},
 };
 
-/// The wait before the next try of a look-up: doubled from the first to the second.
+/// The shortest and the longest wait before the next try of a look-up; the wait doubles.
 const WAITS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(15));
 
 /// Watches until asked to end.
@@ -69,7 +69,7 @@ pub(crate) async fn run(
     watch.all(given.collect())?;
     let found = async {
         match watch.wallet(&clients, cluster).await {
-            // Watched from now on; it is only the end that is waited for.
+            // The accounts are watched now; just wait for the end.
             Ok(()) => std::future::pending().await,
             Err(failure) => Err(failure),
         }
@@ -86,7 +86,7 @@ pub(crate) async fn run(
 }
 
 impl Watch {
-    /// Watches accounts, and remembers whose they are.
+    /// Watches accounts, and records their owners.
     pub(crate) fn all(&self, accounts: Vec<(WatchTarget, Identity)>) -> Result<(), Failure> {
         for (target, identity) in &accounts {
             self.registry.expect(target, *identity);
@@ -95,7 +95,7 @@ impl Watch {
         Ok(())
     }
 
-    /// Finds out which accounts of the wallet are meant, however long that takes, and watches them.
+    /// Finds the accounts of the wallet, however long that takes, and watches them.
     async fn wallet(&self, clients: &[Arc<RpcClient>], cluster: &Cluster) -> Result<(), Failure> {
         let Some(wallet) = &cluster.wallet else { return Ok(()) };
         let mut wait = WAITS.0;
@@ -138,7 +138,7 @@ impl Watch {
     }
 }
 
-/// Asks one node after the other; what the last that may yet do better said, where none answers.
+/// Asks one node after another. If none answers, returns the last error that may be transient.
 async fn look_up(
     clients: &[Arc<RpcClient>],
     wallet: &Wallet,
@@ -171,7 +171,7 @@ impl From<CallFailed> for LookUp {
     }
 }
 
-/// The part that is needed of the answer to `getTokenAccountsByOwner`.
+/// The needed part of the answer to `getTokenAccountsByOwner`.
 #[derive(Deserialize)]
 struct Owned {
     value: Vec<OwnedAccount>,
@@ -185,7 +185,7 @@ struct OwnedAccount {
 
 #[derive(Deserialize)]
 struct Sliced {
-    /// Base64, and the word that says so.
+    /// The data in base64, and the name of that encoding.
     data: (String, String),
 }
 
@@ -197,7 +197,8 @@ async fn token_accounts(
 ) -> Result<Vec<(WatchTarget, Identity)>, LookUp> {
     let mut found = Vec::new();
     for program in TokenProgram::ALL {
-        // The client's own method asks for jsonParsed. The mint is the first 32 bytes; the mirror reads the rest.
+        // The client's own method asks for jsonParsed. Only the mint is needed here, the first 32
+        // bytes; the mirror reads the rest.
         let params = json!([
             wallet.owner.to_string(),
             { "programId": program.id().to_string() },
@@ -223,7 +224,8 @@ impl OwnedAccount {
     }
 }
 
-/// The wallet's associated token accounts for the given mints. Their addresses depend on the mints' programs.
+/// The wallet's associated token accounts for the given mints. Their addresses depend on the mints'
+/// programs.
 async fn associated_accounts(
     rpc: &RpcClient,
     wallet: &Wallet,

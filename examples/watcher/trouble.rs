@@ -1,4 +1,4 @@
-//! A fault now and then.
+//! Plays a fault now and then.
 
 use std::time::Duration;
 
@@ -7,19 +7,19 @@ use tokio::time::sleep;
 
 use crate::output::{Output, Voice};
 
-/// From the start to the first fault: the mirror is live by then, and the market has opened.
+/// The time from the start to the first fault: the mirror is live by then, and the market is open.
 const FIRST: Duration = Duration::from_secs(5);
-/// From the end of one to the next: time to see the recovery.
+/// The time from the end of one fault to the next: long enough to see the recovery.
 const BETWEEN: Duration = Duration::from_secs(5);
 
-/// Whom a fault befalls.
+/// What a fault affects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Whom {
     First,
     Both,
 }
 
-/// One fault: what it does, to whom, for how long, and what to watch for.
+/// One fault: what it does, what it affects, for how long, and what to watch for.
 struct Act {
     begins: &'static str,
     watch_for: &'static str,
@@ -28,7 +28,7 @@ struct Act {
     lasts: Duration,
 }
 
-/// In the order in which they are played, over and over.
+/// The faults, in the order in which they are played, over and over.
 const ACTS: [Act; 7] = [
     Act {
         begins: "the first node goes silent on an open socket for 8 s",

@@ -1,4 +1,4 @@
-//! What is the same for every cluster: balances, readings and health, shown until the end.
+//! The part that is the same for every cluster: shows balances, readings and health until the end.
 
 use std::{
     collections::HashSet,
@@ -20,14 +20,15 @@ use crate::{
     output::Output,
 };
 
-/// How long first lines may be held back for decimals, all together.
+/// How long, in total, the first lines may wait for the mints' decimals.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// How often a mint that is waited for is looked up.
+/// How often to look up a mint that is awaited.
 const LOOK: Duration = Duration::from_millis(10);
-/// How many sweeps of readings may be under way: while RPC is slow, one begins before another ended.
+/// How many sweeps of readings may run at once: while RPC is slow, a sweep begins before the
+/// previous one ended.
 const SWEEPS: usize = 8;
 
-/// A run: the mirror, and how it is shown.
+/// A run: the mirror, and the output that shows it.
 pub(crate) struct Watch {
     pub(crate) mirror: Mirror,
     pub(crate) output: Arc<Output>,
@@ -38,7 +39,7 @@ pub(crate) struct Watch {
     pub(crate) tally: Tally,
 }
 
-/// What was shown.
+/// Counts of what was shown.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
     changes: AtomicU64,
@@ -48,7 +49,7 @@ pub(crate) struct Tally {
 }
 
 impl Watch {
-    /// Shows everything until `work` ends, or nobody reads the output any more. Shuts the mirror down.
+    /// Shows everything until `work` ends or stdout is closed, then shuts the mirror down.
     pub(crate) async fn run<T>(&self, updates: MirrorUpdates, work: impl Future<Output = T>) -> Option<T> {
         let mut balances = pin!(self.balances(updates));
         let shown = async { tokio::join!(self.readings(), self.healths()) };
@@ -61,7 +62,7 @@ impl Watch {
         self.output.health(&self.mirror.health()).await;
         self.mirror.shutdown().await;
         if ended.is_some() {
-            // The stream ends with the mirror: what is left of it is told.
+            // The stream ends with the mirror: print what is left in it.
             let rest = tokio::time::timeout(PATIENCE, balances).await;
             if rest.is_err() {
                 tracing::warn!(target: "watcher", "the last changes were not all shown");
@@ -123,7 +124,8 @@ impl Watch {
         Preview { at: Moment::now(), account, state, mint, slot }
     }
 
-    /// The mirror asks for a mint by itself when it first sees an account of it; its answer is a moment away.
+    /// The mirror asks for a mint when it first sees an account of it; the answer comes a moment
+    /// later.
     async fn mint(&self, address: &Pubkey, patience: &mut Duration) -> Option<MintInfo> {
         let began = Instant::now();
         loop {
@@ -190,7 +192,7 @@ impl Tally {
         counter.fetch_add(1, Relaxed);
     }
 
-    /// All of it in a sentence.
+    /// The counts in one sentence.
     pub(crate) fn summary(&self) -> String {
         let [changes, cache, rpc, errors] =
             [&self.changes, &self.cache, &self.rpc, &self.errors].map(|counter| counter.load(Relaxed));
@@ -202,7 +204,7 @@ impl Tally {
     }
 }
 
-/// Resolves when the run shall end: by a signal, or because its time is over.
+/// Returns when the run must end: on a signal, or because its time is over.
 pub(crate) async fn ended(duration: Option<Duration>) {
     let time_is_up = async {
         match duration {
@@ -216,7 +218,7 @@ pub(crate) async fn ended(duration: Option<Duration>) {
     }
 }
 
-/// Resolves at Ctrl-C, or when the process is asked to terminate.
+/// Returns on Ctrl-C, or when the process is asked to terminate.
 pub(crate) async fn signalled() {
     #[cfg(unix)]
     {
@@ -229,7 +231,7 @@ pub(crate) async fn signalled() {
         }
     }
     if tokio::signal::ctrl_c().await.is_err() {
-        // Without a handler, the system's own ends the process.
+        // Without a handler, the system's default action ends the process.
         std::future::pending().await
     }
 }

@@ -36,7 +36,7 @@ pub(crate) struct LinkStatus {
 fn overdue_reason(timer: Timer) -> &'static str {
     match timer {
         Timer::Connect => "the connect took too long",
-        Timer::Probe => "no canary ticked for long: another connection may do better",
+        Timer::Probe => "no canary for too long: another connection may work better",
         Timer::Subscribe => "a subscribe was not answered in time",
         _ => "no canary in time: the node is silent, or the connection half-open",
     }
@@ -108,9 +108,9 @@ impl LinkLog {
                     report.told.clone_from(&report.last_error);
                     report.canary = None;
                 }
-                (LinkPhase::Lagging, _) => warn!(url, from, spent_ms, "link lags: the node proves nothing"),
+                (LinkPhase::Lagging, _) => warn!(url, from, spent_ms, "link lags: it proves nothing for now"),
                 (LinkPhase::Unproven, _) => {
-                    warn!(url, from, spent_ms, "link without canaries: TTL and RPC carry its accounts");
+                    warn!(url, from, spent_ms, "link without canaries: TTL and RPC serve its accounts");
                 }
                 // Debug only: at a higher level, each try of a node that is down would be a line.
                 (LinkPhase::Connecting, _) => debug!(url, from, spent_ms, "link connecting"),
@@ -133,11 +133,11 @@ impl LinkLog {
             EngineEvent::Changed { .. } | EngineEvent::Superseded | EngineEvent::Overlaid { .. } => {}
             EngineEvent::Disputed { address, by, against } => {
                 let (by, against) = (self.url(who(*by)), self.url(who(*against)));
-                warn!(account = %address, by, against, "two sources contradict each other: RPC settles it");
+                warn!(account = %address, by, against, "two sources contradict each other: asking RPC which is right");
             }
             EngineEvent::Missed { address, endpoint } => {
                 let url = self.url(*endpoint);
-                warn!(account = %address, url, "a change was never notified: subscribing anew");
+                warn!(account = %address, url, "the node did not notify a change: subscribing the account again");
             }
             EngineEvent::Reverted { address } => {
                 debug!(account = %address, "what the processed bank showed did not come to be");
@@ -156,16 +156,16 @@ impl LinkLog {
                 warn!(epoch, "the chain began anew: every account is read and subscribed anew");
             }
             EngineEvent::Swept { address } => {
-                info!(account = %address, "a position that held nothing is watched no longer");
+                info!(account = %address, "a position that held nothing was swept: it is no longer watched");
             }
             EngineEvent::SellEnded { address, amount, signature, outcome } => {
                 let (account, amount) = (address, *amount);
                 match *outcome {
                     TradeOutcome::Landed { slot } => {
-                        info!(%account, amount, %signature, slot, "a sell in flight was found landed");
+                        info!(%account, amount, %signature, slot, "a sell in flight landed");
                     }
                     TradeOutcome::Failed { slot } => {
-                        warn!(%account, amount, %signature, slot, "a sell in flight was found failed: its tokens are free");
+                        warn!(%account, amount, %signature, slot, "a sell in flight failed on chain: its tokens are free");
                     }
                     TradeOutcome::Expired { slot } => {
                         warn!(%account, amount, %signature, slot, "a sell in flight can land no more: its tokens are free as of that slot");

@@ -25,8 +25,9 @@ use crate::{
     sources::{CLOCK, RENT, endpoint::Endpoint},
 };
 
-/// The least slice length of accounts that need parameters of their own. It is longer than any account, so a
-/// slice of this length changes the parameters but no data, even on a node that applies it.
+/// The least slice length of accounts that need parameters of their own. It is longer than any
+/// account, so a slice of this length changes the parameters but no data, even on a node that
+/// applies it.
 const WHOLE: u64 = 1 << 24;
 
 /// How long to wait for the answer to an unsubscribe.
