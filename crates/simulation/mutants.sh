@@ -10,18 +10,33 @@
 #   # seed: SEED CHECK       the simulated world (crates/simulation), on that seed, by that check
 #   # model: WORLD CHECK     the model checker (crates/model-check), in that small world, by that check
 #
+# A patch is what `git diff -U1` says, and no hunk of it only adds: it is found by the lines that it takes away, wherever they
+# have moved in their file and whatever has become of the lines around them.
+#
 # Fails where a patch no longer applies or builds, where a mutant is not caught by the check that it names, and where the
 # simulated world itself fails on the seed. (The model checker's own worlds are whole: `cargo test -p model-check`.)
 set -euo pipefail
 
 root=$(cd "$(dirname "$0")/../.." && pwd)
-copy=$(mktemp -d)
-trap 'rm -rf "$copy"' EXIT
-export CARGO_TARGET_DIR=${MUTANTS_TARGET_DIR:-$root/target/mutants} CARGO_INCREMENTAL=0
+# Incremental, whatever the caller builds with: for each mutant the whole crate is built anew, and differs in a few lines.
+export CARGO_TARGET_DIR=${MUTANTS_TARGET_DIR:-$root/target/mutants} CARGO_INCREMENTAL=1
 bin=$CARGO_TARGET_DIR/debug
+# Always the same place: cargo tells crates apart by their path, and would start from nothing in another.
+copy=$CARGO_TARGET_DIR/copy
+mkdir -p "$CARGO_TARGET_DIR"
+exec 9>"$CARGO_TARGET_DIR/copy.lock"
+if ! flock --nonblock 9; then
+    echo "another run uses $CARGO_TARGET_DIR" >&2
+    exit 2
+fi
+rm -rf "$copy"
+mkdir "$copy"
+trap 'rm -rf "$copy"' EXIT
 
-# What is tracked, as it stands in the working tree: the clone itself is never edited.
-(cd "$root" && git ls-files -z --cached --others --exclude-standard | tar --null --ignore-failed-read -cf - -T -) | tar -xf - -C "$copy"
+# What is tracked, as it stands in the working tree: the clone itself is never edited. All of it is new (-m): what was built
+# last, of a mutant, may be newer than the sources.
+(cd "$root" && git ls-files -z --cached --others --exclude-standard | tar --null --ignore-failed-read -cf - -T -) |
+    tar -xmf - -C "$copy"
 cp -r "$copy/src/core" "$copy/core.whole"
 
 field() { sed -n "s/^# $1: //p" "$2"; }
@@ -75,8 +90,10 @@ for patch in "${patches[@]}"; do
     read -r seed by_world <<<"$(field seed "$patch")"
     read -r plan by_model <<<"$(field model "$patch")"
     rm -rf "$copy/src/core" && cp -r "$copy/core.whole" "$copy/src/core"
-    if ! (cd "$copy" && git apply --whitespace=nowarn "$patch"); then
+    # By the lines that it takes away alone, where the lines around them have changed (-C0).
+    if ! (cd "$copy" && git apply -C0 --whitespace=nowarn "$patch") 2>"$copy/told"; then
         echo "FAILED   $name: the patch no longer applies"
+        cat "$copy/told"
         failed=1
         continue
     fi

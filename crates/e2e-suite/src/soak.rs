@@ -3,8 +3,9 @@
 //! Two mirrors, one in failover and one in a race with the processed view, each in a runtime of its own, on two nodes
 //! of the local cluster. The cluster is in a process of its own and the callers in a runtime of their own, so that the heap
 //! is that of the mirrors and the tasks are theirs. In each round a fault of one node begins while callers read and
-//! watch; then it ends, the callers pause, and when the mirrors are as they were at the start, a sample is taken: at
-//! equal moments, equal things are held.
+//! watch; then it ends, the callers pause, every connection is made anew, and when the mirrors are as they were at the
+//! start, a sample is taken: at equal moments, equal things are held. What room is kept free for the next burst is not
+//! equal at first; how growth is told from that is in `figures`.
 
 mod cluster;
 mod figures;
@@ -37,31 +38,30 @@ use crate::{
 };
 
 /// Where nothing else is asked for.
-const SECONDS: u64 = 25;
 const SEED: u64 = 20_261_122;
 /// Long soaks play also what takes a mirror ten seconds or more to get over.
 const LONG: Duration = Duration::from_secs(120);
 /// A mirror that is not as it was at the start after so long never is.
 const FOR_EVER: Duration = Duration::from_secs(90);
-/// The warm-up is so small a part of the whole.
-const WARM_UP: u32 = 5;
-/// In each of so many rounds every connection is cut, and a sample is taken: a session remembers what was ever
-/// subscribed on its connection, up to its bound, so that only new connections are equal.
-const RENEWED: usize = 2;
-/// No more samples are taken.
-const SAMPLES: usize = 100_000;
+/// What fills the queues most: bursts of notifications, and callers and calls that pile up where RPC does not answer.
+/// Each is played on each node, as hard as it can be, before anything is judged.
+const WARM_UP: [Fault; 3] = [Fault::FloodOfAccount, Fault::FloodOfUnknownIds, Fault::RpcStall];
+/// As hard as a fault can be.
+const HARDEST: u64 = 10;
+/// How often the mirrors are looked at while they are to become as they were.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
 
 /// How long, and what the faults are drawn from.
 #[derive(Clone, Copy, Debug)]
 pub struct Plan {
-    /// How long the rounds go on.
+    /// How long the rounds go on, at least.
     pub time: Duration,
     /// What the faults are drawn from.
     pub seed: u64,
 }
 
 impl Plan {
-    /// As `SOAK_SECONDS` and `SOAK_SEED` say; 25 s, and always the same seed, without them.
+    /// As `SOAK_SECONDS` and `SOAK_SEED` say; the fewest rounds, and always the same seed, without them.
     ///
     /// # Errors
     /// One of them is not a number.
@@ -70,10 +70,7 @@ impl Plan {
             Ok(text) => text.parse().map_err(|error| format!("{name}={text}: {error}")),
             Err(_) => Ok(default),
         };
-        Ok(Self {
-            time: Duration::from_secs(number("SOAK_SECONDS", SECONDS)?),
-            seed: number("SOAK_SEED", SEED)?,
-        })
+        Ok(Self { time: Duration::from_secs(number("SOAK_SECONDS", 0)?), seed: number("SOAK_SEED", SEED)? })
     }
 }
 
@@ -85,6 +82,8 @@ struct Side {
     readers: Vec<Reader>,
     /// Which nodes are in use when all is well.
     in_use: &'static [bool],
+    /// Connections open when all is well.
+    links: u64,
 }
 
 impl Side {
@@ -116,10 +115,12 @@ impl Side {
         };
         let readers = mirror.watch_all(address.accounts.iter().copied().map(WatchTarget::account))?;
         let in_use = if race { &[true, true] } else { &[true, false] };
-        Ok(Self { name, runtime, mirror, readers, in_use })
+        // The processed view has a connection of its own.
+        let links = if race { 4 } else { 1 };
+        Ok(Self { name, runtime, mirror, readers, in_use, links })
     }
 
-    /// Every account is live, on the nodes that are to be in use, and on no other.
+    /// Every account is live, on the nodes that are to be in use, and on no other, and every connection is open.
     fn is_whole(&self) -> bool {
         let health = self.mirror.health();
         let whole = |(node, in_use): (&balance_mirror::NodeHealth, &bool)| {
@@ -128,6 +129,7 @@ impl Side {
             node.enabled == *in_use && (live || !in_use)
         };
         health.wanted == self.readers.len()
+            && health.connects == health.losses + self.links
             && health.nodes.iter().zip(self.in_use).all(whole)
             && self.readers.iter().all(|reader| reader.read().is_live())
     }
@@ -162,49 +164,38 @@ fn play(plan: Plan, cluster: Command, heap: fn() -> usize) -> Outcome {
         .map(|side| Work::begin(callers.handle(), &side.mirror, &side.readers, &alone, &mut random))
         .collect();
     let peak = Peak::watch(heap)?;
-    let mut deck = Deck::new(plan.time);
-    // Later, a sample is not put into more room than there is: it would be counted.
-    let (began, mut samples) = (Instant::now(), Vec::with_capacity(SAMPLES));
+    let mut deck = Deck::new(plan.time, remote.address.nodes.len());
+    let (began, mut figures) = (Instant::now(), Figures::new());
     let (mut rounds, mut slowest) = (0, (Duration::ZERO, None));
-    while began.elapsed() < plan.time && samples.len() < SAMPLES {
-        let (place, fault) = deck.draw(&mut random);
-        let node = random.index(remote.address.nodes.len());
+    let verdict = loop {
+        let Turn { place, fault, node, strength, warm_up } = deck.draw(&mut random);
         rounds += 1;
-        remote.begin(node, place, random.index(1_000), 1 + random.below(10))?;
+        remote.begin(node, place, random.index(1_000), strength)?;
         thread::sleep(Duration::from_millis(100 + random.below(500)));
         remote.clear()?;
-        let renewed = rounds % RENEWED == 0;
-        if renewed {
-            remote.renew()?;
-        }
         let over = Instant::now();
         let quiet = callers.block_on(alone.write());
         works.iter().for_each(|work| work.end_passing());
-        while !sides.iter().all(Side::is_whole) {
-            check!(
-                over.elapsed() < FOR_EVER,
-                "{fault:?} of node {node}: not as before after {FOR_EVER:?}: {:#?}",
-                sides.each_ref().map(|side| (side.name, side.mirror.health()))
-            );
-            thread::sleep(Duration::from_millis(5));
-        }
-        let sample = Sample { at: began.elapsed(), heap: heap(), tasks: sides.iter().map(Side::tasks).sum() };
-        drop(quiet);
+        let after = format!("{fault:?} of node {node}");
+        until(&sides, &after, || Ok(sides.iter().all(Side::is_whole)))?;
         slowest = slowest.max((over.elapsed(), Some(place)));
+        let (heap, tasks) =
+            renew(&sides, &mut remote, &after, || (heap(), sides.iter().map(Side::tasks).sum()))?;
+        let sample = Sample { at: began.elapsed(), heap, tasks };
+        drop(quiet);
         if std::env::var_os("SOAK_LOG").is_some() {
-            let tasks = sides.each_ref().map(Side::tasks);
-            say(&format!(
-                "{fault:?} of node {node}, whole {:.0?} after: {sample:?} {tasks:?}",
-                over.elapsed()
-            ))?;
+            say(&format!("{after}, whole {:.0?} after: {sample:?}", over.elapsed()))?;
         }
-        if renewed && sample.at > plan.time / WARM_UP {
-            samples.push(sample);
+        if warm_up {
+            continue;
         }
-    }
+        let long_enough = sample.at >= plan.time;
+        if let Some(verdict) = figures.add(sample, long_enough) {
+            break verdict;
+        }
+    };
     let peak = peak.stop()?;
     callers.shutdown_background();
-    let figures = Figures(samples);
     let (slowest, place) = slowest;
     say(&format!(
         "soak of {:.0?}, seed {}: {rounds} faults, whole again {slowest:.1?} after {:?} at the latest; at most {} KiB of heap at \
@@ -229,29 +220,84 @@ fn play(plan: Plan, cluster: Command, heap: fn() -> usize) -> Outcome {
             health.quarantines
         ))?;
     }
-    figures.judge()
+    verdict
 }
 
-/// Every kind of fault once, then again in another order.
+/// Looks until it is so.
+fn until(sides: &[Side], after: &str, mut is_so: impl FnMut() -> Outcome<bool>) -> Outcome {
+    let began = Instant::now();
+    while !is_so()? {
+        let state = |side: &Side| (side.name, side.mirror.health());
+        check!(
+            began.elapsed() < FOR_EVER,
+            "{after}: not as before after {FOR_EVER:?}: {:#?}",
+            sides.iter().map(state).collect::<Vec<_>>()
+        );
+        thread::sleep(LOOK_EVERY);
+    }
+    Ok(())
+}
+
+/// Makes every connection anew, keeps none for RPC, and weighs what is then. A session remembers what was ever subscribed
+/// on its connection, up to its bound, and a connection for RPC has buffers, so that only new ones, or none, are equal.
+fn renew<T>(sides: &[Side], remote: &mut Remote, after: &str, weigh: impl Fn() -> T) -> Outcome<T> {
+    let lost = |side: &Side| side.mirror.health().losses;
+    let all_lost: Vec<_> = sides.iter().map(|side| lost(side) + side.links).collect();
+    remote.renew()?;
+    let mut weight = None;
+    until(sides, after, || {
+        let (before, now) = (remote.hang_up()?, weigh());
+        let mut each = sides.iter().zip(&all_lost);
+        let new = each.all(|(side, all_lost)| lost(side) >= *all_lost && side.is_whole());
+        weight = Some(now);
+        // No connection for RPC was open, nor opened meanwhile.
+        Ok(new && before.open == 0 && before == remote.hang_up()?)
+    })?;
+    weight.ok_or_else(|| "nothing was weighed".into())
+}
+
+/// A fault, and the node that has it.
+struct Turn {
+    place: usize,
+    fault: Fault,
+    node: usize,
+    strength: u64,
+    warm_up: bool,
+}
+
+/// What warms up, then every kind of fault once, then again in another order.
 struct Deck {
     kinds: Vec<(usize, Fault)>,
     left: Vec<(usize, Fault)>,
+    warm_up: Vec<Turn>,
+    nodes: usize,
 }
 
 impl Deck {
-    fn new(time: Duration) -> Self {
+    fn new(time: Duration, nodes: usize) -> Self {
         // The buffers of a huge frame stay as long as its connection: that is chaos' to play.
         let huge = |fault| matches!(fault, Fault::HugeNotification | Fault::HugeText);
         let played = |(_, fault): &(usize, Fault)| !huge(*fault) && (time >= LONG || !is_slow(*fault));
-        Self { kinds: Fault::all().into_iter().enumerate().filter(played).collect(), left: Vec::new() }
+        let all = || Fault::all().into_iter().enumerate();
+        let turn = |(place, fault), node| Turn { place, fault, node, strength: HARDEST, warm_up: true };
+        let warm_up = all()
+            .filter(|(_, fault)| WARM_UP.contains(fault))
+            .flat_map(|kind| (0..nodes).map(move |node| turn(kind, node)))
+            .collect();
+        Self { kinds: all().filter(played).collect(), left: Vec::new(), warm_up, nodes }
     }
 
-    fn draw(&mut self, random: &mut Random) -> (usize, Fault) {
+    fn draw(&mut self, random: &mut Random) -> Turn {
+        if let Some(turn) = self.warm_up.pop() {
+            return turn;
+        }
         if self.left.is_empty() {
             self.left.clone_from(&self.kinds);
             random.shuffle(&mut self.left);
         }
-        self.left.pop().unwrap_or((0, Fault::Lag))
+        let (place, fault) = self.left.pop().unwrap_or((0, Fault::Lag));
+        let (node, strength) = (random.index(self.nodes), 1 + random.below(HARDEST));
+        Turn { place, fault, node, strength, warm_up: false }
     }
 }
 

@@ -27,6 +27,8 @@ pub(crate) struct Face {
     notifier: mpsc::Sender<Item>,
     /// How often the node was restarted, whereupon its RPC connections end.
     restarts: watch::Sender<u64>,
+    /// How often the RPC connections were to be closed. Each that is open listens to it.
+    hang_ups: watch::Sender<u64>,
     stopped: watch::Sender<bool>,
 }
 
@@ -45,6 +47,7 @@ impl Face {
             ring: cluster.ring,
             notifier,
             restarts: watch::Sender::new(0),
+            hang_ups: watch::Sender::new(0),
             stopped: watch::Sender::new(false),
             cluster,
         });
@@ -90,6 +93,16 @@ impl Face {
 
     pub(crate) fn restarts(&self) -> watch::Receiver<u64> {
         self.restarts.subscribe()
+    }
+
+    /// Closes every RPC connection: one with a request under way after its answer. Returns how many were open.
+    pub(crate) fn hang_up(&self) -> usize {
+        self.hang_ups.send_modify(|hang_ups| *hang_ups += 1);
+        self.hang_ups.receiver_count()
+    }
+
+    pub(crate) fn hang_ups(&self) -> watch::Receiver<u64> {
+        self.hang_ups.subscribe()
     }
 
     pub(crate) fn stop(&self) {

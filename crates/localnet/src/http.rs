@@ -1,6 +1,13 @@
 //! The HTTP face: JSON-RPC over POST, and what the faults make of it.
 
-use std::{io, sync::Arc};
+use std::{
+    io,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+};
 
 use http_body_util::{BodyExt, Limited};
 use hyper::{
@@ -49,14 +56,29 @@ async fn connection(face: Arc<Face>, stream: TcpStream) {
     }
     let _ = stream.set_nodelay(true);
     let mut restarts = face.restarts();
-    let service = service_fn(|request| respond(&face, request));
-    let served = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
-    select! {
-        biased; // A request that comes after the fault must not slip through.
-        () = face.faults.until(|state| state.rpc_down) => {}
-        _ = restarts.changed() => {}
-        // A connection that fails has nobody to tell it to.
-        _ = served => {}
+    let mut hang_ups = face.hang_ups();
+    let used = AtomicBool::new(false);
+    let service = service_fn(|request| {
+        used.store(true, Relaxed);
+        respond(&face, request)
+    });
+    let mut served = pin!(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
+    let mut down = pin!(face.faults.until(|state| state.rpc_down));
+    loop {
+        select! {
+            biased; // A request that comes after the fault must not slip through.
+            () = &mut down => break,
+            _ = restarts.changed() => break,
+            _ = hang_ups.changed() => {
+                // Before its first request, a connection would be left open.
+                if !used.load(Relaxed) {
+                    break;
+                }
+                served.as_mut().graceful_shutdown();
+            }
+            // A connection that fails has nobody to tell it to.
+            _ = &mut served => break,
+        }
     }
 }
 

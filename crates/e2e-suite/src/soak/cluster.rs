@@ -11,7 +11,7 @@ use std::{
 };
 
 use balance_mirror::Pubkey;
-use localnet::{Aim, Fault, Faults, Keypair, Localnet, Signer, tokens};
+use localnet::{Aim, Fault, Faults, Keypair, Localnet, Signer, Stats, tokens};
 
 use crate::outcome::{Outcome, check};
 
@@ -29,6 +29,14 @@ pub(super) struct Address {
     /// RPC and WebSocket of each.
     pub(super) nodes: Vec<(String, String)>,
     pub(super) accounts: Vec<Pubkey>,
+}
+
+/// Connections for RPC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Connections {
+    pub(super) open: usize,
+    /// Since the start.
+    pub(super) ever: u64,
 }
 
 /// The other end of the process. Dropping it ends the process.
@@ -61,22 +69,29 @@ impl Remote {
 
     /// A fault of one node begins, by its place in [`Fault::all`].
     pub(super) fn begin(&mut self, node: usize, fault: usize, victim: usize, strength: u64) -> Outcome {
-        self.order(&format!("{node} {fault} {victim} {strength}"))
+        self.order(&format!("{node} {fault} {victim} {strength}")).map(drop)
     }
 
     /// Every fault ends.
     pub(super) fn clear(&mut self) -> Outcome {
-        self.order("clear")
+        self.order("clear").map(drop)
     }
 
-    /// Every connection of every mirror is cut.
+    /// Every connection of every mirror is cut, and none is kept for RPC.
     pub(super) fn renew(&mut self) -> Outcome {
-        self.order("renew")
+        self.order("renew").map(drop)
     }
 
-    fn order(&mut self, order: &str) -> Outcome {
+    /// Closes every connection for RPC, one with a request under way after its answer. How many there were.
+    pub(super) fn hang_up(&mut self) -> Outcome<Connections> {
+        let answer = self.order("hang up")?;
+        let (open, ever) = answer.split_once(' ').ok_or("no numbers")?;
+        Ok(Connections { open: open.parse()?, ever: ever.parse()? })
+    }
+
+    fn order(&mut self, order: &str) -> Outcome<String> {
         writeln!(self.orders, "{order}")?;
-        self.answer().map(drop)
+        self.answer()
     }
 
     fn answer(&mut self) -> Outcome<String> {
@@ -127,21 +142,33 @@ pub fn serve() -> Outcome {
     let over = AtomicBool::new(false);
     thread::scope(|scope| {
         let trading = scope.spawn(|| trade(&net, &accounts, &over));
-        let obeyed = obey(&[net.faults(), other.faults()], &accounts);
+        let obeyed = obey(&[(net.faults(), &|| net.stats()), (other.faults(), &|| other.stats())], &accounts);
         over.store(true, Relaxed);
         trading.join().map_err(|_| "the trader panicked")??;
         obeyed
     })
 }
 
-fn obey(nodes: &[&Faults], accounts: &[(Pubkey, Pubkey)]) -> Outcome {
+/// What breaks a node, and what it counts.
+type Controls<'a> = (&'a Faults, &'a dyn Fn() -> Stats);
+
+fn obey(nodes: &[Controls<'_>], accounts: &[(Pubkey, Pubkey)]) -> Outcome {
     let all = Fault::all();
     for line in io::stdin().lines() {
         let line = line?;
+        if line == "hang up" {
+            let open: usize = nodes.iter().map(|(faults, _)| faults.hang_up_rpc()).sum();
+            let ever: u64 = nodes.iter().map(|(_, stats)| stats().rpc_connections).sum();
+            say(&format!("{open} {ever}"))?;
+            continue;
+        }
         if line == "clear" {
-            nodes.iter().for_each(|node| node.clear());
+            nodes.iter().for_each(|(faults, _)| faults.clear());
         } else if line == "renew" {
-            nodes.iter().for_each(|node| _ = node.cut_with_reset());
+            nodes.iter().for_each(|(faults, _)| {
+                faults.cut_with_reset();
+                faults.hang_up_rpc();
+            });
         } else {
             let numbers = line.split(' ').map(str::parse).collect::<Result<Vec<usize>, _>>()?;
             let [node, fault, victim, strength] = numbers[..] else {
@@ -149,7 +176,7 @@ fn obey(nodes: &[&Faults], accounts: &[(Pubkey, Pubkey)]) -> Outcome {
             };
             let address = |place: usize| accounts[place % accounts.len()].1;
             let aim = Aim { account: address(victim), other: address(victim + 1), strength: strength as u64 };
-            nodes[node].begin(all[fault], &aim);
+            nodes[node].0.begin(all[fault], &aim);
         }
         say("done")?;
     }

@@ -20,6 +20,12 @@ impl Faults {
         self.set(|state| state.rpc_methods = methods);
     }
 
+    /// Closes every RPC connection: an idle one at once, one with a request under way after its answer. Returns
+    /// how many were open.
+    pub fn hang_up_rpc(&self) -> usize {
+        self.face.hang_up()
+    }
+
     /// RPC connections are accepted and closed at once, before any answer.
     pub fn rpc_down(&self, on: bool) {
         self.set(|state| state.rpc_down = on);
