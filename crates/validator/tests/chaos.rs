@@ -3,8 +3,8 @@
 
 mod real;
 
-use real::Real;
 use e2e_suite::{Cluster, chaos};
+use real::Real;
 
 /// Mirrors side by side on the one validator, each with networks of its own to break.
 const LANES: usize = 6;

@@ -8,9 +8,9 @@ mod real;
 use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
 
+use e2e_suite::Scenario;
 use libtest_mimic::{Arguments, Conclusion, Trial};
 use real::{NAME, Real};
-use e2e_suite::Scenario;
 
 /// They mostly wait for slots, but measure time too.
 const SIDE_BY_SIDE: usize = 2;
@@ -41,7 +41,8 @@ fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     arguments.test_threads = arguments.test_threads.or(Some(SIDE_BY_SIDE));
     let cluster = Arc::new(OnceLock::new());
-    let trials: Vec<_> = e2e_suite::everywhere().into_iter().map(|scenario| trial(scenario, &cluster)).collect();
+    let trials: Vec<_> =
+        e2e_suite::everywhere().into_iter().map(|scenario| trial(scenario, &cluster)).collect();
     let listed = trials.len();
     let conclusion = libtest_mimic::run(&arguments, trials);
     let complete = complete(&arguments, &conclusion, listed);

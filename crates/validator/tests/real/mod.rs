@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use solana_keypair::Keypair;
 use e2e_suite::Cluster;
+use solana_keypair::Keypair;
 use validator::Validator;
 
 /// What a validator aims at; it keeps some 10 % ahead of that.
