@@ -253,9 +253,7 @@ impl MirrorBuilder {
         let settings = self.check()?;
         Ok(Mirror::running(start(&settings)?, &settings))
     }
-}
 
-impl MirrorBuilder {
     pub(crate) fn check(self) -> Result<Settings, ConfigError> {
         self.0.check()
     }

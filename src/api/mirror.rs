@@ -22,7 +22,7 @@ use crate::{
     error::WatchError,
     observability::{health::Health, token_stats::TokenStats},
     runtime::start::{Running, Settings},
-    store::{Entry, SharedWriter, Store, updates::MirrorUpdates},
+    store::{Entry, updates::MirrorUpdates},
 };
 
 /// A real-time mirror of token accounts; see the [crate's documentation](crate). Clones share one
@@ -51,8 +51,6 @@ impl fmt::Debug for Inner {
 
 /// The contents of a [`Mirror`], for the other modules of the API.
 pub(crate) struct Inner {
-    pub(crate) shared: Arc<SharedWriter>,
-    pub(crate) store: Arc<Store>,
     pub(crate) running: Running,
     commitment: CommitmentLevel,
     pub(crate) selling_age: Duration,
@@ -70,8 +68,6 @@ impl Mirror {
     pub(super) fn running(running: Running, settings: &Settings) -> Self {
         Self {
             inner: Arc::new(Inner {
-                shared: running.shared.clone(),
-                store: running.store.clone(),
                 running,
                 commitment: settings.commitment,
                 selling_age: settings.selling_age,
@@ -93,7 +89,7 @@ impl Mirror {
     /// The limit of accounts is reached, the account is already watched with other expectations, or
     /// the mirror has shut down.
     pub fn watch(&self, target: WatchTarget) -> Result<Reader, WatchError> {
-        let entries = self.inner.shared.lock().watch(&[(target.address, target.expected)])?;
+        let entries = self.inner.running.shared.lock().watch(&[(target.address, target.expected)])?;
         entries.into_iter().map(|entry| self.reader_of(entry)).next().ok_or(WatchError::Stopped)
     }
 
@@ -107,19 +103,19 @@ impl Mirror {
         targets: impl IntoIterator<Item = WatchTarget>,
     ) -> Result<Vec<Reader>, WatchError> {
         let targets: Vec<_> = targets.into_iter().map(|target| (target.address, target.expected)).collect();
-        let entries = self.inner.shared.lock().watch(&targets)?;
+        let entries = self.inner.running.shared.lock().watch(&targets)?;
         Ok(entries.into_iter().map(|entry| self.reader_of(entry)).collect())
     }
 
     /// Stops watching an account; its readers go stale. Returns `false` if the account was not
     /// watched.
     pub fn unwatch(&self, address: &Pubkey) -> bool {
-        self.inner.shared.lock().unwatch(address)
+        self.inner.running.shared.lock().unwatch(address)
     }
 
     /// The reader of a watched account; `None` if it is not watched.
     pub fn reader(&self, address: &Pubkey) -> Option<Reader> {
-        self.inner.store.entry(address).map(|entry| self.reader_of(entry))
+        self.inner.running.store.entry(address).map(|entry| self.reader_of(entry))
     }
 
     /// Marks what memory holds of an account as doubtful; call it when a sell failed or a check did
@@ -128,13 +124,13 @@ impl Mirror {
     /// if you give one (the failed transaction's slot). No notification and no canary removes the
     /// doubt. Returns `false` if the account is not watched.
     pub fn invalidate(&self, address: &Pubkey, floor: Option<Floor>) -> bool {
-        self.inner.shared.lock().invalidate(address, floor.map_or(0, Floor::slot))
+        self.inner.running.shared.lock().invalidate(address, floor.map_or(0, Floor::slot))
     }
 
     /// What memory holds of a watched account; `None` if it is not watched. Costs one hash lookup
     /// more than a [`Reader`].
     pub fn read(&self, address: &Pubkey) -> Option<Reading> {
-        self.inner.store.entry(address).map(|entry| self.inner.store.read(&entry))
+        self.inner.running.store.entry(address).map(|entry| self.inner.running.store.read(&entry))
     }
 
     /// What can be sold now of a watched account, under [`selling_age`](Mirror::selling_age), or
@@ -150,7 +146,7 @@ impl Mirror {
 
     /// The addresses watched, in no particular order.
     pub fn watched(&self) -> Vec<Pubkey> {
-        self.inner.store.entries().keys().copied().collect()
+        self.inner.running.store.entries().keys().copied().collect()
     }
 
     /// The greatest age of a balance to sell on, as configured: 30 s by default. Pass it to
@@ -173,19 +169,19 @@ impl Mirror {
     /// account of the mint is watched or seen, and again every minute if it can change to a
     /// holder's harm ([`MintInfo::slot`]).
     pub fn mint(&self, mint: &Pubkey) -> Option<MintInfo> {
-        self.inner.store.mint(mint)
+        self.inner.running.store.mint(mint)
     }
 
     /// Waits until a mint's configuration is read. Returns `None` if the deadline passes first.
     /// Cancel safe.
     pub async fn mint_ready(&self, mint: &Pubkey, deadline: Duration) -> Option<MintInfo> {
-        tokio::time::timeout(deadline, self.inner.store.mint_ready(mint)).await.ok()
+        tokio::time::timeout(deadline, self.inner.running.store.mint_ready(mint)).await.ok()
     }
 
     /// Every change of every watched account from now on. The buffer is bounded: a slow consumer
     /// learns how many updates it missed.
     pub fn updates(&self) -> MirrorUpdates {
-        let receiver = self.inner.shared.lock().updates();
+        let receiver = self.inner.running.shared.lock().updates();
         MirrorUpdates(receiver.unwrap_or_else(|| tokio::sync::broadcast::Sender::new(1).subscribe()))
     }
 
@@ -197,7 +193,7 @@ impl Mirror {
 
     /// A snapshot of the mirror's health.
     pub fn health(&self) -> Health {
-        Health::of(&self.inner.store, &self.inner.shared.lock())
+        Health::of(&self.inner.running.store, &self.inner.running.shared.lock())
     }
 
     /// Closes the connections and ends every task, within two seconds even if a server does not
@@ -215,7 +211,7 @@ impl Mirror {
     }
 
     pub(crate) fn reader_of(&self, entry: Arc<Entry>) -> Reader {
-        Reader::new(entry, self.inner.store.clone())
+        Reader::new(entry, self.inner.running.store.clone())
     }
 }
 

@@ -52,9 +52,9 @@ impl Mirror {
     pub async fn balance(&self, address: &Pubkey, query: impl Into<ReadQuery>) -> Result<Balance, ReadError> {
         let query = query.into();
         let inner = &*self.inner;
-        let entry = inner.store.entry(address).ok_or(ReadError::NotWatched { address: *address })?;
+        let entry = inner.running.store.entry(address).ok_or(ReadError::NotWatched { address: *address })?;
         let reader = self.reader_of(entry);
-        let asked = inner.store.clock.now();
+        let asked = inner.running.store.clock.now();
         if let Ok(balance) = reader.meets(&query, asked, ServedFrom::Cache) {
             reader.count(true);
             return Ok(balance);
@@ -76,7 +76,7 @@ impl Mirror {
     /// count as a caller's read.
     pub(crate) async fn probe(&self, reader: &Reader, query: &ReadQuery) -> Result<Balance, ReadError> {
         let _place = self.place()?;
-        self.ask_until(reader, query, self.inner.store.clock.now()).await
+        self.ask_until(reader, query, self.inner.running.store.clock.now()).await
     }
 
     async fn ask_until(&self, reader: &Reader, query: &ReadQuery, asked: Tick) -> Result<Balance, ReadError> {
@@ -107,15 +107,15 @@ impl Mirror {
                 not_before: asked.minus(query.max_age),
                 urgent: true,
                 reply,
-                patience: inner.store.clock.now().plus(inner.rpc_timeout),
+                patience: inner.running.store.clock.now().plus(inner.rpc_timeout),
                 avoid: None,
             };
-            let asked_rpc = inner.shared.lock().ask(ask);
+            let asked_rpc = inner.running.shared.lock().ask(ask);
             let Ok((id, answer)) = asked_rpc else {
                 return Err(ReadError::Busy { limit: inner.max_pending });
             };
             // If the caller drops the future, this cancels its request and frees its place.
-            let _asked = Asked { shared: &inner.shared, id };
+            let _asked = Asked { shared: &inner.running.shared, id };
             let failure: Option<RpcFailure> = tokio::select! {
                 biased;
                 balance = &mut met => return balance,

@@ -40,8 +40,8 @@ impl Mirror {
     fn hold_of(&self, address: &Pubkey, amount: Option<u64>) -> Result<Hold, HoldError> {
         let inner = &*self.inner;
         let reader = self.reader(address).ok_or(HoldError::NotWatched { address: *address })?;
-        let (id, amount) = inner.shared.lock().hold(address, amount, inner.selling_age)?;
-        Ok(Hold::new(inner.shared.clone(), reader, id, amount))
+        let (id, amount) = inner.running.shared.lock().hold(address, amount, inner.selling_age)?;
+        Ok(Hold::new(inner.running.shared.clone(), reader, id, amount))
     }
 }
 

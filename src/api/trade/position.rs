@@ -120,12 +120,12 @@ impl Mirror {
         let mut position = self.open(wallet, mint, program, Tick::NEVER)?;
         let address = position.address();
         let baseline = BuyBaseline::of(&position.reader.read());
-        let id = inner.shared.lock().claim(&address);
-        let mut buy = OpenBuy { shared: inner.shared.clone(), address, id, baseline };
+        let id = inner.running.shared.lock().claim(&address);
+        let mut buy = OpenBuy { shared: inner.running.shared.clone(), address, id, baseline };
         let known = self.baseline(&position.reader).await?;
         {
             // Nothing is published while this lock is held, so no other buy settles in between.
-            let mut writer = inner.shared.lock();
+            let mut writer = inner.running.shared.lock();
             let newest = position.reader.read();
             let reading = if newest.fresh(inner.selling_age).is_ok() { newest } else { known };
             buy.baseline = BuyBaseline::of(&reading);
@@ -151,21 +151,21 @@ impl Mirror {
         keep: Duration,
     ) -> Result<Position, BuyError> {
         let program = self.program_of(mint, program).await?;
-        self.open(wallet, mint, program, self.inner.store.clock.now().plus(keep))
+        self.open(wallet, mint, program, self.inner.running.store.clock.now().plus(keep))
     }
 
     /// The position of a watched account, however it came to be watched. `None` until its mint,
     /// owner and program are known, from you or from the chain. The position has no baseline, and
     /// does not keep its account from being swept.
     pub fn position(&self, address: &Pubkey) -> Option<Position> {
-        let identity = self.inner.shared.lock().engine().identity(address)?;
+        let identity = self.inner.running.shared.lock().engine().identity(address)?;
         self.position_of(address, identity)
     }
 
     /// Every account that was opened as a position and is not swept yet, in no particular order.
     /// None of these positions has a baseline.
     pub fn positions(&self) -> Vec<Position> {
-        let open = self.inner.shared.lock().engine().positions();
+        let open = self.inner.running.shared.lock().engine().positions();
         open.into_iter().filter_map(|(address, identity)| self.position_of(&address, identity)).collect()
     }
 
@@ -191,7 +191,7 @@ impl Mirror {
             selling_age: self.inner.selling_age,
             probe_after: self.inner.probe_after,
             mirror: self.downgrade(),
-            shared: self.inner.shared.clone(),
+            shared: self.inner.running.shared.clone(),
             buy: None,
         }
     }
@@ -217,7 +217,7 @@ impl Mirror {
         keep_until: Tick,
     ) -> Result<Position, WatchError> {
         let expected = Expected { program: Some(program), mint: Some(*mint), owner: Some(*wallet) };
-        let entry = self.inner.shared.lock().open_position(address, expected, keep_until)?;
+        let entry = self.inner.running.shared.lock().open_position(address, expected, keep_until)?;
         Ok(self.position_at(self.reader_of(entry), wallet, mint, program))
     }
 
@@ -230,7 +230,7 @@ impl Mirror {
         if let Some(program) = program.or_else(|| self.mint(mint).map(|mint| mint.program)) {
             return Ok(program);
         }
-        let shared = &*self.inner.shared;
+        let shared = &*self.inner.running.shared;
         shared.lock().name_mint(*mint);
         let _named = AwaitedMint { shared, mint };
         let deadline = self.inner.read_deadline;
@@ -247,9 +247,9 @@ impl Mirror {
         let inner = &*self.inner;
         let live = reader.until(|reader| Some(reader.read()).filter(Reading::is_live));
         let mut live = pin!(live);
-        let until = inner.store.clock.now().plus(inner.read_deadline);
+        let until = inner.running.store.clock.now().plus(inner.read_deadline);
         loop {
-            let left = until.since(inner.store.clock.now());
+            let left = until.since(inner.running.store.clock.now());
             let query = ReadQuery::max_age(Duration::ZERO).deadline(left);
             let failed = tokio::select! {
                 biased;

@@ -357,7 +357,7 @@ mod tests {
 
     /// Claims on an account, mints waited for, and signatures followed.
     fn kept(mirror: &Mirror, position: &Position) -> (usize, usize, usize) {
-        mirror.inner.shared.lock().engine().kept_for(&position.address())
+        mirror.inner.running.shared.lock().engine().kept_for(&position.address())
     }
 
     #[tokio::test]

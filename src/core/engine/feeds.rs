@@ -64,19 +64,11 @@ impl Engine {
         while let Some(link) = self.links.get_mut(id)
             && let Some(output) = link.session.next_output()
         {
-            let (endpoint, role, generation) = (link.endpoint, link.role, link.session.generation());
+            let (endpoint, role) = (link.endpoint, link.role);
             match (output, role) {
                 (SessionOutput::Command(command), _) => self.links.command(id, command),
                 (SessionOutput::Event(event), Role::Mirror) => self.observe(now, id, endpoint, event),
-                (SessionOutput::Event(FeedEvent::UncoverAll), Role::Processed) => {
-                    self.accounts.drop_overlays(generation);
-                }
-                (
-                    SessionOutput::Event(FeedEvent::Account { address, slot, presence, generation, .. }),
-                    Role::Processed,
-                ) => self.accounts.apply_processed(&address, generation, slot, &presence),
-                // A bank that may be abandoned is no evidence.
-                (SessionOutput::Event(_), Role::Processed) => {}
+                (SessionOutput::Event(event), Role::Processed) => self.observe_processed(id, event),
             }
         }
     }
@@ -106,10 +98,30 @@ impl Engine {
                 self.refresh_soon(now);
             }
             FeedEvent::UncoverAll => {
-                let generation = self.links.get(id).map(|link| link.session.generation());
-                generation.into_iter().for_each(|it| self.accounts.uncover_all(endpoint, it));
+                if let Some(link) = self.links.get(id) {
+                    self.accounts.uncover_all(endpoint, link.session.generation());
+                }
             }
             FeedEvent::Read(read) => self.read_for(now, id, endpoint, read),
+        }
+    }
+
+    /// Takes in an event of a connection that shows the processed bank. A bank that may be abandoned is
+    /// no evidence, so its proofs and reads are ignored.
+    fn observe_processed(&mut self, id: LinkId, event: FeedEvent) {
+        match event {
+            FeedEvent::Account { address, slot, presence, generation, .. } => {
+                self.accounts.apply_processed(&address, generation, slot, &presence);
+            }
+            FeedEvent::UncoverAll => {
+                if let Some(link) = self.links.get(id) {
+                    self.accounts.drop_overlays(link.session.generation());
+                }
+            }
+            FeedEvent::Watermark(_)
+            | FeedEvent::Cover { .. }
+            | FeedEvent::Uncover { .. }
+            | FeedEvent::Read(_) => {}
         }
     }
 
