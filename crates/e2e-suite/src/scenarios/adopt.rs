@@ -198,11 +198,16 @@ pub(crate) async fn a_new_interval_replaces_the_old_one(world: &World<'_>) -> Ou
     world.ws_side.refuse(true);
     let mirror = world.mirror()?;
     let nobody = Keypair::new().pubkey();
-    mirror.keep_adopting(&nobody, OFTEN);
-    world.until("several searches", || mirror.health().rpc_calls >= 9).await?;
-    mirror.keep_adopting(&nobody, Duration::from_secs(3600));
+    let seldom = Duration::from_secs(3600);
+    // Counted where no other search can be under way: the first is over, and the next is an hour off.
+    mirror.keep_adopting(&nobody, seldom);
+    world.until("the first search", || mirror.health().rpc_calls >= 3).await?;
     let before = mirror.health().rpc_calls;
+    mirror.keep_adopting(&nobody, 2 * seldom);
     world.until("search at once", || mirror.health().rpc_calls >= before + 3).await?;
+    mirror.keep_adopting(&nobody, OFTEN);
+    world.until("several searches", || mirror.health().rpc_calls >= before + 12).await?;
+    mirror.keep_adopting(&nobody, seldom);
     // What was under way may have been counted.
     world.pass(OFTEN).await;
     let before = mirror.health().rpc_calls;
