@@ -145,7 +145,7 @@ impl Validator {
     ///
     /// As [`start`](Self::start).
     pub fn start_with(options: &Options) -> Result<Self, StartError> {
-        let ledger = tempfile::MirrorBuilder::new()
+        let ledger = tempfile::Builder::new()
             .prefix("balance-mirror-validator-")
             .tempdir()
             .map_err(StartError::Ledger)?;
