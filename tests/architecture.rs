@@ -201,6 +201,7 @@ fn a_room_imports_only_rooms_below_it() {
         "error",
         // Written by the store, and by what feeds it.
         "observability::counters",
+        "observability::log_target",
         "observability::link_log",
         "sources",
         "store",
@@ -277,6 +278,35 @@ fn the_core_has_no_task_no_socket_and_no_clock() {
             assert!(!of_std && !of_crate, "{} imports {}", source.file.display(), path.join("::"));
         }
     }
+}
+
+/// The log macros of a file whose target is not one of those that users filter by.
+struct LogLines(Vec<String>);
+
+impl<'ast> Visit<'ast> for LogLines {
+    fn visit_macro(&mut self, call: &'ast syn::Macro) {
+        let name = call.path.segments.last().map(|segment| segment.ident.to_string()).unwrap_or_default();
+        let text = call.tokens.to_string();
+        if ["trace", "debug", "info", "warn", "error", "event"].contains(&name.as_str())
+            && !text.starts_with("target : log_target ::")
+        {
+            self.0.push(text);
+        }
+        visit::visit_macro(self, call);
+    }
+}
+
+#[test]
+fn every_log_line_has_a_target_that_outlives_its_module() {
+    for file in files(&src()) {
+        let mut lines = LogLines(Vec::new());
+        lines.visit_file(&parse(&file));
+        assert!(lines.0.is_empty(), "{}: {:?}", file.display(), lines.0);
+    }
+    let mut lines = LogLines(Vec::new());
+    let text = r#"fn f() { tracing::warn!(a, "b"); info!(target: log_target::LOG, "c"); }"#;
+    lines.visit_file(&syn::parse_file(text).expect("a file"));
+    assert_eq!(lines.0, [r#"a , "b""#]);
 }
 
 #[test]

@@ -14,7 +14,7 @@ use crate::{
         engine::events::Role,
         link::{feed::LinkPhase, websocket::Capabilities},
     },
-    observability::{counters::Quantiles, link_log::LinkStatus},
+    observability::{counters::Quantiles, link_log::LinkStatus, log_target},
     store::{SharedWriter, Store, Writer},
 };
 
@@ -252,7 +252,7 @@ impl Health {
     }
 
     fn log(&self) {
-        info!(
+        info!(target: log_target::HEALTH,
             phase = self.phase.name(),
             canary_age_ms = self.canary_age_ms,
             chain_lag_ms = self.chain_lag_ms,

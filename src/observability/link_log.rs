@@ -3,6 +3,7 @@
 
 use tracing::{debug, error, info, warn};
 
+use super::log_target;
 use crate::core::{
     account::observation::ObservedVia,
     base::{
@@ -98,25 +99,31 @@ impl LinkLog {
             let error = report.last_error.as_deref().unwrap_or_default();
             match (phase, report.role) {
                 // Processed links give hints only; nothing that is served depends on them.
-                (_, Role::Processed) => debug!(url, from, spent_ms, "processed link {}", phase.name()),
+                (_, Role::Processed) => {
+                    debug!(target: log_target::LOG, url, from, spent_ms, "processed link {}", phase.name())
+                }
                 (LinkPhase::Waiting, _) => {
                     if report.phase == LinkPhase::Connecting && report.told == report.last_error {
-                        debug!(url, from, spent_ms, error, "the connect failed again");
+                        debug!(target: log_target::LOG, url, from, spent_ms, error, "the connect failed again");
                     } else {
-                        warn!(url, from, spent_ms, error, "link lost, connecting anew soon");
+                        warn!(target: log_target::LOG, url, from, spent_ms, error, "link lost, connecting anew soon");
                     }
                     report.told.clone_from(&report.last_error);
                     report.canary = None;
                 }
-                (LinkPhase::Lagging, _) => warn!(url, from, spent_ms, "link lags: it proves nothing for now"),
+                (LinkPhase::Lagging, _) => {
+                    warn!(target: log_target::LOG, url, from, spent_ms, "link lags: it proves nothing for now")
+                }
                 (LinkPhase::Unproven, _) => {
-                    warn!(url, from, spent_ms, "link without canaries: TTL and RPC serve its accounts");
+                    warn!(target: log_target::LOG, url, from, spent_ms, "link without canaries: TTL and RPC serve its accounts");
                 }
                 // Debug only: at a higher level, each try of a node that is down would be a line.
-                (LinkPhase::Connecting, _) => debug!(url, from, spent_ms, "link connecting"),
+                (LinkPhase::Connecting, _) => {
+                    debug!(target: log_target::LOG, url, from, spent_ms, "link connecting")
+                }
                 // The link was not in use.
                 (LinkPhase::Stopped, _) if report.phase == LinkPhase::Parked => {}
-                _ => info!(url, from, spent_ms, "link {}", phase.name()),
+                _ => info!(target: log_target::LOG, url, from, spent_ms, "link {}", phase.name()),
             }
             report.phase = phase;
             report.since = now;
@@ -133,51 +140,51 @@ impl LinkLog {
             EngineEvent::Changed { .. } | EngineEvent::Superseded | EngineEvent::Overlaid { .. } => {}
             EngineEvent::Disputed { address, by, against } => {
                 let (by, against) = (self.url(who(*by)), self.url(who(*against)));
-                warn!(account = %address, by, against, "two sources contradict each other: asking RPC which is right");
+                warn!(target: log_target::LOG, account = %address, by, against, "two sources contradict each other: asking RPC which is right");
             }
             EngineEvent::Missed { address, endpoint } => {
                 let url = self.url(*endpoint);
-                warn!(account = %address, url, "the node did not notify a change: subscribing the account again");
+                warn!(target: log_target::LOG, account = %address, url, "the node did not notify a change: subscribing the account again");
             }
             EngineEvent::Reverted { address } => {
-                debug!(account = %address, "what the processed bank showed did not come to be");
+                debug!(target: log_target::LOG, account = %address, "what the processed bank showed did not come to be");
             }
             EngineEvent::Quarantined { endpoint, slot } => {
                 let url = self.url(*endpoint);
-                warn!(url, slot, "slots ahead of what time allows: the node is not believed for a while");
+                warn!(target: log_target::LOG, url, slot, "slots ahead of what time allows: the node is not believed for a while");
                 self.last_error = Some(format!("slot {slot} is ahead of what time allows"));
             }
             EngineEvent::Foreign { endpoint } => {
                 let url = self.url(*endpoint);
-                error!(url, "the node is on another chain than the others: check its URL");
+                error!(target: log_target::LOG, url, "the node is on another chain than the others: check its URL");
                 self.last_error = Some("a node is on another chain than the others".to_owned());
             }
             EngineEvent::Reset { epoch } => {
-                warn!(epoch, "the chain began anew: every account is read and subscribed anew");
+                warn!(target: log_target::LOG, epoch, "the chain began anew: every account is read and subscribed anew");
             }
             EngineEvent::Swept { address } => {
-                info!(account = %address, "a position that held nothing was swept: it is no longer watched");
+                info!(target: log_target::LOG, account = %address, "a position that held nothing was swept: it is no longer watched");
             }
             EngineEvent::SellEnded { address, amount, signature, outcome } => {
                 let (account, amount) = (address, *amount);
                 match *outcome {
                     TradeOutcome::Landed { slot } => {
-                        info!(%account, amount, %signature, slot, "a sell in flight landed");
+                        info!(target: log_target::LOG, %account, amount, %signature, slot, "a sell in flight landed");
                     }
                     TradeOutcome::Failed { slot } => {
-                        warn!(%account, amount, %signature, slot, "a sell in flight failed on chain: its tokens are free");
+                        warn!(target: log_target::LOG, %account, amount, %signature, slot, "a sell in flight failed on chain: its tokens are free");
                     }
                     TradeOutcome::Expired { slot } => {
-                        warn!(%account, amount, %signature, slot, "a sell in flight can land no more: its tokens are free as of that slot");
+                        warn!(target: log_target::LOG, %account, amount, %signature, slot, "a sell in flight can land no more: its tokens are free as of that slot");
                     }
                 }
             }
             EngineEvent::Enabled { endpoint, enabled } => {
                 let url = self.url(*endpoint);
                 if *enabled {
-                    info!(url, "using this node");
+                    info!(target: log_target::LOG, url, "using this node");
                 } else {
-                    info!(url, "using this node no more");
+                    info!(target: log_target::LOG, url, "using this node no more");
                 }
             }
         }

@@ -23,7 +23,7 @@ use crate::{
             websocket::{LinkCommand, SessionEvent, Subject},
         },
     },
-    observability::notification_lag::NotificationLags,
+    observability::{log_target, notification_lag::NotificationLags},
     sources::{
         RawAccount,
         endpoint::{Endpoint, Redacted},
@@ -154,7 +154,7 @@ impl LinkDriver {
         // Waits until the closing connections are closed. Everything else under way ends by itself.
         let goodbye = async { while self.closing.next().await.is_some() {} };
         if tokio::time::timeout(GOODBYE, goodbye).await.is_err() {
-            debug!("the server did not close the connection in time");
+            debug!(target: log_target::LOG, "the server did not close the connection in time");
         }
     }
 
@@ -206,7 +206,7 @@ impl LinkDriver {
             DriverEvent::Turn(Turn::Flooded) => self.lose(&Loss::Flooded),
             DriverEvent::Turn(Turn::CanaryReplaced) => self.lose(&Loss::CanaryReplaced),
             DriverEvent::Closed(Some(reason)) => {
-                info!(url = %Redacted(&self.endpoint.ws), reason, "why the connection ended");
+                info!(target: log_target::LOG, url = %Redacted(&self.endpoint.ws), reason, "why the connection ended");
                 self.shared.lock().link_log.failed(self.id, reason);
             }
             DriverEvent::Closed(None) => {}
@@ -269,9 +269,9 @@ impl LinkDriver {
                 // Warns about an account's first refusal only: it is retried again and again, and
                 // each refusal would be a line.
                 if matches!(subject, Subject::Account { attempt: 1.., .. }) {
-                    debug!(?subject, reason, "a subscription was refused");
+                    debug!(target: log_target::LOG, ?subject, reason, "a subscription was refused");
                 } else {
-                    warn!(?subject, reason, "a subscription was refused");
+                    warn!(target: log_target::LOG, ?subject, reason, "a subscription was refused");
                 }
                 self.store.stats.refused.add(1);
                 let error = format!("a subscription was refused: {reason}");
@@ -289,7 +289,7 @@ impl LinkDriver {
                 Some(time) => Some(SessionEvent::Canary { slot, lag_ms: lag_ms(wall_ms(), time) }),
                 // This is not a tick. If none follows, the canary's deadline expires.
                 None => {
-                    warn!("a canary's notification contains no Clock");
+                    warn!(target: log_target::LOG, "a canary's notification contains no Clock");
                     None
                 }
             },
@@ -298,7 +298,7 @@ impl LinkDriver {
             Subject::Account { address, .. } => {
                 self.store.stats.notifications.add(1);
                 if let Err(reason) = &account {
-                    warn!(account = %address, reason, "a notification cannot be read: subscribing anew");
+                    warn!(target: log_target::LOG, account = %address, reason, "a notification cannot be read: subscribing anew");
                 }
                 let presence = account.ok().map(|account| account.presence());
                 Some(SessionEvent::Account { subject, slot, presence })

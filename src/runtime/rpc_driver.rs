@@ -13,6 +13,7 @@ use crate::{
         engine::events::CallAnswer,
         rpc::scheduler::Call,
     },
+    observability::log_target,
     sources::rpc::RpcSource,
     store::{SharedWriter, Store},
 };
@@ -55,14 +56,14 @@ pub(crate) async fn run(
             Some((number, outcome)) = flights.next(), if !flights.is_empty() => {
                 if let Err(failure) = &outcome {
                     store.stats.rpc_failures.add(1);
-                    tracing::debug!(error = %failure, "an RPC read failed");
+                    tracing::debug!(target: log_target::LOG, error = %failure, "an RPC read failed");
                 }
                 shared.lock().answered(number, outcome);
             }
             Some((number, outcome)) = inquiries.next(), if !inquiries.is_empty() => {
                 if let Err(failure) = &outcome {
                     store.stats.rpc_failures.add(1);
-                    tracing::debug!(error = %failure, "an inquiry about transactions failed");
+                    tracing::debug!(target: log_target::LOG, error = %failure, "an inquiry about transactions failed");
                 }
                 shared.lock().inquired(number, outcome);
             }

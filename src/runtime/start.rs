@@ -20,7 +20,7 @@ use crate::{
     clock::Clock,
     core::engine::{events::Role, settings::EngineSettings},
     error::ConfigError,
-    observability::health,
+    observability::{health, log_target},
     sources::{
         endpoint::{Endpoint, Redacted},
         rpc::RpcSource,
@@ -111,7 +111,7 @@ impl Running {
         let tasks = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
         let ended = futures::future::join_all(tasks);
         if tokio::time::timeout(GOODBYE, ended).await.is_err() {
-            tracing::warn!("shutting down takes longer than {GOODBYE:?}; it continues in the background");
+            tracing::warn!(target: log_target::LOG, "shutting down takes longer than {GOODBYE:?}; it continues in the background");
         }
     }
 
@@ -138,7 +138,7 @@ impl Running {
 /// that task; this way every reading is stale and gives the reason.
 async fn guarded(name: &'static str, shared: Arc<SharedWriter>, task: impl Future<Output = ()>) {
     if AssertUnwindSafe(task).catch_unwind().await.is_err() {
-        tracing::error!(task = name, "a task of the mirror panicked: the mirror stops");
+        tracing::error!(target: log_target::LOG, task = name, "a task of the mirror panicked: the mirror stops");
         shared.lock().stop();
     }
 }

@@ -27,6 +27,7 @@ use crate::{
         engine::events::WatchError,
     },
     error::{AdoptError, RpcFailure},
+    observability::log_target,
     sources::rpc::{
         RpcSource,
         wallet::{Holding, Owned, Unanswered},
@@ -112,7 +113,7 @@ impl WalletSearch {
             match self.search_at(endpoint, wallet, newest).await {
                 Ok(found) => return Ok(found),
                 Err(error) => {
-                    tracing::debug!(wallet = %wallet, %error, "a node failed to list what the wallet holds");
+                    tracing::debug!(target: log_target::LOG, wallet = %wallet, %error, "a node failed to list what the wallet holds");
                     // A transient error is reported rather than a lasting one, because a later try
                     // may succeed.
                     let better = error.is_transient() || failed.is_none();
@@ -248,7 +249,7 @@ impl WalletSearch {
                 Err(error) => {
                     let wait = backoff.next(&mut random).max(error.retry_after().unwrap_or_default());
                     let source = std::error::Error::source(&error).map(ToString::to_string);
-                    tracing::warn!(wallet = %wallet, source, wait_ms = wait.as_millis(), "{error}");
+                    tracing::warn!(target: log_target::LOG, wallet = %wallet, source, wait_ms = wait.as_millis(), "{error}");
                     wait
                 }
             };
@@ -265,14 +266,14 @@ impl WalletSearch {
     ) {
         let (found, fresh, slot) = (search.watched.len(), search.fresh, search.slot);
         if fresh > 0 {
-            tracing::info!(wallet = %wallet, slot, found, fresh, took_ms = took.as_millis(), "adopted token accounts");
+            tracing::info!(target: log_target::LOG, wallet = %wallet, slot, found, fresh, took_ms = took.as_millis(), "adopted token accounts");
         } else {
-            tracing::debug!(wallet = %wallet, slot, found, took_ms = took.as_millis(), "nothing new in the wallet");
+            tracing::debug!(target: log_target::LOG, wallet = %wallet, slot, found, took_ms = took.as_millis(), "nothing new in the wallet");
         }
         // Warns once for each account, and not at every interval.
         for left_out in search.left_out.iter().filter(|one| !left_out_before.contains(one)) {
             let LeftOutAccount { address, mint, amount, why, .. } = left_out;
-            tracing::warn!(account = %address, mint = %mint, amount, why = %why, "a token account of the wallet cannot be watched");
+            tracing::warn!(target: log_target::LOG, account = %address, mint = %mint, amount, why = %why, "a token account of the wallet cannot be watched");
         }
         left_out_before.clone_from(&search.left_out);
     }

@@ -31,7 +31,7 @@ use crate::{
         rpc::scheduler::{Ask, Call, Crowded, Reply},
         trade::signatures::{Inquiry, TradeOutcome},
     },
-    observability::{counters::Stats, link_log::LinkLog},
+    observability::{counters::Stats, link_log::LinkLog, log_target},
     store::updates::MirrorUpdate,
 };
 
@@ -131,7 +131,7 @@ impl Writer {
     fn step<T>(&mut self, step: impl FnOnce(&mut Engine, Tick) -> T) -> T {
         let now = self.store.clock.now();
         if self.jumps.jumped(now, wall_ms()) {
-            tracing::warn!("the host's clocks jumped: every proof is void");
+            tracing::warn!(target: log_target::LOG, "the host's clocks jumped: every proof is void");
             self.engine.clock_jumped(now);
         }
         let outcome = step(&mut self.engine, now);

@@ -47,11 +47,44 @@ pub enum StartError {
     NoSlot(Duration),
 }
 
+/// How a cluster agrees on its blocks.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Consensus {
+    /// TowerBFT, which `solana-test-validator` runs unless it is told otherwise.
+    #[default]
+    TowerBft,
+    /// Alpenglow, which mainnet, testnet and devnet run.
+    Alpenglow,
+}
+
+impl Consensus {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::TowerBft, Self::Alpenglow];
+
+    /// `TowerBFT` or `Alpenglow`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::TowerBft => "TowerBFT",
+            Self::Alpenglow => "Alpenglow",
+        }
+    }
+
+    /// The time that a validator aims at for one slot. The feature gates that shorten it to 200 ms are all
+    /// active in a new genesis; TowerBFT's test validator keeps 400 ms.
+    pub fn slot_time(self) -> Duration {
+        match self {
+            Self::TowerBft => Duration::from_millis(400),
+            Self::Alpenglow => Duration::from_millis(300),
+        }
+    }
+}
+
 /// What a validator starts with.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
     accounts: Vec<(Pubkey, u64, usize)>,
     max_subscriptions: Option<usize>,
+    consensus: Consensus,
 }
 
 impl Options {
@@ -74,6 +107,13 @@ impl Options {
         self
     }
 
+    /// Runs this consensus from genesis on.
+    #[must_use]
+    pub fn consensus(mut self, consensus: Consensus) -> Self {
+        self.consensus = consensus;
+        self
+    }
+
     fn genesis(&self, ledger: &Path, rpc_port: u16) -> TestValidatorGenesis {
         let node_ports = unique_port_range_for_tests(NODE_PORTS);
         let mut genesis = TestValidatorGenesis::default();
@@ -87,6 +127,9 @@ impl Options {
                 enable_rpc_transaction_history: true,
                 ..JsonRpcConfig::default_for_test()
             });
+        if self.consensus == Consensus::Alpenglow {
+            genesis.activate_alpenglow();
+        }
         if let Some(max_active_subscriptions) = self.max_subscriptions {
             genesis.pubsub_config(PubSubConfig {
                 max_active_subscriptions,

@@ -24,6 +24,7 @@ use crate::{
         },
     },
     error::{BuyLanding, SettleError},
+    observability::log_target,
     store::SharedWriter,
 };
 
@@ -324,7 +325,7 @@ impl Position {
             tokio::time::sleep(wait).await;
             let Some(mirror) = self.mirror.upgrade() else { return std::future::pending().await };
             if let Err(error) = mirror.probe(self.reader(), &query.deadline(mirror.rpc_timeout())).await {
-                tracing::debug!(account = %self.address(), %error, "a probe for a buy failed");
+                tracing::debug!(target: log_target::LOG, account = %self.address(), %error, "a probe for a buy failed");
             }
             drop(mirror);
             pause = pause.saturating_mul(2).min(OFTEN.max(self.probe_after()));
