@@ -1,8 +1,8 @@
 //! The sans-I/O engine. Feed it events and time, then drain its outputs in the order below.
 //!
 //! It routes between its parts: the accounts with their ledgers (`accounts.rs`), the links with a
-//! session each (`links.rs`), the RPC work (`rpc.rs`), and trading (`trading.rs`). None of them
-//! uses a socket, a task or a clock.
+//! session each (`links.rs`), the RPC work (`rpc_work.rs`), and trading (`trades.rs`). None of them uses
+//! a socket, a task or a clock. The other files are the routes, by what comes in.
 //!
 //! # Inputs
 //!
@@ -51,8 +51,10 @@ mod links;
 mod nodes;
 mod positions;
 mod rpc;
+mod rpc_work;
 pub mod settings;
 mod slots;
+mod trades;
 mod trading;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -75,9 +77,9 @@ use crate::core::{
 use accounts::Accounts;
 use events::{EngineEvent, LinkEvent, Role, WatchError};
 use links::Links;
-use rpc::RpcWork;
+use rpc_work::RpcWork;
 use settings::EngineSettings;
-use trading::Trading;
+use trades::Trading;
 
 /// The engine. See the module for how to drive it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -1,6 +1,6 @@
 //! Trading: tokens held, sells in flight, and how transactions ended.
 
-use std::{collections::VecDeque, time::Duration};
+use std::time::Duration;
 
 use solana_pubkey::Pubkey;
 use solana_signature::Signature;
@@ -20,45 +20,13 @@ use crate::core::{
     rpc::scheduler::Ask,
     trade::{
         holds::HoldError,
-        positions::Positions,
-        signatures::{Ended, Inquired, Inquiry, Side, Signatures, TooManyTrades, TradeOutcome},
+        signatures::{Ended, Inquired, Inquiry, Side, TooManyTrades, TradeOutcome},
     },
 };
 
 /// An answer of a node this many slots behind what the links prove is useless: expiry is proved by
 /// how far the node's bank has come.
 const FAR_BEHIND: Slot = 150;
-
-/// The state of trading: positions and the buys into them, and the transactions that are followed.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Trading {
-    pub(super) positions: Positions,
-    pub(super) signatures: Signatures,
-    last_trade: u64,
-    /// How followed transactions ended, to be reported.
-    outcomes: VecDeque<(TradeId, TradeOutcome)>,
-}
-
-impl Trading {
-    pub(super) fn new(linger: Duration) -> Self {
-        Self {
-            positions: Positions::new(linger),
-            signatures: Signatures::default(),
-            last_trade: 0,
-            outcomes: VecDeque::new(),
-        }
-    }
-
-    pub(super) fn next_deadline(&self) -> Option<Tick> {
-        let due = [self.positions.next_deadline(), self.signatures.next_deadline()];
-        due.into_iter().flatten().min()
-    }
-
-    fn new_trade(&mut self) -> TradeId {
-        self.last_trade += 1;
-        TradeId(self.last_trade)
-    }
-}
 
 impl Engine {
     /// Sets tokens aside: `amount`, or all that are available, of a balance proved at most

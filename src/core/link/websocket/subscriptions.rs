@@ -7,7 +7,7 @@ use std::{
 
 use solana_pubkey::Pubkey;
 
-use super::Subject;
+use super::protocol::Subject;
 use crate::core::{
     base::{
         backoff::Backoff,
