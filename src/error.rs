@@ -61,7 +61,7 @@ pub enum ConfigError {
         "cannot make an HTTP client for {url}: {reason}; check the TLS set-up of this host, or give your own rpc_client"
     )]
     Tls {
-        /// The node's URLs, with every part that may be a key removed.
+        /// The node's RPC URL, with every part that may be a key removed.
         url: String,
         /// What failed.
         reason: String,

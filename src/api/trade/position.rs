@@ -100,7 +100,7 @@ impl Mirror {
     /// let position: Position = mirror.expect_buy(&wallet, &mint, None).await?;
     /// // Send the buy here.
     /// let settled = position.settled(ExpectedBuy::at_least(1_000_000)).await?;
-    /// println!("{} arrived after {:?}, by {:?}", settled.received, settled.took, settled.settled_by);
+    /// println!("{} arrived after {:?}, by {:?}", settled.received, settled.took, settled.through);
     /// # Ok(())
     /// # }
     /// ```

@@ -96,7 +96,7 @@ pub struct SettledBuy {
     /// How much arrived over the baseline, as a raw amount.
     pub received: u64,
     /// How the mirror found out.
-    pub settled_by: SettledBy,
+    pub through: SettledThrough,
     /// How long it took from the call of [`settled`](Position::settled).
     pub took: Duration,
 }
@@ -104,7 +104,7 @@ pub struct SettledBuy {
 /// How the mirror found out that a buy settled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum SettledBy {
+pub enum SettledThrough {
     /// A notification showed the tokens.
     Notification,
     /// The buy landed, and the account was observed as of its slot or later.
@@ -115,7 +115,7 @@ pub enum SettledBy {
 }
 
 /// The account with the buy's tokens and how the mirror found out, or why there are none.
-type Found = Result<(Balance, SettledBy), SettleError>;
+type Found = Result<(Balance, SettledThrough), SettleError>;
 
 /// Keeps the account watched while a caller waits for a buy of it.
 struct BuyClaim<'a> {
@@ -228,10 +228,10 @@ impl Position {
         let found = self.await_tokens(open, &buy).await;
         drop(waiting);
         match found {
-            Ok((balance, settled_by)) => Ok(SettledBuy {
+            Ok((balance, through)) => Ok(SettledBuy {
                 balance,
                 received: open.baseline.received(&balance.reading),
-                settled_by,
+                through,
                 took: self.reader().now().since(began),
             }),
             Err(error) => {
@@ -296,12 +296,12 @@ impl Position {
         let balance = |served_from| Some(Balance { state: state?, reading, served_from });
         let lost = match judged? {
             BuyVerdict::Arrived { by: StateOrigin::Subscription } => {
-                return Some(Ok((balance(ServedFrom::Cache)?, SettledBy::Notification)));
+                return Some(Ok((balance(ServedFrom::Cache)?, SettledThrough::Notification)));
             }
             BuyVerdict::Arrived { by: StateOrigin::Rpc } => {
-                return Some(Ok((balance(ServedFrom::Rpc)?, SettledBy::Probe)));
+                return Some(Ok((balance(ServedFrom::Rpc)?, SettledThrough::Probe)));
             }
-            BuyVerdict::Landed => return Some(Ok((balance(ServedFrom::Cache)?, SettledBy::Signature))),
+            BuyVerdict::Landed => return Some(Ok((balance(ServedFrom::Cache)?, SettledThrough::Signature))),
             BuyVerdict::Failed { slot } => SettleError::Failed { signature: buy.signature?, slot },
             BuyVerdict::Expired => {
                 SettleError::Expired { signature: buy.signature?, last_valid_block_height: buy.last_valid? }
