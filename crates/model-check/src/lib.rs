@@ -1,7 +1,7 @@
 //! Small worlds, explored whole.
 //!
-//! The mirror's pure core is compiled in from its own files, so that what is explored here is what ships, and so that a
-//! mutant of it (`crates/simulation/mutants`) is built in seconds. Around it stand a chain of a few slots, one or two nodes, their
+//! The mirror's pure core is that of `balance-mirror` itself, reached by its hidden feature `internals`: what is
+//! explored here is what ships, or a mutant of it (`crates/simulation/mutants`). Around it stand a chain of a few slots, one or two nodes, their
 //! connections with one queue each, RPC calls under way, and callers. Stateright explores every interleaving of what a
 //! [`Plan`] allows, breadth first, so that what breaks a promise is told in the fewest steps. The [checks](Check) judge
 //! every step against the chain's own history; of the mirror they know what a reader sees, both at once and torn
