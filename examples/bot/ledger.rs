@@ -10,8 +10,8 @@ use std::{
 };
 
 use balance_mirror::{
-    AccountState, HoldError, Position, Pubkey, Reading, SellObstacle, SellOutcome, ServedFrom, SettledThrough,
-    Signature, Unsellable,
+    AccountState, HoldError, Position, Pubkey, Reading, SellObstacle, SellOutcome, ServedFrom,
+    SettledThrough, Signature, Unsellable,
 };
 use tokio::time::Instant;
 

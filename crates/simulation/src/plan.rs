@@ -185,8 +185,8 @@ impl Plan {
         let rechecked = self.reconnect_cap + RPC_TIMEOUT;
         let audited = self.audit_every + self.reconnect_cap + RPC_TIMEOUT;
         let silent = [Trouble::Mute, Trouble::RefuseSubscribe, Trouble::DeafSubscribe, Trouble::SlowNotifier];
-        let makes_do = self.troubles.iter().any(|trouble| silent.contains(trouble));
-        let probed = if makes_do { 600 * SECOND } else { 0 };
+        let accepts_unproven = self.troubles.iter().any(|trouble| silent.contains(trouble));
+        let probed = if accepts_unproven { 600 * SECOND } else { 0 };
         probed + found + quarantine + connected + subscribed + rechecked + settles + audited + 10 * SECOND
     }
 

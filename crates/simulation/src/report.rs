@@ -112,8 +112,8 @@ impl Report {
         self.digest = hasher.finish();
     }
 
-    pub(crate) fn decided(&mut self, note: &EngineEvent) {
-        let name = match note {
+    pub(crate) fn decided(&mut self, event: &EngineEvent) {
+        let name = match event {
             EngineEvent::Changed { .. } => "changed",
             EngineEvent::Superseded => "superseded",
             EngineEvent::Disputed { .. } => "disputed",

@@ -19,9 +19,9 @@ use crate::{
 };
 
 impl World {
-    pub(crate) fn carry_out(&mut self, link: LinkId, order: LinkCommand) {
+    pub(crate) fn carry_out(&mut self, link: LinkId, command: LinkCommand) {
         let place = usize::from(link.0);
-        match order {
+        match command {
             LinkCommand::Connect => {
                 self.skin.lives += 1;
                 let life = self.skin.lives;
@@ -188,7 +188,7 @@ impl World {
         } else if wire.held && replaced {
             self.skin.engine.handle(tick(self.now), link, SessionEvent::CanaryReplaced);
         }
-        self.take_orders(usize::from(link.0));
+        self.take_commands(usize::from(link.0));
         self.settle();
         let wire = &mut self.wires[place];
         if wire.held && (!wire.canaries.is_empty() || !wire.others.is_empty()) && !wire.turning {

@@ -62,12 +62,14 @@ impl ExpectedBuy {
     }
 
     /// The buy's transaction. The mirror asks RPC for its outcome.
+    #[doc(alias = "getSignatureStatuses")]
     pub const fn signature(mut self, signature: Signature) -> Self {
         self.signature = Some(signature);
         self
     }
 
     /// You know that the buy landed at that slot and did not fail there.
+    #[doc(alias = "minContextSlot")]
     pub const fn landed_at(mut self, slot: Floor) -> Self {
         self.landed = Some(slot);
         self
@@ -75,6 +77,8 @@ impl ExpectedBuy {
 
     /// The last block height at which the buy can land, as it came with its blockhash. Without it,
     /// the mirror never reports the buy as expired.
+    #[doc(alias = "blockhash")]
+    #[doc(alias = "lastValidBlockHeight")]
     pub const fn valid_until(mut self, last_valid_block_height: u64) -> Self {
         self.last_valid = Some(last_valid_block_height);
         self
@@ -204,13 +208,16 @@ impl Position {
     /// ```no_run
     /// use balance_mirror::{BuyLanding, ExpectedBuy, Position, SettleError, Signature};
     ///
-    /// # async fn wait(position: &Position, signature: Signature, last_valid: u64) -> Result<(), SettleError> {
+    /// # type Outcome = Result<(), SettleError>;
+    /// # async fn wait(position: &Position, signature: Signature, last_valid: u64) -> Outcome {
     /// let buy = ExpectedBuy::at_least(1_000_000).signature(signature).valid_until(last_valid);
     /// match position.settled(buy).await {
     ///     Ok(settled) => println!("{} to sell", settled.received),
     ///     Err(SettleError::Failed { slot, .. }) => println!("failed on chain at slot {slot}"),
     ///     Err(SettleError::Expired { .. }) => println!("never landed, and never will"),
-    ///     Err(SettleError::Deadline { landing: BuyLanding::Pending, .. }) => println!("it may still land"),
+    ///     Err(SettleError::Deadline { landing: BuyLanding::Pending, .. }) => {
+    ///         println!("it may still land")
+    ///     }
     ///     Err(error) => return Err(error),
     /// }
     /// # Ok(())

@@ -52,7 +52,11 @@ pub(crate) async fn a_buy_is_settled_by_its_notification(world: &World<'_>) -> O
             let ((settled, took), slot) =
                 world.within("settled buy", async { tokio::join!(settled, landed) }).await?;
             let (settled, slot) = (settled?, slot?);
-            equal!((settled.received, settled.through), (amount, SettledThrough::Notification), "{settled:?}");
+            equal!(
+                (settled.received, settled.through),
+                (amount, SettledThrough::Notification),
+                "{settled:?}"
+            );
             equal!(amount_of(&settled), before + amount, "what is there");
             equal!(settled.balance.reading.slot(), Some(slot), "where it landed");
             check!(baseline.as_of < slot, "{baseline:?} is no baseline of a buy at {slot}");
