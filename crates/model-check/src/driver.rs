@@ -1,4 +1,5 @@
-//! The mirror's skin in a world: a turn of a connection's driver, and the commands of the engine, carried out.
+//! The mirror's skin in a world: a turn of a connection's driver, and the commands of the engine,
+//! carried out.
 
 use balance_mirror::core::{
     base::ids::LinkId,

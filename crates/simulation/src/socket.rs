@@ -159,7 +159,8 @@ impl World {
         self.agenda.plan(self.now + drained, Event::Drain { wire: place, canaries });
     }
 
-    /// The rest of a turn: every other channel, then everything in the order in which it can be applied.
+    /// The rest of a turn: every other channel, then everything in the order in which it can be
+    /// applied.
     pub(crate) fn drain(&mut self, place: usize, canaries: usize) {
         let wire = &mut self.wires[place];
         wire.turning = false;
@@ -220,7 +221,8 @@ impl World {
                 };
                 SessionEvent::Account { subject, slot, presence }
             }
-            // A canary that does not hold a Clock is no tick, and what never changes has nothing to tell.
+            // A canary that does not hold a Clock is no tick, and what never changes has nothing to
+            // tell.
             (Arrival::Told { .. }, Subject::Canary | Subject::Keepalive { .. }) => return,
         };
         self.trace(|| format!("  {link:?} {event:?}"));
