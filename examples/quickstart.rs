@@ -33,7 +33,7 @@ async fn trade(mirror: &Mirror, rpc: &RpcClient, wallet: &Keypair, mint: &Pubkey
     rpc.send_transaction(&buy).await?;
     let expected = ExpectedBuy::at_least(1_000_000).signature(buy.signatures[0]).valid_until(last_valid);
     let settled = position.settled(expected).await?;
-    println!("bought {} in {:?}, seen by {:?}", settled.received, settled.took, settled.settled_by);
+    println!("bought {} in {:?}, seen by {:?}", settled.received, settled.took, settled.through);
 
     // The sell path: memory, if it was proved within the last 30 s; else RPC.
     let balance = position.balance().await?;

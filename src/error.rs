@@ -61,7 +61,7 @@ pub enum ConfigError {
         "cannot make an HTTP client for {url}: {reason}; check the TLS set-up of this host, or give your own rpc_client"
     )]
     Tls {
-        /// The node's URLs, with every part that may be a key removed.
+        /// The node's RPC URL, with every part that may be a key removed.
         url: String,
         /// What failed.
         reason: String,
@@ -232,7 +232,7 @@ pub enum MintError {
 #[non_exhaustive]
 pub enum BuyError {
     /// The position's token account cannot be watched.
-    #[error("the position's account cannot be watched")]
+    #[error("the position's account cannot be watched, so no buy can be followed; its cause says what helps")]
     Watch(#[from] WatchError),
     /// The caller did not give the mint's token program, and the mirror could not read it.
     #[error("the token program of mint {mint} is not known; pass it if you know it")]
@@ -244,7 +244,9 @@ pub enum BuyError {
         source: MintError,
     },
     /// The mirror could not read what the account holds before the buy.
-    #[error("what the account holds before the buy could not be read")]
+    #[error(
+        "what the account holds before the buy could not be read, so do not send it; try again, and check the node's RPC if it lasts"
+    )]
     Baseline(#[from] ReadError),
 }
 
@@ -278,13 +280,33 @@ pub enum BuyLanding {
     Expired,
 }
 
+/// What is known of a buy that is overdue, and what to do about it.
+fn advice(landing: BuyLanding) -> String {
+    match landing {
+        BuyLanding::Unknown => {
+            "without its signature it is not known whether the buy landed: wait again, or drop the position"
+                .to_owned()
+        }
+        BuyLanding::Pending => {
+            "the buy was not seen to land and still may: wait again before you buy anew".to_owned()
+        }
+        BuyLanding::Landed { slot } => {
+            format!("the buy landed at slot {slot}, but the account was not yet read as of it: wait again")
+        }
+        BuyLanding::Expired => {
+            "the buy can no longer land, so these came from elsewhere: drop the position, or buy again"
+                .to_owned()
+        }
+    }
+}
+
 /// Why a buy is not settled.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SettleError {
     /// The buy failed on chain and brought no tokens. The mirror stops watching its account unless
     /// something else keeps it.
-    #[error("the buy {signature} failed on chain at slot {slot}")]
+    #[error("the buy {signature} failed on chain at slot {slot} and brought nothing; you can buy again")]
     Failed {
         /// Its signature.
         signature: Signature,
@@ -294,7 +316,7 @@ pub enum SettleError {
     /// The buy did not land and can no longer land. The mirror stops watching its account unless
     /// something else keeps it.
     #[error(
-        "the buy {signature} did not land by block height {last_valid_block_height}, and can no longer land"
+        "the buy {signature} did not land by block height {last_valid_block_height}, and can no longer land; you can buy again"
     )]
     Expired {
         /// Its signature.
@@ -304,7 +326,7 @@ pub enum SettleError {
     },
     /// The deadline passed before the buy settled. The mirror still expects the buy: wait again, or
     /// drop the position.
-    #[error("{received} of {expected} arrived within {deadline:?}")]
+    #[error("{received} of {expected} raw units arrived within {deadline:?}; {}", advice(*landing))]
     Deadline {
         /// How much arrived over the baseline, as a raw amount, as far as the mirror knows.
         received: u64,
@@ -326,7 +348,9 @@ pub enum SettleError {
     NoBaseline,
     /// The chain began anew (a test validator was reset, say), so slots and amounts from before the
     /// buy no longer mean anything.
-    #[error("the chain began anew since the buy was expected")]
+    #[error(
+        "the chain began anew since the buy was expected, so amounts from before mean nothing; read the balance, and open a new position with expect_buy"
+    )]
     Reset,
     /// The account is no longer watched, or the mirror has shut down.
     #[error(transparent)]

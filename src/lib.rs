@@ -30,7 +30,7 @@ pub use api::{
     trade::{
         hold::{Hold, HoldError, InFlight, SellOutcome},
         position::Position,
-        settle::{ExpectedBuy, SettledBuy, SettledBy},
+        settle::{ExpectedBuy, SettledBuy, SettledThrough},
     },
 };
 pub use core::{

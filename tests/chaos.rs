@@ -1,5 +1,5 @@
-//! Chaos on the local cluster: see `e2e_suite::chaos`. `CHAOS_ROUNDS=20 cargo test --test chaos` plays each kind of fault 20
-//! times, `CHAOS_SEED` another order and other sizes.
+//! Chaos on the local cluster: see `e2e_suite::chaos`. `CHAOS_ROUNDS=20 cargo test --test chaos`
+//! plays each kind of fault 20 times, `CHAOS_SEED` another order and other sizes.
 
 use std::time::Duration;
 

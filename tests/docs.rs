@@ -13,8 +13,8 @@ fn read(path: &Path) -> String {
     fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// The rows of the tables of a page whose header has a column of tests: each row's first cell, and what it names in
-/// backticks in that column.
+/// The rows of the tables of a page whose header has a column of tests: each row's first cell, and
+/// what it names in backticks in that column.
 fn rows(page: &str) -> Vec<(String, Vec<String>)> {
     let text = read(&root().join("docs").join(page));
     let (mut column, mut rows) = (None, Vec::new());
@@ -46,7 +46,8 @@ fn has_test(source: &str, name: &str) -> bool {
     })
 }
 
-/// Whether a unit test stands where its path says: in the file of its module, or in that of one around it.
+/// Whether a unit test stands where its path says: in the file of its module, or in that of one
+/// around it.
 fn is_unit_test(path: &str) -> bool {
     let mut modules: Vec<&str> = path.split("::").collect();
     let Some(name) = modules.pop() else { return false };

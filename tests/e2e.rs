@@ -1,4 +1,5 @@
-//! The end-to-end suite on the local cluster: each scenario a test of its own, on a cluster of its own.
+//! The end-to-end suite on the local cluster: each scenario a test of its own, on a cluster of its
+//! own.
 
 use std::time::Duration;
 

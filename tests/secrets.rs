@@ -1,11 +1,14 @@
-//! Keys in URLs and headers appear in nothing that the crate says, whatever fails, and whatever servers repeat of them.
+//! Keys in URLs and headers appear in nothing that the crate says, whatever fails, and whatever
+//! servers repeat of them.
 //!
-//! Each run plants keys in every place at once: user, password, path, query and fragment of the RPC, the WebSocket
-//! and the bot's own client's URL, and headers. The servers here repeat all of them, in several forms, in whatever
-//! they may say. Everything heard meanwhile is searched: each event of this process (those of the `log` crate among
-//! them), panics, and the texts of every value that a bot can get at.
+//! Each run plants keys in every place at once: user, password, path, query and fragment of the
+//! RPC, the WebSocket and the bot's own client's URL, and headers. The servers here repeat all of
+//! them, in several forms, in whatever they may say. Everything heard meanwhile is searched: each
+//! event of this process (those of the `log` crate among them), panics, and the texts of every
+//! value that a bot can get at.
 //!
-//! Crates below this one print requests, and so keys, at their own DEBUG and TRACE: see [`TALKATIVE`].
+//! Crates below this one print requests, and so keys, at their own DEBUG and TRACE: see
+//! [`TALKATIVE`].
 
 mod support;
 
@@ -49,8 +52,9 @@ use tungstenite::{
 /// How long anything may take, with other tests beside it.
 const DEADLINE: Duration = Duration::from_secs(30);
 
-/// The crates below that print what they send and what servers say, at DEBUG and TRACE alone. It is their word, not
-/// ours: who runs a bot at these levels names the crates to hear (`info,balance_mirror=trace`).
+/// The crates below that print what they send and what servers say, at DEBUG and TRACE alone. It is
+/// their word, not ours: who runs a bot at these levels names the crates to hear
+/// (`info,balance_mirror=trace`).
 const TALKATIVE: [&str; 3] = ["solana_pubsub_client", "solana_rpc_client", "tungstenite"];
 
 // What is planted.
@@ -107,8 +111,8 @@ fn known(own_client: bool) -> Arc<[String]> {
     of_urls.into_iter().chain(HEADER_KEYS.map(str::to_owned)).collect()
 }
 
-/// What the servers say: some of the keys, as they are, or in another case. The crate tells half a kilobyte of it, so
-/// the keys take turns.
+/// What the servers say: some of the keys, as they are, or in another case. The crate tells half a
+/// kilobyte of it, so the keys take turns.
 fn echo(keys: &[String]) -> String {
     static TURN: AtomicUsize = AtomicUsize::new(0);
     let turn = TURN.fetch_add(1, Relaxed);

@@ -1,4 +1,5 @@
-//! The soak: see `e2e_suite::soak`. `SOAK_SECONDS=300 cargo test --test soak` for longer, `SOAK_SEED` for other faults.
+//! The soak: see `e2e_suite::soak`. `SOAK_SECONDS=300 cargo test --test soak` for longer,
+//! `SOAK_SEED` for other faults.
 
 use std::{alloc::System, process::Command};
 

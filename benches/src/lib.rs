@@ -9,7 +9,8 @@ use balance_mirror::Pubkey;
 use dashmap::DashMap;
 use tokio::sync::RwLock;
 
-/// The older design: one lock over a map from the account's address as text to a balance and its age.
+/// The older design: one lock over a map from the account's address as text to a balance and its
+/// age.
 #[derive(Debug, Default)]
 pub struct LockedCache(RwLock<HashMap<String, (u64, Instant)>>);
 

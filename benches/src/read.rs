@@ -1,7 +1,7 @@
 //! One read of a fresh balance, among 200 watched accounts: from the mirror, and from TTL caches.
 //!
-//! `cargo bench -p benches`. The caches hold a number and its age; the mirror's answer also carries the
-//! account's state, its slot, and the proof.
+//! `cargo bench -p benches`. The caches hold a number and its age; the mirror's answer also carries
+//! the account's state, its slot, and the proof.
 
 use std::{hint::black_box, time::Duration};
 

@@ -10,8 +10,8 @@ use std::{
 };
 
 use balance_mirror::{
-    AccountState, HoldError, Position, Pubkey, Reading, SellObstacle, SellOutcome, ServedFrom, SettledBy,
-    Signature, Unsellable,
+    AccountState, HoldError, Position, Pubkey, Reading, SellObstacle, SellOutcome, ServedFrom,
+    SettledThrough, Signature, Unsellable,
 };
 use tokio::time::Instant;
 
@@ -94,9 +94,9 @@ impl Ledger {
         let mut pages = self.pages();
         let (text, colour) = match bought {
             Ok(Bought { settled, took, .. }) => {
-                let (place, how) = match settled.settled_by {
-                    SettledBy::Notification => (0, "its notification"),
-                    SettledBy::Signature => (1, "its landing"),
+                let (place, how) = match settled.through {
+                    SettledThrough::Notification => (0, "its notification"),
+                    SettledThrough::Signature => (1, "its landing"),
                     _ => (2, "an RPC probe"),
                 };
                 pages.settled[place] += 1;

@@ -57,6 +57,7 @@ impl Mirror {
     /// # Errors
     /// No node answered what the wallet holds, or none is able to. An account that was found but
     /// cannot be watched is not an error: [`AdoptedWallet::left_out`] lists it.
+    #[doc(alias = "getTokenAccountsByOwner")]
     pub async fn adopt(&self, wallet: &Pubkey) -> Result<AdoptedWallet, AdoptError> {
         let Search { slot, watched, fresh, left_out } =
             self.inner.running.wallet_search.adopt(wallet).await?;
@@ -66,11 +67,11 @@ impl Mirror {
         Ok(AdoptedWallet { positions: watched.into_iter().map(position).collect(), slot, fresh, left_out })
     }
 
-    /// [`adopt`](Mirror::adopt)s a wallet now and then at each interval, in the background, to find
-    /// tokens that arrive unrequested. The task logs what it finds and ends with the mirror. While
-    /// nodes fail or refuse, it waits longer and longer, up to a minute or the interval. If you
-    /// call this again for the same wallet, the new interval replaces the old one. The interval is
-    /// at least 100 ms.
+    /// [`adopt`](Mirror::adopt)s a wallet now, and again at each interval, in the background, to
+    /// find tokens that arrive unrequested. The task logs what it finds and ends with the mirror.
+    /// While nodes fail or refuse, it waits longer and longer, up to a minute or the interval. If
+    /// you call this again for the same wallet, the new interval replaces the old one. The interval
+    /// is at least 100 ms.
     ///
     /// If you unwatch an account that still holds tokens, the next search finds and watches it
     /// again.
@@ -80,7 +81,7 @@ impl Mirror {
         let task = self
             .inner
             .running
-            .spawn("discovery", |stop| wallet_search.clone().run(*wallet, every, seed(), stop));
+            .spawn("wallet search", |stop| wallet_search.clone().run(*wallet, every, seed(), stop));
         wallet_search.keep(*wallet, task);
     }
 }

@@ -6,20 +6,20 @@ use solana_commitment_config::CommitmentLevel;
 use solana_rpc_client::nonblocking::rpc_client::RpcClient;
 
 use crate::{
-    api::{mirror::Mirror, node::NodeConfig, settings::Options},
+    api::{mirror::Mirror, node::NodeConfig, settings::UncheckedSettings},
     core::{link::websocket::NodeProfile, nodes::failover::NodeMode},
     error::ConfigError,
-    runtime::start::{Settings, start},
+    runtime::start::{CheckedSettings, start},
 };
 
 /// Sets up a mirror. Get one from [`Mirror::builder`], then call [`start`](MirrorBuilder::start).
 #[derive(Clone)]
 #[must_use]
-pub struct MirrorBuilder(Options);
+pub struct MirrorBuilder(UncheckedSettings);
 
 impl MirrorBuilder {
     pub(crate) fn new(rpc_url: String) -> Self {
-        Self(Options::new(rpc_url))
+        Self(UncheckedSettings::new(rpc_url))
     }
 
     /// The node's WebSocket URL. If you leave it out, it is derived from the RPC URL as Solana's
@@ -254,7 +254,7 @@ impl MirrorBuilder {
         Ok(Mirror::running(start(&settings)?, &settings))
     }
 
-    pub(crate) fn check(self) -> Result<Settings, ConfigError> {
+    pub(crate) fn check(self) -> Result<CheckedSettings, ConfigError> {
         self.0.check()
     }
 }
@@ -304,7 +304,12 @@ mod tests {
         for bounds in [ttl(0, 1), ttl(2, 1), ttl(1, 86_400_001)] {
             assert!(refusal(builder().dynamic_ttl(bounds)).contains("dynamic_ttl"));
         }
+        assert!(refusal(builder().dynamic_ttl(ttl(2, 1))).contains("shorter time first"));
         assert!(builder().dynamic_ttl(ttl(1, 86_400_000)).check().is_ok());
+        let node = || NodeConfig::new("http://127.0.0.1:8899");
+        assert!(
+            refusal(builder().node(node()).node(node()).node(node()).node(node())).contains("four nodes")
+        );
         assert!(refusal(builder().max_accounts(0)).contains("max_accounts"));
         assert!(refusal(builder().audit_every(Duration::from_secs(151))).contains("verify_every"));
         assert!(refusal(builder().canary_deadline(Duration::from_millis(499))).contains("canary_deadline"));

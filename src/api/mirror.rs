@@ -21,7 +21,7 @@ use crate::{
     },
     error::WatchError,
     observability::{health::Health, token_stats::TokenStats},
-    runtime::start::{Running, Settings},
+    runtime::start::{CheckedSettings, Running},
     store::{Entry, updates::MirrorUpdates},
 };
 
@@ -65,7 +65,7 @@ pub(crate) struct Inner {
 
 impl Mirror {
     /// Makes the handle to the tasks that were started.
-    pub(super) fn running(running: Running, settings: &Settings) -> Self {
+    pub(super) fn running(running: Running, settings: &CheckedSettings) -> Self {
         Self {
             inner: Arc::new(Inner {
                 running,
@@ -88,6 +88,7 @@ impl Mirror {
     /// # Errors
     /// The limit of accounts is reached, the account is already watched with other expectations, or
     /// the mirror has shut down.
+    #[doc(alias = "accountSubscribe")]
     pub fn watch(&self, target: WatchTarget) -> Result<Reader, WatchError> {
         let entries = self.inner.running.shared.lock().watch(&[(target.address, target.expected)])?;
         entries.into_iter().map(|entry| self.reader_of(entry)).next().ok_or(WatchError::Stopped)
@@ -123,6 +124,7 @@ impl Mirror {
     /// this call. The answer must not be older than what was known, and must be of `floor` or later
     /// if you give one (the failed transaction's slot). No notification and no canary removes the
     /// doubt. Returns `false` if the account is not watched.
+    #[doc(alias = "minContextSlot")]
     pub fn invalidate(&self, address: &Pubkey, floor: Option<Floor>) -> bool {
         self.inner.running.shared.lock().invalidate(address, floor.map_or(0, Floor::slot))
     }

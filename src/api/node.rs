@@ -65,6 +65,6 @@ impl NodeConfig {
 impl fmt::Debug for NodeConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // URLs and headers may hold keys.
-        f.debug_struct("Node").field("profile", &self.profile).finish_non_exhaustive()
+        f.debug_struct("NodeConfig").field("profile", &self.profile).finish_non_exhaustive()
     }
 }

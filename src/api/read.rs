@@ -49,6 +49,7 @@ impl Mirror {
     /// Memory is stale, and RPC failed, lags, or did not answer in time; or the account is not
     /// watched, too many reads wait, or the mirror has shut down. It never returns an old balance
     /// as a fresh one.
+    #[doc(alias = "getTokenAccountBalance")]
     pub async fn balance(&self, address: &Pubkey, query: impl Into<ReadQuery>) -> Result<Balance, ReadError> {
         let query = query.into();
         let inner = &*self.inner;

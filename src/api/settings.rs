@@ -16,7 +16,7 @@ use crate::{
         rpc::scheduler::BATCH,
     },
     error::ConfigError,
-    runtime::start::Settings,
+    runtime::start::CheckedSettings,
 };
 
 /// The greatest value that [`max_connections`](crate::MirrorBuilder::max_connections) may have.
@@ -24,7 +24,7 @@ const MAX_CONNECTIONS: usize = 100;
 
 /// The settings as the bot gives them, before the check.
 #[derive(Clone)]
-pub(super) struct Options {
+pub(super) struct UncheckedSettings {
     /// The node that the builder began with; `more_nodes` are less preferred.
     pub(super) node: NodeConfig,
     pub(super) more_nodes: Vec<NodeConfig>,
@@ -55,7 +55,7 @@ pub(super) struct Options {
     pub(super) probe_after: Duration,
 }
 
-impl Options {
+impl UncheckedSettings {
     pub(super) fn new(rpc_url: String) -> Self {
         Self {
             node: NodeConfig::new(rpc_url),
@@ -89,7 +89,7 @@ impl Options {
     }
 
     /// Checks every setting, and derives the engine's settings from them.
-    pub(super) fn check(self) -> Result<Settings, ConfigError> {
+    pub(super) fn check(self) -> Result<CheckedSettings, ConfigError> {
         if self.commitment == CommitmentLevel::Processed {
             return Err(ConfigError::Processed);
         }
@@ -135,8 +135,9 @@ impl Options {
         }
         let nodes: Vec<NodeConfig> = std::iter::once(self.node).chain(self.more_nodes).collect();
         if nodes.len() > MAX_ENDPOINTS {
-            let value = nodes.len().to_string();
-            return Err(ConfigError::Range { name: "node", value, range: "at most four times in all" });
+            let value = format!("called {} times", nodes.len() - 1);
+            let range = "called at most three times: with the builder's own, a mirror has up to four nodes";
+            return Err(ConfigError::Range { name: "node", value, range });
         }
         if self.audit_every > self.verify_every / 2 {
             let value = format!("{:?}", self.audit_every);
@@ -167,7 +168,11 @@ impl Options {
             && !(Duration::from_millis(1) <= least && least <= most && most <= Duration::from_secs(86_400))
         {
             let value = format!("{least:?} to {most:?}");
-            let range = "from a millisecond or more to a day or less";
+            let range = if least > most {
+                "given with the shorter time first"
+            } else {
+                "between a millisecond and a day at both ends"
+            };
             return Err(ConfigError::Range { name: "dynamic_ttl", value, range });
         }
         let policy = Policy { canary_deadline: self.canary_deadline, verify_every: self.verify_every, ttl };
@@ -192,7 +197,7 @@ impl Options {
         };
         let profiles = nodes.iter().map(|node| node.profile).collect();
         let endpoints = nodes.into_iter().map(|node| Ok((node.endpoint()?, node.rpc_client)));
-        Ok(Settings {
+        Ok(CheckedSettings {
             endpoints: endpoints.collect::<Result<_, ConfigError>>()?,
             commitment: self.commitment,
             engine: EngineSettings {

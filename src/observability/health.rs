@@ -165,18 +165,18 @@ impl NodeHealth {
     fn of(id: EndpointId, writer: &Writer, now: Tick) -> Self {
         let (engine, link_log) = (writer.engine(), &writer.link_log);
         let (enabled, paused) = engine.endpoints();
-        let mine = |(_, report): &(LinkId, &LinkStatus)| report.endpoint == id && report.role == Role::Mirror;
+        let mine = |(_, status): &(LinkId, &LinkStatus)| status.endpoint == id && status.role == Role::Mirror;
         let links: Vec<(LinkId, &LinkStatus)> = (0..).map(LinkId).zip(&link_log.links).filter(mine).collect();
-        let parked = |report: &LinkStatus| report.phase == LinkPhase::Parked;
-        let used = links.iter().filter(|(_, report)| !parked(report));
-        let worst = used.clone().map(|(_, report)| *report).min_by_key(|report| rank(report.phase));
-        let newest = links.iter().filter_map(|(_, report)| report.canary).max_by_key(|(slot, _)| *slot);
+        let parked = |status: &LinkStatus| status.phase == LinkPhase::Parked;
+        let used = links.iter().filter(|(_, status)| !parked(status));
+        let worst = used.clone().map(|(_, status)| *status).min_by_key(|status| rank(status.phase));
+        let newest = links.iter().filter_map(|(_, status)| status.canary).max_by_key(|(slot, _)| *slot);
         let mut health = Self {
             url: link_log.url(id).to_owned(),
             enabled: enabled.contains(&id),
             paused: paused.contains(&id),
-            phase: worst.map_or(LinkPhase::Parked, |report| report.phase),
-            phase_ms: worst.map_or(0, |report| millis(now.since(report.since))),
+            phase: worst.map_or(LinkPhase::Parked, |status| status.phase),
+            phase_ms: worst.map_or(0, |status| millis(now.since(status.since))),
             connections: 0,
             acknowledged: 0,
             live: 0,
@@ -185,7 +185,7 @@ impl NodeHealth {
             chain_lag_ms: newest.map(|(_, lag)| lag),
             canary: None,
             slices: None,
-            last_error: links.iter().find_map(|(_, report)| report.last_error.clone()),
+            last_error: links.iter().find_map(|(_, status)| status.last_error.clone()),
         };
         for (link, _) in used {
             let Some((phase, (acknowledged, live), Capabilities { canary, slices, .. })) = engine.link(*link)

@@ -30,7 +30,7 @@ pub(crate) struct LinkStatus {
     pub(crate) last_error: Option<String>,
     /// The reason for the loss that was last logged: a node that is down gives the same reason at
     /// every try.
-    told: Option<String>,
+    logged_reason: Option<String>,
 }
 
 /// What it means for the connection that this timer's deadline passed.
@@ -62,7 +62,7 @@ impl LinkLog {
             since: now,
             canary: None,
             last_error: None,
-            told: None,
+            logged_reason: None,
         };
         Self { links: engine.links().map(link).collect(), urls, last_error: None }
     }
@@ -72,44 +72,47 @@ impl LinkLog {
     }
 
     pub(crate) fn canary(&mut self, link: LinkId, slot: Slot, lag_ms: i64) {
-        if let Some(report) = self.links.get_mut(usize::from(link.0)) {
-            report.canary = Some((slot, lag_ms));
+        if let Some(status) = self.links.get_mut(usize::from(link.0)) {
+            status.canary = Some((slot, lag_ms));
         }
     }
 
     pub(crate) fn failed(&mut self, link: LinkId, error: String) {
-        if let Some(report) = self.links.get_mut(usize::from(link.0)) {
-            report.last_error = Some(error.clone());
+        if let Some(status) = self.links.get_mut(usize::from(link.0)) {
+            status.last_error = Some(error.clone());
         }
         self.last_error = Some(error);
     }
 
     /// Logs the changes of phase.
     pub(crate) fn log_phases(&mut self, engine: &Engine, now: Tick) {
-        for ((id, _, _, phase), report) in engine.links().zip(&mut self.links) {
-            if phase == report.phase {
+        for ((id, _, _, phase), status) in engine.links().zip(&mut self.links) {
+            if phase == status.phase {
                 continue;
             }
             if let Some(timer) = engine.overdue(id) {
-                report.last_error = Some(overdue_reason(timer).to_owned());
-                self.last_error.clone_from(&report.last_error);
+                status.last_error = Some(overdue_reason(timer).to_owned());
+                self.last_error.clone_from(&status.last_error);
             }
-            let (from, spent_ms) = (report.phase.name(), now.since(report.since).as_millis());
-            let url = self.urls.get(usize::from(report.endpoint.0)).map_or("", String::as_str);
-            let error = report.last_error.as_deref().unwrap_or_default();
-            match (phase, report.role) {
+            let (from, spent_ms) = (status.phase.name(), now.since(status.since).as_millis());
+            let url = self.urls.get(usize::from(status.endpoint.0)).map_or("", String::as_str);
+            let error = status.last_error.as_deref().unwrap_or_default();
+            match (phase, status.role) {
                 // Processed links give hints only; nothing that is served depends on them.
                 (_, Role::Processed) => {
                     debug!(target: log_target::LOG, url, from, spent_ms, "processed link {}", phase.name())
                 }
                 (LinkPhase::Waiting, _) => {
-                    if report.phase == LinkPhase::Connecting && report.told == report.last_error {
+                    let failed_to_connect = status.phase == LinkPhase::Connecting;
+                    if failed_to_connect && status.logged_reason == status.last_error {
                         debug!(target: log_target::LOG, url, from, spent_ms, error, "the connect failed again");
+                    } else if failed_to_connect {
+                        warn!(target: log_target::LOG, url, from, spent_ms, error, "cannot connect, trying again soon");
                     } else {
                         warn!(target: log_target::LOG, url, from, spent_ms, error, "link lost, connecting anew soon");
                     }
-                    report.told.clone_from(&report.last_error);
-                    report.canary = None;
+                    status.logged_reason.clone_from(&status.last_error);
+                    status.canary = None;
                 }
                 (LinkPhase::Lagging, _) => {
                     warn!(target: log_target::LOG, url, from, spent_ms, "link lags: it proves nothing for now")
@@ -122,21 +125,21 @@ impl LinkLog {
                     debug!(target: log_target::LOG, url, from, spent_ms, "link connecting")
                 }
                 // The link was not in use.
-                (LinkPhase::Stopped, _) if report.phase == LinkPhase::Parked => {}
+                (LinkPhase::Stopped, _) if status.phase == LinkPhase::Parked => {}
                 _ => info!(target: log_target::LOG, url, from, spent_ms, "link {}", phase.name()),
             }
-            report.phase = phase;
-            report.since = now;
+            status.phase = phase;
+            status.since = now;
         }
     }
 
     /// Logs the events that an operator should know of.
-    pub(crate) fn log(&mut self, note: &EngineEvent, engine: &Engine) {
+    pub(crate) fn log(&mut self, event: &EngineEvent, engine: &Engine) {
         let who = |source: ObservedVia| match source {
             ObservedVia::Subscription(generation) => engine.endpoint_of(generation.link),
             ObservedVia::Rpc(endpoint) => endpoint,
         };
-        match note {
+        match event {
             EngineEvent::Changed { .. } | EngineEvent::Superseded | EngineEvent::Overlaid { .. } => {}
             EngineEvent::Disputed { address, by, against } => {
                 let (by, against) = (self.url(who(*by)), self.url(who(*against)));
@@ -209,9 +212,9 @@ mod tests {
         let late = start.plus(Duration::from_secs(60));
         engine.expire_link(late, link);
         link_log.log_phases(&engine, late);
-        let report = &link_log.links[0];
-        assert_eq!(report.phase, LinkPhase::Waiting);
-        assert_eq!(report.told.as_deref(), Some("the connect took too long"));
-        assert_eq!(link_log.last_error, report.last_error);
+        let status = &link_log.links[0];
+        assert_eq!(status.phase, LinkPhase::Waiting);
+        assert_eq!(status.logged_reason.as_deref(), Some("the connect took too long"));
+        assert_eq!(link_log.last_error, status.last_error);
     }
 }

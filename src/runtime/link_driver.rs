@@ -85,6 +85,22 @@ impl fmt::Display for Loss {
     }
 }
 
+/// What it means that this subscription was refused, and what helps.
+fn effect_of_refusal(subject: Subject) -> &'static str {
+    match subject {
+        Subject::Account { .. } => {
+            "RPC serves the account until a retry succeeds; if many are refused, set max_per_connection to what the node allows"
+        }
+        Subject::Canary => {
+            "without its canary the connection proves nothing, and RPC serves its accounts; use a node that notifies the Clock sysvar"
+        }
+        Subject::Barrier { .. } => {
+            "audits do the work of barriers on this connection; nothing needs to be done"
+        }
+        Subject::Keepalive { .. } => "any answer keeps the connection; nothing needs to be done",
+    }
+}
+
 /// An open connection, and the genesis hash of its node's chain if the node's RPC returned one.
 type Connection = (PubsubClient, Option<[u8; 32]>);
 
@@ -154,7 +170,7 @@ impl LinkDriver {
         // Waits until the closing connections are closed. Everything else under way ends by itself.
         let goodbye = async { while self.closing.next().await.is_some() {} };
         if tokio::time::timeout(GOODBYE, goodbye).await.is_err() {
-            debug!(target: log_target::LOG, "the server did not close the connection in time");
+            debug!(target: log_target::LOG, url = %self.url(), "the server did not close the connection in time");
         }
     }
 
@@ -206,7 +222,7 @@ impl LinkDriver {
             DriverEvent::Turn(Turn::Flooded) => self.lose(&Loss::Flooded),
             DriverEvent::Turn(Turn::CanaryReplaced) => self.lose(&Loss::CanaryReplaced),
             DriverEvent::Closed(Some(reason)) => {
-                info!(target: log_target::LOG, url = %Redacted(&self.endpoint.ws), reason, "why the connection ended");
+                info!(target: log_target::LOG, url = %self.url(), reason, "why the connection ended");
                 self.shared.lock().link_log.failed(self.id, reason);
             }
             DriverEvent::Closed(None) => {}
@@ -269,9 +285,9 @@ impl LinkDriver {
                 // Warns about an account's first refusal only: it is retried again and again, and
                 // each refusal would be a line.
                 if matches!(subject, Subject::Account { attempt: 1.., .. }) {
-                    debug!(target: log_target::LOG, ?subject, reason, "a subscription was refused");
+                    debug!(target: log_target::LOG, url = %self.url(), ?subject, reason, "a subscription was refused: {}", effect_of_refusal(subject));
                 } else {
-                    warn!(target: log_target::LOG, ?subject, reason, "a subscription was refused");
+                    warn!(target: log_target::LOG, url = %self.url(), ?subject, reason, "a subscription was refused: {}", effect_of_refusal(subject));
                 }
                 self.store.stats.refused.add(1);
                 let error = format!("a subscription was refused: {reason}");
@@ -289,7 +305,7 @@ impl LinkDriver {
                 Some(time) => Some(SessionEvent::Canary { slot, lag_ms: lag_ms(wall_ms(), time) }),
                 // This is not a tick. If none follows, the canary's deadline expires.
                 None => {
-                    warn!(target: log_target::LOG, "a canary's notification contains no Clock");
+                    warn!(target: log_target::LOG, url = %self.url(), "a canary's notification contains no Clock, so it proves nothing: RPC serves the accounts of this connection if no canary follows; if it lasts, use another node");
                     None
                 }
             },
@@ -298,7 +314,7 @@ impl LinkDriver {
             Subject::Account { address, .. } => {
                 self.store.stats.notifications.add(1);
                 if let Err(reason) = &account {
-                    warn!(target: log_target::LOG, account = %address, reason, "a notification cannot be read: subscribing anew");
+                    warn!(target: log_target::LOG, url = %self.url(), account = %address, reason, "a notification cannot be read: RPC serves the account until it is subscribed anew; if it comes again, use another node");
                 }
                 let presence = account.ok().map(|account| account.presence());
                 Some(SessionEvent::Account { subject, slot, presence })
@@ -306,12 +322,17 @@ impl LinkDriver {
         }
     }
 
+    /// The node's WebSocket URL, for log lines.
+    fn url(&self) -> Redacted<'_> {
+        Redacted(&self.endpoint.ws)
+    }
+
     fn carry_out(&mut self) {
         loop {
             // Takes one command at a time, so that the lock is not held while the command is
             // carried out.
-            let order = self.shared.lock().next_command(self.id);
-            match order {
+            let command = self.shared.lock().next_command(self.id);
+            match command {
                 None => return,
                 Some(LinkCommand::Connect) => {
                     let (endpoint, rpc) = (self.endpoint.clone(), self.rpc.clone());

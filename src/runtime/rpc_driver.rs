@@ -37,7 +37,10 @@ pub(crate) async fn run(
             && let Some(rpc) = rpcs.get(usize::from(inquiry.endpoint.0)).cloned()
         {
             let calls = &store.stats.rpc_calls;
-            inquiries.push(async move { (inquiry.number, rpc.inquire(&inquiry, calls).await) });
+            inquiries.push(async move {
+                let outcome = rpc.inquire(&inquiry, calls).await;
+                (inquiry.number, rpc, outcome)
+            });
         }
         for call in calls {
             if let Some(rpc) = rpcs.get(usize::from(call.endpoint.0)).cloned() {
@@ -46,24 +49,27 @@ pub(crate) async fn run(
                 for entry in call.accounts.iter().filter_map(|address| entries.get(address)) {
                     entry.counters.rpc_reads.add(1);
                 }
-                flights.push(async move { (call.number, fly(&rpc, &call).await) });
+                flights.push(async move {
+                    let outcome = fly(&rpc, &call).await;
+                    (call.number, rpc, outcome)
+                });
             }
         }
         let wait = due.map_or(HEARTBEAT, |due| due.since(store.clock.now()).min(HEARTBEAT));
         tokio::select! {
             biased;
             _ = stop.changed() => return,
-            Some((number, outcome)) = flights.next(), if !flights.is_empty() => {
+            Some((number, rpc, outcome)) = flights.next(), if !flights.is_empty() => {
                 if let Err(failure) = &outcome {
                     store.stats.rpc_failures.add(1);
-                    tracing::debug!(target: log_target::LOG, error = %failure, "an RPC read failed");
+                    tracing::debug!(target: log_target::LOG, url = %rpc.url(), error = %failure, "an RPC read failed: other nodes are asked first; if it lasts, check this node's URL and rate limit");
                 }
                 shared.lock().answered(number, outcome);
             }
-            Some((number, outcome)) = inquiries.next(), if !inquiries.is_empty() => {
+            Some((number, rpc, outcome)) = inquiries.next(), if !inquiries.is_empty() => {
                 if let Err(failure) = &outcome {
                     store.stats.rpc_failures.add(1);
-                    tracing::debug!(target: log_target::LOG, error = %failure, "an inquiry about transactions failed");
+                    tracing::debug!(target: log_target::LOG, url = %rpc.url(), error = %failure, "an inquiry about transactions failed: it is made again; if it lasts, check this node's URL and rate limit");
                 }
                 shared.lock().inquired(number, outcome);
             }

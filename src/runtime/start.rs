@@ -32,7 +32,7 @@ use crate::{
 const GOODBYE: Duration = Duration::from_secs(2);
 
 /// A mirror's settings, already checked.
-pub(crate) struct Settings {
+pub(crate) struct CheckedSettings {
     pub(crate) endpoints: Vec<(Endpoint, Option<Arc<RpcClient>>)>,
     pub(crate) commitment: CommitmentLevel,
     pub(crate) engine: EngineSettings,
@@ -67,7 +67,7 @@ impl Drop for Running {
 ///
 /// # Errors
 /// There is no current runtime, or a node's URL cannot be used.
-pub(crate) fn start(settings: &Settings) -> Result<Running, ConfigError> {
+pub(crate) fn start(settings: &CheckedSettings) -> Result<Running, ConfigError> {
     let runtime = Handle::try_current().map_err(|_| ConfigError::NoRuntime)?;
     let clock = Clock::new();
     let (commitment, timeout) = (settings.commitment, settings.rpc_timeout);

@@ -38,7 +38,7 @@ use crate::{
     },
     observability::counters::{AccountCounters, Distribution, Stats},
 };
-pub(crate) use writer::{Outcome, SharedWriter, Writer, open};
+pub(crate) use writer::{OutcomeReceiver, SharedWriter, Writer, open};
 
 /// One account, as readers see it.
 #[derive(Debug)]

@@ -81,8 +81,8 @@ pub enum MirrorUpdate {
 
 impl MirrorUpdate {
     /// The update that listeners get for an engine event, if any.
-    pub(crate) fn of(note: &EngineEvent) -> Option<Self> {
-        match note {
+    pub(crate) fn of(event: &EngineEvent) -> Option<Self> {
+        match event {
             EngineEvent::Changed { address, record } => {
                 Some(Self::Account(AccountUpdate::new(*address, record)))
             }

@@ -35,7 +35,7 @@ use crate::{
     store::updates::MirrorUpdate,
 };
 
-pub(crate) use trading::Outcome;
+pub(crate) use trading::OutcomeReceiver;
 
 /// The only writer. It is not `Clone`: only the holder of its lock can write.
 pub(crate) struct Writer {
@@ -131,7 +131,7 @@ impl Writer {
     fn step<T>(&mut self, step: impl FnOnce(&mut Engine, Tick) -> T) -> T {
         let now = self.store.clock.now();
         if self.jumps.jumped(now, wall_ms()) {
-            tracing::warn!(target: log_target::LOG, "the host's clocks jumped: every proof is void");
+            tracing::warn!(target: log_target::LOG, "the host's clocks jumped: nothing known before counts as fresh, and reads ask RPC until the links have proved it anew; if this comes again, check the host's time service, and whether it is suspended");
             self.engine.clock_jumped(now);
         }
         let outcome = step(&mut self.engine, now);
@@ -162,11 +162,11 @@ impl Writer {
             self.entries.values().for_each(|entry| self.store_mint(entry));
         }
         let mut swept = Vec::new();
-        while let Some(note) = self.engine.next_event() {
-            if let EngineEvent::Swept { address } = note {
+        while let Some(event) = self.engine.next_event() {
+            if let EngineEvent::Swept { address } = event {
                 swept.push(address);
             }
-            self.take_event(note);
+            self.take_event(event);
         }
         self.let_go(&swept);
         for entry in touched.iter().filter_map(|address| self.entries.get(address)) {
@@ -195,9 +195,9 @@ impl Writer {
         entry.mint.store(token.and_then(|token| self.engine.mint(&token.mint)));
     }
 
-    fn take_event(&mut self, note: EngineEvent) {
+    fn take_event(&mut self, event: EngineEvent) {
         let stats = &self.store.stats;
-        match &note {
+        match &event {
             EngineEvent::Changed { .. }
             | EngineEvent::Overlaid { .. }
             | EngineEvent::Reverted { .. }
@@ -213,8 +213,8 @@ impl Writer {
             EngineEvent::Reset { .. } => stats.resets.add(1),
             EngineEvent::Swept { .. } => stats.swept.add(1),
         }
-        self.link_log.log(&note, &self.engine);
-        if let Some(update) = MirrorUpdate::of(&note)
+        self.link_log.log(&event, &self.engine);
+        if let Some(update) = MirrorUpdate::of(&event)
             && let Some(updates) = &self.updates
         {
             // The send fails only if nobody listens, and then nothing is missed.
@@ -467,8 +467,8 @@ mod tests {
         writer.handle(LINK, [LinkEvent::Connected { genesis: None }]);
         let mut barrier = None;
         for slot in 1..4 {
-            while let Some(order) = writer.next_command(LINK) {
-                if let LinkCommand::Subscribe(subject) = order {
+            while let Some(command) = writer.next_command(LINK) {
+                if let LinkCommand::Subscribe(subject) = command {
                     barrier = match subject {
                         crate::core::link::websocket::Subject::Barrier { length } => Some(length),
                         _ => barrier,

@@ -1,10 +1,13 @@
-//! What a hostile node may send: account bytes, accounts in JSON, notifications and RPC answers, by the hundred thousand.
+//! What a hostile node may send: account bytes, accounts in JSON, notifications and RPC answers, by
+//! the hundred thousand.
 //!
-//! Most are mutations of the fuzz targets' corpus, by a seed. None may panic or make the decoders allocate out of
-//! proportion, and what they decode to is compared with other decoders ([`oracle`]).
+//! Most are mutations of the fuzz targets' corpus, by a seed. None may panic or make the decoders
+//! allocate out of proportion, and what they decode to is compared with other decoders
+//! ([`oracle`]).
 //!
-//! `BALANCE_MIRROR_FUZZ_INPUTS` sets how many (the figures in docs/hostile-input.md are of ten million),
-//! `BALANCE_MIRROR_FUZZ_SEED` other ones. After a change of [`seeds`], `BALANCE_MIRROR_WRITE_CORPUS=1` writes them down.
+//! `BALANCE_MIRROR_FUZZ_INPUTS` sets how many (the figures in docs/hostile-input.md are of ten
+//! million), `BALANCE_MIRROR_FUZZ_SEED` other ones. After a change of [`seeds`],
+//! `BALANCE_MIRROR_WRITE_CORPUS=1` writes them down.
 
 mod mutate;
 mod oracle;
@@ -140,8 +143,9 @@ fn parsed(text: &[u8]) -> Option<Value> {
 
 /// The most that decoding an input of so many bytes may hold at a time.
 ///
-/// Account bytes are copied once, and their extensions listed. JSON is turned into values, of which the greediest
-/// (`{"":0}`: seven bytes, a node of a B-tree with room for eleven) take a hundred times their length.
+/// Account bytes are copied once, and their extensions listed. JSON is turned into values, of which
+/// the greediest (`{"":0}`: seven bytes, a node of a B-tree with room for eleven) take a hundred
+/// times their length.
 fn allowed(kind: Kind, length: usize) -> u64 {
     let times = if kind == Kind::Account { 4 } else { 128 };
     (length * times + 16 * 1024) as u64

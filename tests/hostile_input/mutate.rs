@@ -74,7 +74,8 @@ fn bytes(random: &mut Random, input: &mut Vec<u8>, other: &[u8]) {
 /// The data begins here in an input: behind the owning program and the lamports.
 const DATA: usize = 9;
 
-/// Where the layout has something to lie about: tags, the state, amounts, lengths, the type of an extended account.
+/// Where the layout has something to lie about: tags, the state, amounts, lengths, the type of an
+/// extended account.
 const FIELDS: [(usize, usize); 13] = [
     (0, 4),
     (36, 8),

@@ -1,4 +1,5 @@
-//! What an input says, by other means than the crate's: SPL Token's own unpacking, and layouts written out by hand.
+//! What an input says, by other means than the crate's: SPL Token's own unpacking, and layouts
+//! written out by hand.
 
 use balance_mirror::{
     Pubkey, TokenExtensions, TokenProgram, UiScale,
@@ -11,7 +12,8 @@ use spl_token_interface::state::{Account, AccountState, Mint};
 
 use crate::seeds::Bytes;
 
-/// What Token-2022 has put behind a base of 165 bytes, padding included: the types in order, and how the list ends.
+/// What Token-2022 has put behind a base of 165 bytes, padding included: the types in order, and
+/// how the list ends.
 pub(crate) struct Entries {
     pub(crate) types: Vec<(u16, usize)>,
     /// A type that is not known, or a length beyond the end: then nothing can be said of the types.
@@ -41,8 +43,8 @@ pub(crate) fn entries(data: &[u8]) -> Entries {
     entries
 }
 
-/// What the extensions of an account say to whoever sells, by their documented layouts, where the list is whole and has
-/// the lengths that the program writes.
+/// What the extensions of an account say to whoever sells, by their documented layouts, where the
+/// list is whole and has the lengths that the program writes.
 fn facts(data: &[u8], ours: TokenExtensions) -> Result<(), &'static str> {
     let Entries { types, broken } = entries(data);
     let lengths = [(2, 8), (5, 295), (11, 1), (13, 0), (17, 64)];
@@ -75,7 +77,8 @@ fn facts(data: &[u8], ours: TokenExtensions) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// The token account in some bytes, by the interface of SPL Token and the documented frame of Token-2022.
+/// The token account in some bytes, by the interface of SPL Token and the documented frame of
+/// Token-2022.
 fn token(program: TokenProgram, data: &[u8]) -> Option<Account> {
     let extended =
         program == TokenProgram::Token2022 && data.len() > 165 && data.len() != 355 && data[165] == 2;
@@ -157,7 +160,8 @@ pub(crate) fn check(bytes: &Bytes, seen: &Seen) -> Result<(), String> {
         agree("freeze authority", ours.freeze_authority == theirs.freeze_authority.into())?;
         let Entries { types, broken } = entries(data);
         let by_time = types.iter().any(|(kind, length)| matches!((kind, length), (10, 52) | (25, 56)));
-        // Duplicates, lengths that do not fit, entries behind a broken one: no program writes those.
+        // Duplicates, lengths that do not fit, entries behind a broken one: no program writes
+        // those.
         let regular = !broken
             && types.iter().all(|(kind, length)| match kind {
                 10 => *length == 52,

@@ -1,4 +1,5 @@
-//! Valid inputs of every kind, and what they say. The corpus of the fuzz targets is these, and what was found since.
+//! Valid inputs of every kind, and what they say. The corpus of the fuzz targets is these, and what
+//! was found since.
 
 use balance_mirror::{Pubkey, TokenProgram};
 use base64::{Engine, prelude::BASE64_STANDARD};
@@ -57,7 +58,8 @@ pub(crate) struct Bytes {
 }
 
 impl Bytes {
-    /// A byte for the owning program, eight for the lamports, and the data; as in `fuzz/fuzz_targets/account.rs`.
+    /// A byte for the owning program, eight for the lamports, and the data; as in
+    /// `fuzz/fuzz_targets/account.rs`.
     pub(crate) fn read(input: &[u8]) -> Option<Self> {
         let (program, rest) = input.split_first()?;
         let (lamports, data) = rest.split_first_chunk()?;
@@ -119,7 +121,8 @@ fn plain() -> Account {
     }
 }
 
-/// The Token-2022 extensions there are, by number, with the length of their values; metadata has none of its own.
+/// The Token-2022 extensions there are, by number, with the length of their values; metadata has
+/// none of its own.
 pub(crate) fn extensions() -> Vec<(u16, usize, bool)> {
     let of = |number: u16| {
         let kind = ExtensionType::try_from(number).ok()?;

@@ -1,9 +1,10 @@
-//! A reader that never stops reading, and compares what it is told with the contract and with the chain.
+//! A reader that never stops reading, and compares what it is told with the contract and with the
+//! chain.
 //!
-//! For each account: the slot never goes back; what is served fresh is never as of an earlier slot than what was served
-//! fresh before, and never older than asked. Where the cluster can tell the truth, also: what was served fresh was so
-//! on the chain at every slot for which it was claimed, and the slot claimed was one that the node still held when the
-//! proof says.
+//! For each account: the slot never goes back; what is served fresh is never as of an earlier slot
+//! than what was served fresh before, and never older than asked. Where the cluster can tell the
+//! truth, also: what was served fresh was so on the chain at every slot for which it was claimed,
+//! and the slot claimed was one that the node still held when the proof says.
 
 use std::{
     collections::HashMap,
@@ -26,8 +27,8 @@ use crate::{
 
 /// Between two rounds: so small that each slot is seen many times.
 const PAUSE: Duration = Duration::from_micros(200);
-/// By how many slots a proof may be too young: what the usual delay of a notification takes, which no clock of whole
-/// seconds can tell.
+/// By how many slots a proof may be too young: what the usual delay of a notification takes, which
+/// no clock of whole seconds can tell.
 const USUAL_DELAY: u64 = 8;
 /// Enough to understand what went wrong.
 const ENOUGH: usize = 10;
@@ -190,8 +191,8 @@ impl Report {
         Some(self.tips[after.checked_sub(1)?].1)
     }
 
-    /// Fails if what was served fresh was not so on the chain at every slot for which it was claimed. Returns how many
-    /// claims there were.
+    /// Fails if what was served fresh was not so on the chain at every slot for which it was
+    /// claimed. Returns how many claims there were.
     pub(crate) fn agree(&mut self, history: &History, confirmed: u64) -> Outcome<usize> {
         self.compare(history, confirmed);
         self.clean()?;
@@ -220,7 +221,8 @@ impl Report {
     }
 }
 
-/// What an account held from which slot on, nothing before the first; `None` if that is no number of tokens.
+/// What an account held from which slot on, nothing before the first; `None` if that is no number
+/// of tokens.
 pub(crate) type History = HashMap<Pubkey, Vec<(u64, Option<u64>)>>;
 
 fn held_on(net: &Localnet, address: &Pubkey) -> Vec<(u64, Option<u64>)> {

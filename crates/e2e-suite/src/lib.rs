@@ -1,7 +1,9 @@
-//! The end-to-end suite of `balance-mirror`: what it promises, played against a cluster over real sockets.
+//! The end-to-end suite of `balance-mirror`: what it promises, played against a cluster over real
+//! sockets.
 //!
-//! It runs twice: on the local cluster, and on a real validator. [`everywhere()`] is for both; [`local_only()`] needs
-//! faults that only the local cluster has. Faults of the network come from a [proxy] of the suite's own.
+//! It runs twice: on the local cluster, and on a real validator. [`everywhere()`] is for both;
+//! [`local_only()`] needs faults that only the local cluster has. Faults of the network come from a
+//! [proxy] of the suite's own.
 
 pub mod chaos;
 mod checker;

@@ -1,4 +1,5 @@
-//! Every log line of every mirror in the process, searched for the secret that all of them are given.
+//! Every log line of every mirror in the process, searched for the secret that all of them are
+//! given.
 
 use std::{
     collections::VecDeque,
@@ -61,7 +62,8 @@ pub(crate) fn warnings() -> Vec<String> {
     lines.warnings.iter().skip(hidden).cloned().collect()
 }
 
-/// Whether a warning was logged that holds all of these words. Ports among them tell this scenario's from others'.
+/// Whether a warning was logged that holds all of these words. Ports among them tell this
+/// scenario's from others'.
 pub(crate) fn warned(words: &[&str]) -> bool {
     let lines = LINES.lock().unwrap_or_else(PoisonError::into_inner);
     lines.warnings.iter().any(|line| words.iter().all(|word| line.contains(word)))

@@ -1,4 +1,5 @@
-//! Transactions as a bot sends them: signed first, so that the signature is known; then sent; then looked after.
+//! Transactions as a bot sends them: signed first, so that the signature is known; then sent; then
+//! looked after.
 
 use std::{sync::atomic::Ordering::Relaxed, time::Duration};
 
@@ -110,20 +111,22 @@ impl World<'_> {
         }
     }
 
-    /// Sends a transaction that the payer pays for, and waits until it is confirmed. Returns its slot.
+    /// Sends a transaction that the payer pays for, and waits until it is confirmed. Returns its
+    /// slot.
     pub(crate) async fn send(&self, instructions: &[Instruction], signers: &[&Keypair]) -> Outcome<u64> {
         let order = self.sign(instructions, signers).await?;
         self.submit(&order).await
     }
 
-    /// Sends an order that the node has looked at, and waits until it is confirmed. Returns its slot.
+    /// Sends an order that the node has looked at, and waits until it is confirmed. Returns its
+    /// slot.
     pub(crate) async fn submit(&self, order: &Order) -> Outcome<u64> {
         self.hand_in(order, false).await?;
         self.landed(order).await
     }
 
-    /// Blocks that take two seconds at least: longer than a mirror asks twice for a transaction that it has just been
-    /// told of, so that one told to be over too early shows.
+    /// Blocks that take two seconds at least: longer than a mirror asks twice for a transaction
+    /// that it has just been told of, so that one told to be over too early shows.
     pub(crate) fn short_life(&self) -> u64 {
         let blocks = Duration::from_secs(2).as_nanos().div_ceil(self.slots(1).as_nanos());
         u64::try_from(blocks).unwrap_or(u64::MAX).max(12)

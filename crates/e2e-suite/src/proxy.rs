@@ -1,4 +1,5 @@
-//! A TCP proxy on loopback that breaks connections at will: the network between a mirror and its node.
+//! A TCP proxy on loopback that breaks connections at will: the network between a mirror and its
+//! node.
 
 use std::{
     collections::VecDeque,
@@ -144,7 +145,8 @@ impl Proxy {
         self.shared.weather.send_modify(|weather| weather.refuse = on);
     }
 
-    /// Nothing passes in this direction, on connections that live; when it is over, what was held back follows.
+    /// Nothing passes in this direction, on connections that live; when it is over, what was held
+    /// back follows.
     pub fn black_hole(&self, direction: Direction, on: bool) {
         self.shared.weather.send_modify(|weather| weather.hole[direction as usize] = on);
     }
@@ -159,14 +161,14 @@ impl Proxy {
         self.shared.weather.send_modify(|weather| weather.rate[direction as usize] = bytes_per_second);
     }
 
-    /// Each connection, those that are open now included, is reset once so many bytes more have passed in this
-    /// direction; in the middle of a message, most likely.
+    /// Each connection, those that are open now included, is reset once so many bytes more have
+    /// passed in this direction; in the middle of a message, most likely.
     pub fn cut_after(&self, direction: Direction, bytes: Option<u64>) {
         self.shared.weather.send_modify(|weather| weather.cut_after[direction as usize] = bytes);
     }
 
-    /// The proxy answers HTTP requests with this status itself, as a hosted node's gate does; 429 asks to wait a second.
-    /// Open connections are reset.
+    /// The proxy answers HTTP requests with this status itself, as a hosted node's gate does; 429
+    /// asks to wait a second. Open connections are reset.
     pub fn answer_http(&self, status: Option<u16>) {
         self.shared.weather.send_modify(|weather| weather.status = status);
         if status.is_some() {
@@ -184,7 +186,8 @@ impl Proxy {
         *self.shared.accepted.borrow()
     }
 
-    /// How many bytes passed in this direction so far, on all connections: while none do, nobody asks for anything.
+    /// How many bytes passed in this direction so far, on all connections: while none do, nobody
+    /// asks for anything.
     pub fn passed(&self, direction: Direction) -> u64 {
         self.shared.passed[direction as usize].load(Relaxed)
     }

@@ -1,11 +1,13 @@
-//! A soak: mirrors at work for long, while one fault follows the other, and nothing that they hold grows.
+//! A soak: mirrors at work for long, while one fault follows the other, and nothing that they hold
+//! grows.
 //!
-//! Two mirrors, one in failover and one in a race with the processed view, each in a runtime of its own, on two nodes
-//! of the local cluster. The cluster is in a process of its own and the callers in a runtime of their own, so that the heap
-//! is that of the mirrors and the tasks are theirs. In each round a fault of one node begins while callers read and
-//! watch; then it ends, the callers pause, every connection is made anew, and when the mirrors are as they were at the
-//! start, a sample is taken: at equal moments, equal things are held. What room is kept free for the next burst is not
-//! equal at first; how growth is told from that is in `figures`.
+//! Two mirrors, one in failover and one in a race with the processed view, each in a runtime of its
+//! own, on two nodes of the local cluster. The cluster is in a process of its own and the callers
+//! in a runtime of their own, so that the heap is that of the mirrors and the tasks are theirs. In
+//! each round a fault of one node begins while callers read and watch; then it ends, the callers
+//! pause, every connection is made anew, and when the mirrors are as they were at the start, a
+//! sample is taken: at equal moments, equal things are held. What room is kept free for the next
+//! burst is not equal at first; how growth is told from that is in `figures`.
 
 mod cluster;
 mod figures;
@@ -43,8 +45,9 @@ const SEED: u64 = 20_261_122;
 const LONG: Duration = Duration::from_secs(120);
 /// A mirror that is not as it was at the start after so long never is.
 const FOR_EVER: Duration = Duration::from_secs(90);
-/// What fills the queues most: bursts of notifications, and callers and calls that pile up where RPC does not answer.
-/// Each is played on each node, as hard as it can be, before anything is judged.
+/// What fills the queues most: bursts of notifications, and callers and calls that pile up where
+/// RPC does not answer. Each is played on each node, as hard as it can be, before anything is
+/// judged.
 const WARM_UP: [Fault; 3] = [Fault::FloodOfAccount, Fault::FloodOfUnknownIds, Fault::RpcStall];
 /// As hard as a fault can be.
 const HARDEST: u64 = 10;
@@ -61,7 +64,8 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// As `SOAK_SECONDS` and `SOAK_SEED` say; the fewest rounds, and always the same seed, without them.
+    /// As `SOAK_SECONDS` and `SOAK_SEED` say; the fewest rounds, and always the same seed, without
+    /// them.
     ///
     /// # Errors
     /// One of them is not a number.
@@ -120,7 +124,8 @@ impl Side {
         Ok(Self { name, runtime, mirror, readers, in_use, links })
     }
 
-    /// Every account is live, on the nodes that are to be in use, and on no other, and every connection is open.
+    /// Every account is live, on the nodes that are to be in use, and on no other, and every
+    /// connection is open.
     fn is_whole(&self) -> bool {
         let health = self.mirror.health();
         let whole = |(node, in_use): (&balance_mirror::NodeHealth, &bool)| {
@@ -139,8 +144,8 @@ impl Side {
     }
 }
 
-/// Plays a soak and prints its figures. `cluster` starts this process again so that it calls [`serve`]; `heap` tells the
-/// bytes that this process has allocated and not freed.
+/// Plays a soak and prints its figures. `cluster` starts this process again so that it calls
+/// [`serve`]; `heap` tells the bytes that this process has allocated and not freed.
 ///
 /// # Errors
 /// Something grew, or a mirror did not become whole again: with the seed.
@@ -238,8 +243,9 @@ fn until(sides: &[Side], after: &str, mut is_so: impl FnMut() -> Outcome<bool>) 
     Ok(())
 }
 
-/// Makes every connection anew, keeps none for RPC, and weighs what is then. A session remembers what was ever subscribed
-/// on its connection, up to its bound, and a connection for RPC has buffers, so that only new ones, or none, are equal.
+/// Makes every connection anew, keeps none for RPC, and weighs what is then. A session remembers
+/// what was ever subscribed on its connection, up to its bound, and a connection for RPC has
+/// buffers, so that only new ones, or none, are equal.
 fn renew<T>(sides: &[Side], remote: &mut Remote, after: &str, weigh: impl Fn() -> T) -> Outcome<T> {
     let lost = |side: &Side| side.mirror.health().losses;
     let all_lost: Vec<_> = sides.iter().map(|side| lost(side) + side.links).collect();

@@ -1,4 +1,5 @@
-//! What a scenario plays in: one cluster, a proxy before each of its faces, and a client to move the chain with.
+//! What a scenario plays in: one cluster, a proxy before each of its faces, and a client to move
+//! the chain with.
 
 use std::{
     fmt,
@@ -89,8 +90,8 @@ impl<'a> World<'a> {
 
     // Time.
 
-    /// So many slots, and never less than a fifth of as many seconds as on a validator: the Clock has whole seconds,
-    /// and schedulers take their time.
+    /// So many slots, and never less than a fifth of as many seconds as on a validator: the Clock
+    /// has whole seconds, and schedulers take their time.
     pub(crate) fn slots(&self, count: u32) -> Duration {
         self.cluster.slot_time() * count
     }
@@ -105,7 +106,8 @@ impl<'a> World<'a> {
         Duration::from_secs(1).max(self.slots(12))
     }
 
-    /// The shortest age that a live link satisfies at all times: the Clock's whole second, and some slots.
+    /// The shortest age that a live link satisfies at all times: the Clock's whole second, and some
+    /// slots.
     pub(crate) fn short_age(&self) -> Duration {
         Duration::from_millis(1_500) + self.slots(5)
     }
@@ -142,7 +144,8 @@ impl<'a> World<'a> {
 
     // Mirrors.
 
-    /// The settings of a mirror of this cluster, through the proxies, with the secret in its URLs and a header.
+    /// The settings of a mirror of this cluster, through the proxies, with the secret in its URLs
+    /// and a header.
     pub(crate) fn builder(&self) -> MirrorBuilder {
         self.builder_without_header().header(HEADER, SECRET)
     }
@@ -238,7 +241,8 @@ fn address(url: &str) -> Outcome<SocketAddr> {
 }
 
 impl World<'_> {
-    /// Waits, nobody writing meanwhile, until every account is live and as of now, and compares it with RPC.
+    /// Waits, nobody writing meanwhile, until every account is live and as of now, and compares it
+    /// with RPC.
     pub(crate) async fn agree(&self, readers: &[Reader]) -> Outcome {
         let tip = self.slot().await?;
         for reader in readers {

@@ -1,11 +1,13 @@
 //! The chain: banks, transactions, commitments, forks.
 //!
-//! One bank is open and takes transactions; a tick freezes it and opens the next. Frozen banks form the chain; the
-//! newest is the processed tip, older ones become confirmed and then finalized by their depth. Invariants:
+//! One bank is open and takes transactions; a tick freezes it and opens the next. Frozen banks form
+//! the chain; the newest is the processed tip, older ones become confirmed and then finalized by
+//! their depth. Invariants:
 //!
-//! 1. Slots only grow, also across a fork; the chain's slots ascend, with gaps where a fork was abandoned.
-//! 2. The confirmed and the finalized slot are on the chain and never go back: only unconfirmed banks are reverted.
-//!    Starting over (`begin_anew`, `roll_back`) is the exception to both.
+//! 1. Slots only grow, also across a fork; the chain's slots ascend, with gaps where a fork was
+//!    abandoned.
+//! 2. The confirmed and the finalized slot are on the chain and never go back: only unconfirmed
+//!    banks are reverted. Starting over (`begin_anew`, `roll_back`) is the exception to both.
 //! 3. The SVM holds the open bank's state, the store every frozen one's.
 
 use std::{
@@ -214,7 +216,8 @@ impl Chain {
         self.blocks[self.index(slot)].height
     }
 
-    /// The newest blockhash that the bank of `slot` knows, with the last height at which it is valid.
+    /// The newest blockhash that the bank of `slot` knows, with the last height at which it is
+    /// valid.
     pub(crate) fn blockhash(&self, slot: u64) -> (Hash, u64) {
         let block = &self.blocks[self.index(slot)];
         (block.blockhash, block.height + BLOCKHASH_AGE)
@@ -258,7 +261,8 @@ impl Chain {
         self.store.write(self.open, address, account);
     }
 
-    /// The same for an account that a transaction had writable: banks then mark it as exempt from rent.
+    /// The same for an account that a transaction had writable: banks then mark it as exempt from
+    /// rent.
     fn record_executed(&mut self, address: Pubkey) {
         let mut account = self.svm.accounts_db().get_account(&address);
         if let Some(account) = &mut account {
@@ -363,7 +367,8 @@ impl Chain {
                 self.note(signature, None);
                 Ok(self.open)
             }
-            // A transaction that never ran leaves no trace; one that failed while running has paid its fee.
+            // A transaction that never ran leaves no trace; one that failed while running has paid
+            // its fee.
             Err(failed) if failed.meta.signature == Signature::default() => {
                 Err(Failed::ran(failed.err, failed.meta.logs, None))
             }
@@ -393,8 +398,8 @@ impl Chain {
         Ok(self.open)
     }
 
-    /// Abandons the newest `blocks` unconfirmed blocks and what the open bank holds, and goes on from their parent.
-    /// Returns the abandoned slots, ascending. The slot of the open bank stays.
+    /// Abandons the newest `blocks` unconfirmed blocks and what the open bank holds, and goes on
+    /// from their parent. Returns the abandoned slots, ascending. The slot of the open bank stays.
     pub(crate) fn revert(&mut self, blocks: u64, unix_timestamp: i64) -> Vec<u64> {
         let mut abandoned = Vec::new();
         let mut dropped = std::mem::take(&mut self.open_signatures);
@@ -438,8 +443,8 @@ impl Chain {
         (self.clock_frozen, self.clock_behind) = (clock_frozen, clock_behind);
     }
 
-    /// Goes back to the newest remembered bank that is at least so many slots below the tip, which becomes the root, and
-    /// returns its slot.
+    /// Goes back to the newest remembered bank that is at least so many slots below the tip, which
+    /// becomes the root, and returns its slot.
     pub(crate) fn roll_back(&mut self, slots: u64, unix_timestamp: i64) -> u64 {
         let kept = self.index(self.tip().slot.saturating_sub(slots)) + 1;
         let mut dropped = std::mem::take(&mut self.open_signatures);

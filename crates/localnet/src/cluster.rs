@@ -17,7 +17,8 @@ use crate::{
     notifier::Item,
 };
 
-/// The chain and the nodes that show it. `faces` may be locked under `chain`, not the other way round.
+/// The chain and the nodes that show it. `faces` may be locked under `chain`, not the other way
+/// round.
 pub(crate) struct Cluster {
     pub(crate) chain: Mutex<Chain>,
     pub(crate) slots: watch::Sender<u64>,
@@ -104,7 +105,8 @@ impl Cluster {
         self.slots.send_replace(chain.slot(CommitmentLevel::Processed));
     }
 
-    /// Queues what a tick brought, under the chain's lock, so that the queues keep the chain's order.
+    /// Queues what a tick brought, under the chain's lock, so that the queues keep the chain's
+    /// order.
     fn announce(&self, chain: &Chain, tick: &Tick, forked: bool) {
         let root = chain.slot(CommitmentLevel::Finalized);
         for face in self.faces() {
@@ -128,7 +130,8 @@ impl Cluster {
         }
     }
 
-    /// Ticks every `slot_time` until the cluster stops. A late tick does not make the following ones hurry.
+    /// Ticks every `slot_time` until the cluster stops. A late tick does not make the following
+    /// ones hurry.
     pub(crate) fn keep_time(&self, slot_time: Duration) {
         let mut metronome = self.metronome.lock();
         let mut next = Instant::now() + slot_time;

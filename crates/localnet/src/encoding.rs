@@ -62,7 +62,8 @@ pub(crate) fn ui_account(
     encode_ui_account(address, account, encoding, additional, slice)
 }
 
-/// Whether an RPC answer in this encoding is refused for its length. (A notification is not: it carries an error text.)
+/// Whether an RPC answer in this encoding is refused for its length. (A notification is not: it
+/// carries an error text.)
 pub(crate) fn is_too_large(
     account: &AccountSharedData,
     encoding: UiAccountEncoding,

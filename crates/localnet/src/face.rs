@@ -95,7 +95,8 @@ impl Face {
         self.restarts.subscribe()
     }
 
-    /// Closes every RPC connection: one with a request under way after its answer. Returns how many were open.
+    /// Closes every RPC connection: one with a request under way after its answer. Returns how many
+    /// were open.
     pub(crate) fn hang_up(&self) -> usize {
         self.hang_ups.send_modify(|hang_ups| *hang_ups += 1);
         self.hang_ups.receiver_count()

@@ -20,8 +20,8 @@ use crate::{
     hub::Cut,
 };
 
-/// The faults of a node, and those of the chain, which all nodes feel. Each call takes effect at once; those that last do so until [`clear`](Self::clear), or until
-/// the same call undoes them.
+/// The faults of a node, and those of the chain, which all nodes feel. Each call takes effect at
+/// once; those that last do so until [`clear`](Self::clear), or until the same call undoes them.
 #[derive(Clone, Debug)]
 pub struct Faults {
     face: Arc<Face>,
@@ -32,8 +32,9 @@ impl Faults {
         Self { face }
     }
 
-    /// Ends every lasting fault. Connections that were held half open are reset, RPC requests that were stalled end
-    /// without an answer; what was lost stays lost. A block that was reverted stays so.
+    /// Ends every lasting fault. Connections that were held half open are reset, RPC requests that
+    /// were stalled end without an answer; what was lost stays lost. A block that was reverted
+    /// stays so.
     pub fn clear(&self) {
         self.face.faults.change(|state| *state = State::default());
         let mut chain = self.face.chain();
@@ -55,12 +56,14 @@ impl Faults {
 
 /// The whole node.
 impl Faults {
-    /// The node is so many blocks behind the chain, with all that it notifies and answers. Zero ends it.
+    /// The node is so many blocks behind the chain, with all that it notifies and answers. Zero
+    /// ends it.
     pub fn lag(&self, blocks: u64) {
         self.set(|state| state.behind = blocks);
     }
 
-    /// The node holds the bank that was the tip so long ago. No time ends it. It notifies as the chain's slots go on.
+    /// The node holds the bank that was the tip so long ago. No time ends it. It notifies as the
+    /// chain's slots go on.
     pub fn lag_by(&self, time: Duration) {
         self.set(|state| state.behind_by = time);
     }
@@ -73,7 +76,8 @@ impl Faults {
         self.face.hub.lock().cut_all(&Cut::Reset)
     }
 
-    /// Ends the stream of every WebSocket connection (TCP FIN) without a Close frame. Returns how many.
+    /// Ends the stream of every WebSocket connection (TCP FIN) without a Close frame. Returns how
+    /// many.
     pub fn cut_with_fin(&self) -> usize {
         self.face.hub.lock().cut_all(&Cut::Fin)
     }
@@ -83,7 +87,8 @@ impl Faults {
         self.face.hub.lock().cut_all(&Cut::Close)
     }
 
-    /// WebSocket connections are accepted and closed at once, before the handshake; those that exist are reset.
+    /// WebSocket connections are accepted and closed at once, before the handshake; those that
+    /// exist are reset.
     pub fn ws_down(&self, on: bool) {
         self.set(|state| state.ws_down = on);
         if on {
@@ -91,13 +96,14 @@ impl Faults {
         }
     }
 
-    /// WebSocket connections, old and new ones, take bytes and answer nothing: no handshake, no acknowledgement, no
-    /// notification, no pong. When it is over they are reset.
+    /// WebSocket connections, old and new ones, take bytes and answer nothing: no handshake, no
+    /// acknowledgement, no notification, no pong. When it is over they are reset.
     pub fn ws_half_open(&self, on: bool) {
         self.set(|state| state.ws_half_open = on);
     }
 
-    /// New WebSocket connections are refused with this HTTP status (429, 503), so many `times` or until cleared.
+    /// New WebSocket connections are refused with this HTTP status (429, 503), so many `times` or
+    /// until cleared.
     pub fn refuse_connections(&self, status: u16, retry_after: Option<u64>, times: Option<u64>) {
         let refusal = Refusal { status, retry_after, times };
         self.set(|state| state.ws_refusal = Some(refusal));
@@ -118,7 +124,8 @@ impl Faults {
         self.face.hub.lock().broadcast(|held| Message::Text(what.text(bytes, held)));
     }
 
-    /// Sends so many notifications a second to every WebSocket connection, beside what else there is. Zero ends it.
+    /// Sends so many notifications a second to every WebSocket connection, beside what else there
+    /// is. Zero ends it.
     pub fn flood(&self, of: Flood, per_second: u64) {
         self.set(|state| state.flood = (per_second > 0).then_some((of, per_second)));
     }
@@ -141,10 +148,12 @@ impl Faults {
         self.face.chain().clock_behind = by.as_secs() as i64;
     }
 
-    /// Reverts a fork: the newest `blocks` unconfirmed blocks are abandoned, with the transactions in them and in the
-    /// open bank, and a new block on their parent becomes the tip in the same moment. Processed subscribers are told
-    /// the reverted states, but by nodes with [`silent_reverts`](Self::silent_reverts); slot numbers go on. Returns the abandoned slots: fewer than asked for where confirmed
-    /// blocks begin (see [`Builder::confirmed_depth`](crate::Builder::confirmed_depth)).
+    /// Reverts a fork: the newest `blocks` unconfirmed blocks are abandoned, with the transactions
+    /// in them and in the open bank, and a new block on their parent becomes the tip in the same
+    /// moment. Processed subscribers are told the reverted states, but by nodes with
+    /// [`silent_reverts`](Self::silent_reverts); slot numbers go on. Returns the abandoned slots:
+    /// fewer than asked for where confirmed blocks begin (see
+    /// [`Builder::confirmed_depth`](crate::Builder::confirmed_depth)).
     pub fn revert(&self, blocks: u64) -> Vec<u64> {
         self.face.cluster.settle();
         let abandoned = self.face.cluster.revert(blocks);

@@ -1,7 +1,8 @@
 //! Who subscribed to what, and the way of a message to its subscribers.
 //!
-//! Equal parameters share one entry and one id on the whole node. An entry ends with its last holder. A connection
-//! holds an entry once, however often it subscribed: one unsubscribe removes it.
+//! Equal parameters share one entry and one id on the whole node. An entry ends with its last
+//! holder. A connection holds an entry once, however often it subscribed: one unsubscribe removes
+//! it.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -123,7 +124,8 @@ impl Hub {
         }
     }
 
-    /// Resets every connection and forgets what they subscribed to; ids go on, so that none is used twice.
+    /// Resets every connection and forgets what they subscribed to; ids go on, so that none is used
+    /// twice.
     pub(crate) fn restart(&mut self) {
         self.cut_all(&Cut::Reset);
         self.connections.clear();
@@ -131,7 +133,8 @@ impl Hub {
         self.entries.clear();
     }
 
-    /// Subscribes a connection; the notifier learns of a new entry through its queue, behind what is there already.
+    /// Subscribes a connection; the notifier learns of a new entry through its queue, behind what
+    /// is there already.
     pub(crate) fn subscribe(&mut self, connection: u64, topic: Topic) -> u64 {
         if !self.connections.contains_key(&connection) {
             return self.next_subscription; // It was just cut, and will not hear of it.
@@ -189,7 +192,8 @@ impl Hub {
         }
     }
 
-    /// Lets every subscription of an account die without a word: its holders keep their ids, and nothing ever comes.
+    /// Lets every subscription of an account die without a word: its holders keep their ids, and
+    /// nothing ever comes.
     pub(crate) fn kill_subscriptions(&mut self, address: &Pubkey) -> usize {
         let dead: Vec<(u64, Topic)> = self
             .entries
@@ -218,8 +222,8 @@ impl Hub {
         }
     }
 
-    /// Sends something to every connection, whatever it asked for. The frame may differ by the oldest subscription of
-    /// the connection.
+    /// Sends something to every connection, whatever it asked for. The frame may differ by the
+    /// oldest subscription of the connection.
     pub(crate) fn broadcast(&self, frame: impl Fn(Option<u64>) -> Message) {
         for connection in self.connections.values() {
             let frame = frame(connection.oldest());

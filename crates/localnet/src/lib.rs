@@ -1,9 +1,9 @@
 //! A Solana cluster in the process, for tests, examples and benches of `balance-mirror`.
 //!
-//! LiteSVM runs the real SPL Token, Token-2022 and ATA programs; around it are slots, three commitments, and the
-//! JSON-RPC and WebSocket faces of a node, on loopback. Solana's own clients work against it as they are. It follows
-//! the semantics of a 4.2 node, where they matter to someone who mirrors accounts, and can break each of them at will:
-//! see [`Faults`].
+//! LiteSVM runs the real SPL Token, Token-2022 and ATA programs; around it are slots, three
+//! commitments, and the JSON-RPC and WebSocket faces of a node, on loopback. Solana's own clients
+//! work against it as they are. It follows the semantics of a 4.2 node, where they matter to
+//! someone who mirrors accounts, and can break each of them at will: see [`Faults`].
 //!
 //! ```
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -21,10 +21,12 @@
 //!
 //! # How it differs from a validator
 //!
-//! * One chain; further nodes ([`Localnet::add_node`]) only show it. A bank is frozen every slot time, and only the open bank takes transactions: they show at `processed` when
-//!   their slot ends. A commitment is reached by depth alone.
+//! * One chain; further nodes ([`Localnet::add_node`]) only show it. A bank is frozen every slot
+//!   time, and only the open bank takes transactions: they show at `processed` when their slot
+//!   ends. A commitment is reached by depth alone.
 //! * Preflight and simulation run on the open bank, whatever commitment was asked for.
-//! * No durable nonces, no address lookup tables, no priority fees, no stake, one epoch after genesis.
+//! * No durable nonces, no address lookup tables, no priority fees, no stake, one epoch after
+//!   genesis.
 //! * History is bounded: 4096 writes of an account, 4096 blocks.
 
 mod chain;

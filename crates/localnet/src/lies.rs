@@ -39,7 +39,8 @@ pub(crate) enum Lie {
 /// The lies in force, by account.
 pub(crate) type Lies = HashMap<Pubkey, (Lie, Side)>;
 
-/// What is told of an account on one side, in the bank of `slot`. What does not exist has no amount to lie about.
+/// What is told of an account on one side, in the bank of `slot`. What does not exist has no amount
+/// to lie about.
 pub(crate) fn told<'a>(
     lies: &Lies,
     side: Side,

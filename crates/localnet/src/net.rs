@@ -61,22 +61,22 @@ impl Builder {
         self
     }
 
-    /// How many blocks the finalized one is below the processed tip, at least: it moves four blocks at a time.
-    /// Default 31.
+    /// How many blocks the finalized one is below the processed tip, at least: it moves four blocks
+    /// at a time. Default 31.
     pub fn finalized_depth(mut self, blocks: u64) -> Self {
         self.depths.finalized = blocks;
         self
     }
 
-    /// What keys, blockhashes and the order within a slot are derived from. Default 0. Clusters of different seeds have
-    /// different genesis hashes.
+    /// What keys, blockhashes and the order within a slot are derived from. Default 0. Clusters of
+    /// different seeds have different genesis hashes.
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = seed;
         self
     }
 
-    /// How many notifications may wait for one connection; one more, and it is dropped without a Close frame. Default
-    /// 16384.
+    /// How many notifications may wait for one connection; one more, and it is dropped without a
+    /// Close frame. Default 16384.
     pub fn ring(mut self, notifications: usize) -> Self {
         self.ring = notifications.max(1);
         self
@@ -88,8 +88,8 @@ impl Builder {
         self
     }
 
-    /// Serve JSON-RPC on this port and WebSockets on the next: for a cluster that takes another's place. By default two
-    /// free ones are found.
+    /// Serve JSON-RPC on this port and WebSockets on the next: for a cluster that takes another's
+    /// place. By default two free ones are found.
     pub fn port(mut self, port: u16) -> Self {
         self.port = Some(port);
         self
@@ -123,8 +123,8 @@ pub enum Accounts {
     Fresh,
 }
 
-/// A running cluster. It lives on threads of its own, so that its methods can be called from anywhere and no runtime is
-/// needed; dropping it stops everything and frees the ports.
+/// A running cluster. It lives on threads of its own, so that its methods can be called from
+/// anywhere and no runtime is needed; dropping it stops everything and frees the ports.
 pub struct Localnet {
     first: Node,
     cluster: Arc<Cluster>,
@@ -163,9 +163,9 @@ impl Localnet {
         Self::builder().start()
     }
 
-    /// Starts a further node of the same chain, with connections, faults and counts of its own. What
-    /// [`rpc_url`](Self::rpc_url), [`ws_url`](Self::ws_url), [`faults`](Self::faults), [`stats`](Self::stats) and
-    /// [`subscribers`](Self::subscribers) are about is the first one.
+    /// Starts a further node of the same chain, with connections, faults and counts of its own.
+    /// What [`rpc_url`](Self::rpc_url), [`ws_url`](Self::ws_url), [`faults`](Self::faults),
+    /// [`stats`](Self::stats) and [`subscribers`](Self::subscribers) are about is the first one.
     ///
     /// # Errors
     ///
@@ -217,10 +217,12 @@ impl Localnet {
         self.cluster.resume();
     }
 
-    /// Ends so many slots at once, whether the clock runs or not, and returns the new processed tip.
+    /// Ends so many slots at once, whether the clock runs or not, and returns the new processed
+    /// tip.
     ///
-    /// What is subscribed before this is called has its baseline from before these slots, and their notifications are
-    /// on their way when it returns. (With the clock running, a subscription may be slower than the next slot.)
+    /// What is subscribed before this is called has its baseline from before these slots, and their
+    /// notifications are on their way when it returns. (With the clock running, a subscription may
+    /// be slower than the next slot.)
     pub fn advance(&self, slots: u64) -> u64 {
         let mut tip = self.slot(CommitmentConfig::processed());
         for _ in 0..slots {
@@ -231,8 +233,9 @@ impl Localnet {
         tip
     }
 
-    /// Executes instructions in the open bank, at once, as one transaction that the payer signs first and pays for. They
-    /// show at `processed` when the slot ends. Equal transactions may be sent again and again.
+    /// Executes instructions in the open bank, at once, as one transaction that the payer signs
+    /// first and pays for. They show at `processed` when the slot ends. Equal transactions may be
+    /// sent again and again.
     ///
     /// # Errors
     ///
@@ -242,7 +245,8 @@ impl Localnet {
         send::send(&mut chain, &self.payer, instructions, signers)
     }
 
-    /// Writes an account in the open bank, whatever is in it, and returns the slot. No lamports means closed.
+    /// Writes an account in the open bank, whatever is in it, and returns the slot. No lamports
+    /// means closed.
     ///
     /// # Panics
     ///
@@ -259,17 +263,19 @@ impl Localnet {
 
 /// Starting over.
 impl Localnet {
-    /// Begins a new chain: another genesis hash, slots from 1 on. The nodes are restarted: every connection of each is
-    /// reset, and subscriptions are gone. Faults go on, but for [`Faults::freeze_rpc`]: no node knows the old chain.
+    /// Begins a new chain: another genesis hash, slots from 1 on. The nodes are restarted: every
+    /// connection of each is reset, and subscriptions are gone. Faults go on, but for
+    /// [`Faults::freeze_rpc`]: no node knows the old chain.
     pub fn new_chain(&self, accounts: Accounts) {
         self.cluster.settle();
         self.cluster.begin_anew(accounts);
         self.cluster.settle();
     }
 
-    /// Sets the same chain back by so many slots, as a cluster that is restarted from an older snapshot, and returns the
-    /// new tip, which is finalized: the newest remembered bank that is old enough. What came after it is forgotten, and
-    /// the next slots carry the old numbers again. The nodes are restarted as by [`new_chain`](Self::new_chain).
+    /// Sets the same chain back by so many slots, as a cluster that is restarted from an older
+    /// snapshot, and returns the new tip, which is finalized: the newest remembered bank that is
+    /// old enough. What came after it is forgotten, and the next slots carry the old numbers again.
+    /// The nodes are restarted as by [`new_chain`](Self::new_chain).
     pub fn roll_back(&self, slots: u64) -> u64 {
         self.cluster.settle();
         let tip = self.cluster.roll_back(slots);
@@ -293,9 +299,9 @@ impl Localnet {
         (slot, account.map(Account::from))
     }
 
-    /// The true states of an account over the confirmed chain: for each slot at whose end it was another than before,
-    /// that slot and the state. Slots ascend. `None` is a closed account. Of an account with many writes only the last
-    /// 4096 are remembered.
+    /// The true states of an account over the confirmed chain: for each slot at whose end it was
+    /// another than before, that slot and the state. Slots ascend. `None` is a closed account. Of
+    /// an account with many writes only the last 4096 are remembered.
     pub fn history(&self, address: &Pubkey) -> Vec<(u64, Option<Account>)> {
         let chain = self.cluster.chain.lock();
         let confirmed = chain.slot(CommitmentConfig::confirmed().commitment);

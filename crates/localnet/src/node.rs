@@ -14,8 +14,8 @@ use crate::{cluster::Cluster, face::Face, faults::Faults, http, notifier::Notifi
 /// How often a pair of neighbouring ports is looked for.
 const PORT_ATTEMPTS: usize = 100;
 
-/// One node of a cluster, with connections, faults and counts of its own. Dropping it stops its servers and frees its
-/// ports; so does dropping the cluster.
+/// One node of a cluster, with connections, faults and counts of its own. Dropping it stops its
+/// servers and frees its ports; so does dropping the cluster.
 pub struct Node {
     face: Arc<Face>,
     faults: Faults,
@@ -91,7 +91,8 @@ impl Node {
         &self.faults
     }
 
-    /// How many connections of this node are subscribed to an account, counted once for each set of parameters.
+    /// How many connections of this node are subscribed to an account, counted once for each set of
+    /// parameters.
     pub fn subscribers(&self, address: &Pubkey) -> usize {
         self.face.hub.lock().subscribers(address)
     }

@@ -1,9 +1,10 @@
 //! The one FIFO from which all notifications come.
 //!
-//! Subscriptions, checks of banks and opened slots are taken in the order in which they were queued, by one thread.
-//! A check compares every account subscription at its commitment with one bank, and notifies those whose account
-//! was last written in another slot than the one last told. Hence: several writes in one bank show once, a bank
-//! that is never checked heals at the next, and nothing of an older bank comes after a newer one's.
+//! Subscriptions, checks of banks and opened slots are taken in the order in which they were
+//! queued, by one thread. A check compares every account subscription at its commitment with one
+//! bank, and notifies those whose account was last written in another slot than the one last told.
+//! Hence: several writes in one bank show once, a bank that is never checked heals at the next, and
+//! nothing of an older bank comes after a newer one's.
 
 use std::{
     collections::HashMap,
@@ -58,7 +59,8 @@ pub(crate) enum Item {
 
 struct Watch {
     topic: Topic,
-    /// The slot of the write that was last told; for a new subscription, of the last write at its commitment.
+    /// The slot of the write that was last told; for a new subscription, of the last write at its
+    /// commitment.
     last_notified: u64,
     /// Not compared before the check of this slot, which gives it its baseline.
     asleep_until: Option<u64>,
@@ -109,7 +111,8 @@ impl Notifier {
         }
     }
 
-    /// The baseline is what the commitment's bank holds now, not when the subscription was acknowledged.
+    /// The baseline is what the commitment's bank holds now, not when the subscription was
+    /// acknowledged.
     fn watch(&mut self, id: u64, topic: Topic) {
         let mut watch = Watch { topic, last_notified: 0, asleep_until: None };
         if let Topic::Account { address, commitment, .. } = &watch.topic {
@@ -318,7 +321,8 @@ mod tests {
         hub::{Cut, Outgoing},
     };
 
-    /// A node whose notifier takes nothing before [`take_all`](Self::take_all): as late as one can be.
+    /// A node whose notifier takes nothing before [`take_all`](Self::take_all): as late as one can
+    /// be.
     struct Late {
         face: Arc<Face>,
         items: mpsc::Receiver<Item>,
@@ -359,9 +363,9 @@ mod tests {
     }
 
     /// As on a real node: a subscription's baseline is of the newest bank when its turn comes
-    /// (`initial_last_notified_slot` in solana-rpc's `rpc_subscriptions.rs`), while the banks that wait behind it may be
-    /// older; and another slot of the last write than the baseline's is a change, whichever is newer
-    /// (`filter_account_result`).
+    /// (`initial_last_notified_slot` in solana-rpc's `rpc_subscriptions.rs`), while the banks that
+    /// wait behind it may be older; and another slot of the last write than the baseline's is a
+    /// change, whichever is newer (`filter_account_result`).
     #[test]
     fn a_late_notifier_tells_a_new_subscriber_first_that_the_account_is_not_there_yet() {
         let (node, address) = (Late::new(), Pubkey::from([1; 32]));

@@ -113,7 +113,8 @@ impl<'a> Server<'a> {
         Err(CallError::new(MIN_CONTEXT_SLOT_NOT_REACHED, text).with_data(data))
     }
 
-    /// The bank for a method whose only configuration, at `index`, is commitment and `minContextSlot`.
+    /// The bank for a method whose only configuration, at `index`, is commitment and
+    /// `minContextSlot`.
     fn view_of(&self, params: &Params, index: usize) -> Result<View<'a>, CallError> {
         let config: RpcContextConfig = params.optional(index)?;
         self.view(config.commitment, config.min_context_slot)

@@ -60,8 +60,8 @@ impl error::Error for SendError {
     }
 }
 
-/// Signs with the payer first, and executes in the open bank. A transaction equal to one of the same blockhash is told
-/// apart by a transfer from the payer to itself.
+/// Signs with the payer first, and executes in the open bank. A transaction equal to one of the
+/// same blockhash is told apart by a transfer from the payer to itself.
 pub(crate) fn send(
     chain: &mut Chain,
     payer: &Keypair,

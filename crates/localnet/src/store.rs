@@ -1,14 +1,15 @@
 //! Accounts with their history: what each held from which slot on.
 //!
-//! One store answers for every bank of the chain. Reading at a slot gives the state that slot's bank holds; a fork
-//! is abandoned by cutting off the versions above its root.
+//! One store answers for every bank of the chain. Reading at a slot gives the state that slot's
+//! bank holds; a fork is abandoned by cutting off the versions above its root.
 
 use std::collections::{HashMap, VecDeque};
 
 use solana_account::{AccountSharedData, ReadableAccount};
 use solana_pubkey::Pubkey;
 
-/// How many versions of one account are kept. Older ones are forgotten, the newest of them becoming the oldest known.
+/// How many versions of one account are kept. Older ones are forgotten, the newest of them becoming
+/// the oldest known.
 pub(crate) const VERSIONS_KEPT: usize = 4096;
 
 /// What an account held from `slot` on, until the next version.
@@ -20,7 +21,8 @@ pub(crate) struct Version {
 }
 
 impl Version {
-    /// The slot that the server takes for the last write: zero for an account that is not there (closed ones too).
+    /// The slot that the server takes for the last write: zero for an account that is not there
+    /// (closed ones too).
     pub(crate) fn modified(&self) -> u64 {
         if self.account.is_some() { self.slot } else { 0 }
     }
@@ -32,8 +34,8 @@ pub(crate) struct Store {
 }
 
 impl Store {
-    /// Records a write in `slot`, which is never older than the account's newest version. A second write in one slot
-    /// replaces the first: a bank shows only its end.
+    /// Records a write in `slot`, which is never older than the account's newest version. A second
+    /// write in one slot replaces the first: a bank shows only its end.
     pub(crate) fn write(&mut self, slot: u64, address: Pubkey, account: Option<AccountSharedData>) {
         let account = account.filter(|account| account.lamports() > 0);
         let versions = self.accounts.entry(address).or_default();

@@ -1,7 +1,7 @@
 //! Token instructions, for both token programs.
 //!
-//! The first argument, where there is a choice, is the token program: [`TOKEN`] or [`TOKEN_2022`]. The functions panic
-//! if it is neither. An authority must sign the transaction.
+//! The first argument, where there is a choice, is the token program: [`TOKEN`] or [`TOKEN_2022`].
+//! The functions panic if it is neither. An authority must sign the transaction.
 
 use solana_instruction::Instruction;
 use solana_pubkey::Pubkey;
@@ -27,7 +27,8 @@ pub const TOKEN_2022: Pubkey = spl_token_2022_interface::ID;
 
 const TWO_PROGRAMS: &str = "the program is TOKEN or TOKEN_2022";
 
-/// What a Token-2022 mint can be given at its creation. Authorities over it are the mint's authority.
+/// What a Token-2022 mint can be given at its creation. Authorities over it are the mint's
+/// authority.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Extension {
@@ -231,7 +232,8 @@ pub fn resume(mint: &Pubkey, authority: &Pubkey) -> Instruction {
     pausable::instruction::resume(&TOKEN_2022, mint, authority, &[]).expect(TWO_PROGRAMS)
 }
 
-/// Keeps other programs from moving a [`TOKEN_2022`] account's tokens in its owner's name. `payer` pays for the room.
+/// Keeps other programs from moving a [`TOKEN_2022`] account's tokens in its owner's name. `payer`
+/// pays for the room.
 pub fn enable_cpi_guard(account: &Pubkey, payer: &Pubkey, owner: &Pubkey) -> [Instruction; 2] {
     let room = instruction::reallocate(&TOKEN_2022, account, payer, owner, &[], &[ExtensionType::CpiGuard]);
     let guard = cpi_guard::instruction::enable_cpi_guard(&TOKEN_2022, account, owner, &[]);

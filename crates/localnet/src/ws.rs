@@ -176,7 +176,8 @@ struct Session<'a> {
 }
 
 impl Session<'_> {
-    /// Until either side ends the connection. While a message is being sent nothing is read, as on a real server.
+    /// Until either side ends the connection. While a message is being sent nothing is read, as on
+    /// a real server.
     async fn run(&mut self, socket: &mut WebSocketStream<TcpStream>) -> Cut {
         let mut changes = self.face.faults.changes();
         let mut heard = Instant::now();

@@ -314,7 +314,8 @@ async fn the_clock_stands_still_or_lags() {
     net.faults().freeze_clock(false);
     net.advance(1);
     net.advance(1);
-    // The bank that was open when it froze had its Clock already, the one open when it thawed has none of its own.
+    // The bank that was open when it froze had its Clock already, the one open when it thawed has
+    // none of its own.
     assert_eq!([raw.seen().await.slot, raw.seen().await.slot], [2, 8]);
     let time = |net: &Localnet| {
         let clock = net.account(&CLOCK, PROCESSED).1.unwrap();

@@ -162,7 +162,8 @@ async fn a_new_chain_begins() {
     assert_eq!([PROCESSED, CONFIRMED, FINALIZED].map(|at| net.slot(at)), [0; 3]);
     assert_eq!(amount(&net.account(&token.ata, FINALIZED).1.unwrap()), 5, "accounts are kept");
 
-    // It runs as a chain does: transactions, notifications, RPC past the slot at which it was frozen.
+    // It runs as a chain does: transactions, notifications, RPC past the slot at which it was
+    // frozen.
     let mut first = Raw::connect(&net).await;
     first.subscribe(&token.ata, "confirmed").await;
     assert_eq!(token.mint(&net, 3), 1);

@@ -40,7 +40,8 @@ async fn a_transaction_goes_the_whole_way() {
     let tx = Transaction::new_signed_with_payer(&[create, give], Some(&owner.pubkey()), &signers, blockhash);
     rpc.send_and_confirm_transaction(&tx).await.unwrap();
     let mut update = soon("the notification", updates.next()).await.unwrap();
-    // A notifier that is late tells first that the account is absent from an older bank (see the notifier's own test).
+    // A notifier that is late tells first that the account is absent from an older bank (see the
+    // notifier's own test).
     while update.value.lamports == 0 {
         update = soon("the next notification", updates.next()).await.unwrap();
     }

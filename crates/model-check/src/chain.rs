@@ -50,8 +50,8 @@ impl Value {
         }
     }
 
-    /// Whether the state is this value's name, and its amount this value's. `shown`: the watcher has seen tokens there
-    /// before, so that nothing is called closed.
+    /// Whether the state is this value's name, and its amount this value's. `shown`: the watcher
+    /// has seen tokens there before, so that nothing is called closed.
     pub(crate) fn is_told_by(self, state: &AccountState, shown: bool) -> bool {
         let amount = state.token_amount();
         match (self, state) {

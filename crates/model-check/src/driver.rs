@@ -1,4 +1,5 @@
-//! The mirror's skin in a world: a turn of a connection's driver, and the orders of the engine, carried out.
+//! The mirror's skin in a world: a turn of a connection's driver, and the commands of the engine,
+//! carried out.
 
 use balance_mirror::core::{
     base::ids::LinkId,
@@ -59,7 +60,7 @@ impl World {
 
     // What follows of itself.
 
-    /// Carries out what the engine ordered, and what the plan leaves no choice about.
+    /// Carries out what the engine commands, and what the plan leaves no choice about.
     pub(crate) fn settle(&mut self, plan: &Plan) {
         loop {
             self.carry_out();
@@ -95,8 +96,8 @@ impl World {
 
     pub(crate) fn carry_out(&mut self) {
         for link in self.links() {
-            while let Some(order) = self.engine.next_command(LinkId(u16::from(link))) {
-                match order {
+            while let Some(command) = self.engine.next_command(LinkId(u16::from(link))) {
+                match command {
                     LinkCommand::Connect => self.wires[usize::from(link)] = Wire::Connecting,
                     LinkCommand::Disconnect { .. } => self.wires[usize::from(link)] = Wire::Down,
                     LinkCommand::Subscribe(subject) => self.request(link, Request::Subscribe(subject)),
@@ -106,8 +107,8 @@ impl World {
         }
         self.engine.take_touched();
         self.engine.take_mints();
-        while let Some(note) = self.engine.next_event() {
-            self.note(&note);
+        while let Some(event) = self.engine.next_event() {
+            self.decided(&event);
         }
         while let Some((id, answer)) = self.engine.next_reply() {
             let Some(place) = self.floors.iter().position(|(asked, ..)| *asked == id) else { continue };
@@ -129,14 +130,14 @@ impl World {
     }
 
     /// Honest nodes that miss nothing give no cause for alarm.
-    pub(crate) fn note(&mut self, note: &EngineEvent) {
-        if let EngineEvent::Disputed { address, .. } | EngineEvent::Missed { address, .. } = note
+    pub(crate) fn decided(&mut self, event: &EngineEvent) {
+        if let EngineEvent::Disputed { address, .. } | EngineEvent::Missed { address, .. } = event
             && !self.watches[usize::from(account_of(address))].killed
         {
             self.broken.get_or_insert(Check::Calm);
         }
         if matches!(
-            note,
+            event,
             EngineEvent::Quarantined { .. } | EngineEvent::Foreign { .. } | EngineEvent::Reset { .. }
         ) {
             self.broken.get_or_insert(Check::Calm);

@@ -8,8 +8,8 @@ use crate::{
 };
 
 impl World {
-    /// Plays on without faults, everything delivered and nothing written, until every account is live and true:
-    /// what was broken on the way, or that it did not come to that.
+    /// Plays on without faults, everything delivered and nothing written, until every account is
+    /// live and true: what was broken on the way, or that it did not come to that.
     pub(crate) fn play_fair(&mut self, plan: &Plan) -> Option<Check> {
         const ENOUGH_SLOTS: u32 = 40;
         self.left = Budget::default();
@@ -19,7 +19,8 @@ impl World {
             for _ in 0..200 {
                 actions.clear();
                 self.actions(plan, &mut actions);
-                // Calls, connects and deliveries, the oldest link's first; nodes come up as they can.
+                // Calls, connects and deliveries, the oldest link's first; nodes come up as they
+                // can.
                 let next = actions.iter().find_map(|action| self.after(plan, *action));
                 let Some(next) = next else { break };
                 *self = next;

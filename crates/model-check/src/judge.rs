@@ -1,4 +1,5 @@
-//! The contract's promises, judged against the chain's own history. Of the mirror it knows what a reader sees.
+//! The contract's promises, judged against the chain's own history. Of the mirror it knows what a
+//! reader sees.
 
 use std::{cell::Cell, time::Duration};
 
@@ -22,7 +23,8 @@ use crate::{
 /// A promise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Check {
-    /// The state stood on the chain at the slot at which it is said to have been observed, under its own name.
+    /// The state stood on the chain at the slot at which it is said to have been observed, under
+    /// its own name.
     Phantom,
     /// It stood at the slot as of which it is said to be known.
     AsOf,
@@ -32,12 +34,14 @@ pub enum Check {
     Order,
     /// What is asked for as of a slot is known as of that slot.
     Floor,
-    /// What was doubted is served to nobody before an RPC answer to a later request, of the slot known then or later.
+    /// What was doubted is served to nobody before an RPC answer to a later request, of the slot
+    /// known then or later.
     Doubt,
-    /// Live only while a connection is open whose canary came within its deadline, and where the server holds a
-    /// subscription for the account.
+    /// Live only while a connection is open whose canary came within its deadline, and where the
+    /// server holds a subscription for the account.
     Life,
-    /// The processed view shows what its connection said last, unless the confirmed one has come to its slot.
+    /// The processed view shows what its connection said last, unless the confirmed one has come to
+    /// its slot.
     Overlay,
     /// While nobody lies and nothing is missed, no account is disputed and no subscription accused.
     Calm,
@@ -179,7 +183,8 @@ fn judge(plan: &Plan, world: &World, account: u8, seen: &Reading) -> Judgement {
         }
         demand(watch.doubt.is_none(), Check::Doubt)?;
         let proof = seen.age().filter(|claimed| *claimed <= age).ok_or(Check::Age)?;
-        // A node that is behind is believed: the chain clock's lag is bounded, and by more than this.
+        // A node that is behind is believed: the chain clock's lag is bounded, and by more than
+        // this.
         let since = world.chain.at(tick(world.now).minus(proof).minus(misled)).saturating_sub(plan.lag);
         demand((since..=head).any(stood), Check::Age)?;
         for floor in as_of.saturating_sub(1)..=head + 1 {

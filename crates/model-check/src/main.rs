@@ -1,7 +1,8 @@
 //! Explores small worlds: `model-check [--full] [NAME...]`.
 //!
-//! Ends with 1 at the first world that breaks a promise, and names the promise on its last line. `MODEL_THREADS=1` explores
-//! in one order, so that of two promises that break at the same depth always the same is named. `MODEL_MOST` ends early.
+//! Ends with 1 at the first world that breaks a promise, and names the promise on its last line.
+//! `MODEL_THREADS=1` explores in one order, so that of two promises that break at the same depth
+//! always the same is named. `MODEL_MOST` ends early.
 
 use std::{env, process::ExitCode};
 

@@ -183,7 +183,8 @@ const BASE: Plan = Plan {
 pub fn plans(full: bool) -> Vec<Plan> {
     let more = u8::from(full);
     vec![
-        // From nothing: connect, subscribe, baseline, barrier, recheck, while the account is bought into.
+        // From nothing: connect, subscribe, baseline, barrier, recheck, while the account is bought
+        // into.
         Plan {
             name: "cold",
             begins: &[Value::Absent],
@@ -201,7 +202,8 @@ pub fn plans(full: bool) -> Vec<Plan> {
             budget: Budget { slots: 3, writes: 1, cuts: 1, freezes: more, ..BASE.budget },
             ..BASE
         },
-        // One name for two nodes, of which one may be behind: a connect and a call may come to either.
+        // One name for two nodes, of which one may be behind: a connect and a call may come to
+        // either.
         Plan {
             name: "balanced",
             nodes: 2,

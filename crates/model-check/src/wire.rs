@@ -1,5 +1,5 @@
-//! One connection, and what the server does for it: requests, subscriptions that take effect in order, and one queue
-//! of everything that it says.
+//! One connection, and what the server does for it: requests, subscriptions that take effect in
+//! order, and one queue of everything that it says.
 
 use std::collections::VecDeque;
 
@@ -55,8 +55,9 @@ pub(crate) struct Connection {
     /// Half-open: nothing passes any more, and nobody is told.
     pub(crate) frozen: bool,
     pub(crate) requests: VecDeque<Request>,
-    /// What the notifier has not come to: subscriptions that are acknowledged, each with the banks behind it. Where
-    /// none waits, a bank is told at once: how late it is heard is the queue's affair.
+    /// What the notifier has not come to: subscriptions that are acknowledged, each with the banks
+    /// behind it. Where none waits, a bank is told at once: how late it is heard is the queue's
+    /// affair.
     backlog: VecDeque<(Subscription, Vec<Bank>)>,
     subscriptions: Vec<Subscription>,
     pub(crate) queue: VecDeque<(Subject, Event)>,
@@ -121,8 +122,8 @@ impl Connection {
         !self.backlog.is_empty()
     }
 
-    /// The oldest subscription takes effect: what changes from here on is told, and no initial state. Then come the
-    /// banks behind it, up to the next one.
+    /// The oldest subscription takes effect: what changes from here on is told, and no initial
+    /// state. Then come the banks behind it, up to the next one.
     pub(crate) fn take_effect(&mut self, shown: impl Fn(u8) -> (Value, Slot)) {
         let Some((mut held, banks)) = self.backlog.pop_front() else { return };
         if let Subject::Account { address, .. } = held.subject {

@@ -1,4 +1,5 @@
-//! A state of a small world: the engine, the chain, the nodes, what is under way, and what may still happen.
+//! A state of a small world: the engine, the chain, the nodes, what is under way, and what may
+//! still happen.
 
 use std::collections::BTreeSet;
 

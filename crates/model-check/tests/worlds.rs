@@ -1,4 +1,5 @@
-//! The small worlds, each explored whole: in the size for every change, or with `MODEL_FULL=1` in full.
+//! The small worlds, each explored whole: in the size for every change, or with `MODEL_FULL=1` in
+//! full.
 
 #[test]
 fn no_reachable_state_breaks_a_promise() {

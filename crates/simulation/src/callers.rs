@@ -1,5 +1,5 @@
-//! Those who use the mirror: they watch and unwatch, read memory, ask for balances as `Mirror::balance` does, wait,
-//! doubt, and go away in the middle of it.
+//! Those who use the mirror: they watch and unwatch, read memory, ask for balances as
+//! `Mirror::balance` does, wait, doubt, and go away in the middle of it.
 
 use balance_mirror::core::{
     account::reading::{Floor, ReadQuery},
@@ -93,7 +93,8 @@ impl World {
         self.settle();
     }
 
-    /// A slot as a caller may know one: of a transaction that has just landed, at the mirror's commitment or before.
+    /// A slot as a caller may know one: of a transaction that has just landed, at the mirror's
+    /// commitment or before.
     fn some_slot(&mut self) -> u64 {
         let newest = self.chain.newest_slot();
         newest - self.rng.below(if self.plan.finalized { 60 } else { 12 })
@@ -191,7 +192,8 @@ impl World {
         Ok(true)
     }
 
-    /// Something was published: those who wait look again, unless the runtime has not come to them yet.
+    /// Something was published: those who wait look again, unless the runtime has not come to them
+    /// yet.
     pub(crate) fn wake(&mut self) -> Result<(), Violation> {
         let waiting: Vec<u64> = self.pending.iter().map(|pending| pending.number).collect();
         for number in waiting {

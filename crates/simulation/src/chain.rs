@@ -1,7 +1,8 @@
 //! The chain as it truly was: banks in slots, and what every account held in each of them.
 //!
-//! Slots are skipped, alone and four in a row; blocks on forks that are abandoned take slots too, and what they
-//! wrote was never confirmed. The chain's Clock has whole seconds and strays from wall time.
+//! Slots are skipped, alone and four in a row; blocks on forks that are abandoned take slots too,
+//! and what they wrote was never confirmed. The chain's Clock has whole seconds and strays from
+//! wall time.
 
 use crate::{
     agenda::{MS, Nanos, SECOND},
@@ -97,7 +98,8 @@ impl Chain {
         chain
     }
 
-    /// The next slot's leader has its turn: the new bank's place, unless the slot is skipped or on a dead fork.
+    /// The next slot's leader has its turn: the new bank's place, unless the slot is skipped or on
+    /// a dead fork.
     pub(crate) fn produce(&mut self, now: Nanos, rng: &mut Rng) -> Option<usize> {
         let slot = self.next_slot;
         self.next_slot += 1;
@@ -175,8 +177,8 @@ impl Chain {
         Held::Tokens(Tokens { amount: self.amount(rng), mint: MINT, owner: OWNER, frozen: false })
     }
 
-    /// Mostly an amount never held before, so that one state is not taken for another; at times one of a few,
-    /// so that a state comes again.
+    /// Mostly an amount never held before, so that one state is not taken for another; at times one
+    /// of a few, so that a state comes again.
     fn amount(&mut self, rng: &mut Rng) -> u64 {
         if rng.chance(250) {
             return rng.below(3);
@@ -189,7 +191,8 @@ impl Chain {
         self.accounts[account].last().map_or(Held::Nothing, |(_, held)| *held)
     }
 
-    /// What the account held as of that slot, and the slot of that write; what is closed has no write.
+    /// What the account held as of that slot, and the slot of that write; what is closed has no
+    /// write.
     pub(crate) fn at(&self, account: usize, slot: u64) -> (u64, Held) {
         let history = &self.accounts[account];
         match history[..history.partition_point(|(since, _)| *since <= slot)].last() {

@@ -1,20 +1,28 @@
 //! Judges every served reading against what truly was.
 //!
-//! It knows the chain's whole history, what every node held and since when, and what reached the mirror. Of the
-//! mirror it knows nothing but the public face of a reading. Its promises are those of the crate's documentation:
+//! It knows the chain's whole history, what every node held and since when, and what reached the
+//! mirror. Of the mirror it knows nothing but the public face of a reading. Its promises are those
+//! of the crate's documentation:
 //!
-//! * *value*, *as-of*: the state stood on the chain at the slot at which it is said to have been observed, and at the
-//!   slot as of which it is said to be known; and neither slot is one that no node can have seen.
-//! * *age*, *lag*: the state is no older than what some node, whose Clock lagged by no more than it may, held so long ago
-//!   as the reading says it was proved; and that is no longer ago than was asked for.
+//! * *value*, *as-of*: the state stood on the chain at the slot at which it is said to have been
+//!   observed, and at the slot as of which it is said to be known; and neither slot is one that no
+//!   node can have seen.
+//! * *age*, *lag*: the state is no older than what some node, whose Clock lagged by no more than it
+//!   may, held so long ago as the reading says it was proved; and that is no longer ago than was
+//!   asked for.
 //! * *order*: slots and as-of slots of one watch never go back.
 //! * *floor*: the state stood at some slot of the floor or later.
-//! * *phantom*: absent, closed, frozen, another's, of another mint, no token account: as the chain has it.
-//! * *doubt*: after an invalidation nothing is served before an RPC answer to a later request, of the slot named or later.
-//! * *jump*: after the host's clocks jumped against each other nothing is proved by what was proved before.
-//! * *life*: a reading is live only while a connection is there whose canary came within its deadline.
+//! * *phantom*: absent, closed, frozen, another's, of another mint, no token account: as the chain
+//!   has it.
+//! * *doubt*: after an invalidation nothing is served before an RPC answer to a later request, of
+//!   the slot named or later.
+//! * *jump*: after the host's clocks jumped against each other nothing is proved by what was proved
+//!   before.
+//! * *life*: a reading is live only while a connection is there whose canary came within its
+//!   deadline.
 //!
-//! Where a single subscription died in silence, only a weaker promise holds for its account: that of `verify_every`.
+//! Where a single subscription died in silence, only a weaker promise holds for its account: that
+//! of `verify_every`.
 
 use std::{fmt, time::Duration};
 
@@ -114,8 +122,8 @@ struct Watch {
     doubt_cleared: bool,
 }
 
-/// Until when what is served of an account may rest on a subscription that died in silence, or on one that lost a
-/// notice.
+/// Until when what is served of an account may rest on a subscription that died in silence, or on
+/// one that lost a notice.
 #[derive(Clone, Copy, Debug, Default)]
 struct Excuse {
     dead: Nanos,
@@ -213,7 +221,8 @@ impl Checker {
         self.excuses[account].dead = Nanos::MAX;
     }
 
-    /// No subscription of the account is dead any more; what rested on one may be served until then.
+    /// No subscription of the account is dead any more; what rested on one may be served until
+    /// then.
     pub(crate) fn buried(&mut self, account: usize, until: Nanos) {
         self.excuses[account].dead = until;
     }
@@ -321,8 +330,8 @@ impl Checker {
         state: &AccountState,
     ) -> Judgement {
         let account = self.watches[served.watch].account;
-        // What is the same for everything that comes over a link cannot be told from here: its smallest delay of
-        // late. Nor can the Clock's grain and its stray.
+        // What is the same for everything that comes over a link cannot be told from here: its
+        // smallest delay of late. Nor can the Clock's grain and its stray.
         let hidden = facts.links.hidden_delay() + GRAIN + STRAY;
         let spell = if excused { self.promise.verify_every } else { 0 };
         let then = proved.saturating_sub(hidden + spell);

@@ -26,7 +26,7 @@ impl World {
         self.skin.connecting[place] = None;
         if self.now < mood.refuse_connect_until {
             self.skin.engine.handle(tick(self.now), LinkId(link), LinkEvent::Lost);
-            self.take_orders(place);
+            self.take_commands(place);
             return self.settle();
         }
         let slow = if self.now < mood.slow_links_until { self.rng.between(500, 7_000) * MS } else { 0 };
@@ -40,7 +40,7 @@ impl World {
         let genesis = self.genesis(node);
         self.report.observations += 1;
         self.skin.engine.handle(tick(self.now), LinkId(link), LinkEvent::Connected { genesis });
-        self.take_orders(place);
+        self.take_commands(place);
         self.settle();
     }
 

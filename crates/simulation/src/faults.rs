@@ -200,10 +200,11 @@ impl World {
         died
     }
 
-    /// One endpoint's node lies, and long after the last one: what all say, or one says alone for a minute, is no lie
-    /// that anybody could tell.
+    /// One endpoint's node lies, and long after the last one: what all say, or one says alone for a
+    /// minute, is no lie that anybody could tell.
     fn lie(&mut self, trouble: Trouble, endpoint: usize, until: Nanos) -> bool {
-        // Only the others can tell that a node is on another chain: all that are in use, and have said their own.
+        // Only the others can tell that a node is on another chain: all that are in use, and have
+        // said their own.
         let contradicted = self.plan.race
             && (0..self.plan.endpoints).all(|other| other == endpoint || self.chain_told[other]);
         if self.now < self.truth_until || trouble == Trouble::OtherChain && !contradicted {

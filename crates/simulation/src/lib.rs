@@ -1,8 +1,10 @@
-//! A world in virtual time: a chain, nodes, links, RPC and callers, all from one seed, around the mirror's engine.
+//! A world in virtual time: a chain, nodes, links, RPC and callers, all from one seed, around the
+//! mirror's engine.
 //!
-//! The mirror's pure core is compiled in from its own files, so that what is played here is what ships, and so that
-//! a mutant of it (`mutants/`) is built in seconds. A checker that knows the whole true history judges
-//! every reading. A seed that fails fails again: nothing here depends on anything else.
+//! The mirror's pure core is that of `balance-mirror` itself, reached by its hidden feature
+//! `internals`: what is played here is what ships. A mutant of it (`mutants/`) is a patch, with
+//! which the whole crate is built anew. A checker that knows the whole true history judges every
+//! reading. A seed that fails fails again: nothing here depends on anything else.
 
 mod agenda;
 mod callers;
@@ -35,7 +37,8 @@ pub use plan::Trouble;
 pub use report::Report;
 pub use soak::{Weight, soak};
 
-/// Plays the world of one seed to its end; what it came to, and the first promise broken, if one was.
+/// Plays the world of one seed to its end; what it came to, and the first promise broken, if one
+/// was.
 pub fn play(seed: u64) -> (Report, Option<Violation>) {
     play_telling(seed, u64::MAX)
 }

@@ -1,4 +1,5 @@
-//! What truly came over the links: which connections are there, when their canaries came, and how late.
+//! What truly came over the links: which connections are there, when their canaries came, and how
+//! late.
 
 use std::collections::VecDeque;
 

@@ -1,5 +1,6 @@
-//! Plays worlds: `simulation SEED`, `simulation FIRST..LAST`, `simulation --events N` from seed 1 on, or `simulation --tell SEED FROM`, which
-//! prints everything that happens in a world from that virtual second on.
+//! Plays worlds: `simulation SEED`, `simulation FIRST..LAST`, `simulation --events N` from seed 1
+//! on, or `simulation --tell SEED FROM`, which prints everything that happens in a world from that
+//! virtual second on.
 //!
 //! Ends with 1 at the first seed that breaks a promise, and names the promise on its last line.
 

@@ -1,9 +1,9 @@
 //! A node: what it holds of the chain and since when, and its notifier.
 //!
-//! The notifier is one queue. A check of a bank tells every subscription whose account's last write is another than
-//! the one it told last; a subscription learns what to compare with when its own turn in the queue comes, maybe
-//! long after it was acknowledged. Checks of some banks are skipped, and what they would have told comes with the
-//! next. Within one bank the order is arbitrary.
+//! The notifier is one queue. A check of a bank tells every subscription whose account's last write
+//! is another than the one it told last; a subscription learns what to compare with when its own
+//! turn in the queue comes, maybe long after it was acknowledged. Checks of some banks are skipped,
+//! and what they would have told comes with the next. Within one bank the order is arbitrary.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -113,7 +113,8 @@ pub(crate) struct Node {
     last_id: u64,
 }
 
-/// Finalized checks may be skipped for so many slots, and the node still tells within what it settles by.
+/// Finalized checks may be skipped for so many slots, and the node still tells within what it
+/// settles by.
 const STRAIN: u64 = 24;
 
 impl Node {

@@ -1,4 +1,5 @@
-//! What a seed decides before anything happens: the cluster, the mirror's settings, and what goes wrong.
+//! What a seed decides before anything happens: the cluster, the mirror's settings, and what goes
+//! wrong.
 
 use std::time::Duration;
 
@@ -12,7 +13,8 @@ use crate::{
 pub enum Trouble {
     /// A connection is closed.
     Cut,
-    /// A connection is closed, and the last of what was sent is lost, as when a slow subscriber is cut off.
+    /// A connection is closed, and the last of what was sent is lost, as when a slow subscriber is
+    /// cut off.
     Overflow,
     /// Nothing comes through any more, and nobody is told.
     HalfOpen,
@@ -169,13 +171,14 @@ impl Plan {
 
     /// How long after the last trouble every account with a place on a link must be live and true.
     ///
-    /// In turn: a dead link is found by its canary, and a subscribe that is never answered by its deadline; a node that
-    /// was in quarantine or on another chain is used again; a hanging connect is given up; the longest wait before
-    /// the next one passes; an account that cost its connection waits for its deadline and four times the cap; it
-    /// is subscribed, rechecked after a wait of the cap at most, and at finalized its proof settles for 32 slots; what
-    /// a subscription missed is found by an audit, which costs another subscribe and recheck. Some seconds for
-    /// the way. And a node that took subscriptions and showed no canary, several times, is used without one for
-    /// ten minutes before it is tried again.
+    /// In turn: a dead link is found by its canary, and a subscribe that is never answered by its
+    /// deadline; a node that was in quarantine or on another chain is used again; a hanging connect
+    /// is given up; the longest wait before the next one passes; an account that cost its
+    /// connection waits for its deadline and four times the cap; it is subscribed, rechecked after
+    /// a wait of the cap at most, and at finalized its proof settles for 32 slots; what a
+    /// subscription missed is found by an audit, which costs another subscribe and recheck. Some
+    /// seconds for the way. And a node that took subscriptions and showed no canary, several times,
+    /// is used without one for ten minutes before it is tried again.
     pub(crate) fn convergence(&self) -> Nanos {
         let settles = if self.finalized { 20 * SECOND } else { 0 };
         let found = CANARY_DEADLINE.max(SUBSCRIBE_DEADLINE);
@@ -185,8 +188,8 @@ impl Plan {
         let rechecked = self.reconnect_cap + RPC_TIMEOUT;
         let audited = self.audit_every + self.reconnect_cap + RPC_TIMEOUT;
         let silent = [Trouble::Mute, Trouble::RefuseSubscribe, Trouble::DeafSubscribe, Trouble::SlowNotifier];
-        let makes_do = self.troubles.iter().any(|trouble| silent.contains(trouble));
-        let probed = if makes_do { 600 * SECOND } else { 0 };
+        let accepts_unproven = self.troubles.iter().any(|trouble| silent.contains(trouble));
+        let probed = if accepts_unproven { 600 * SECOND } else { 0 };
         probed + found + quarantine + connected + subscribed + rechecked + settles + audited + 10 * SECOND
     }
 

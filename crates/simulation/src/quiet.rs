@@ -12,7 +12,8 @@ use crate::{
 };
 
 impl World {
-    /// One probe of the quiet: everything watched that has a place must be live and true, from the bound on.
+    /// One probe of the quiet: everything watched that has a place must be live and true, from the
+    /// bound on.
     pub(crate) fn probe(&mut self) -> Result<(), Violation> {
         let since = self.now - self.plan.quiet_from;
         let mut wrong = None;

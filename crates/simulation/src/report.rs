@@ -18,7 +18,8 @@ use crate::{
 pub struct Report {
     /// The seed it began with.
     pub seed: u64,
-    /// What was delivered to the mirror: notifications, answers to subscribes, accounts read by RPC.
+    /// What was delivered to the mirror: notifications, answers to subscribes, accounts read by
+    /// RPC.
     pub observations: u64,
     /// Readings judged.
     pub judged: u64,
@@ -26,7 +27,8 @@ pub struct Report {
     pub served: u64,
     /// Of those judged, the ones that were live.
     pub live: u64,
-    /// Of those judged, the ones held to the weaker promise, beside a subscription that died in silence.
+    /// Of those judged, the ones held to the weaker promise, beside a subscription that died in
+    /// silence.
     pub excused: u64,
     /// Balances that no source could give in time.
     pub unmet: u64,
@@ -46,7 +48,8 @@ pub struct Report {
     pub decisions: Counts<&'static str>,
     /// Of everything that happened and when: equal for equal worlds.
     pub digest: u64,
-    /// Of everything that the mirror published, and when: a change of the core's shape alone leaves it as it is.
+    /// Of everything that the mirror published, and when: a change of the core's shape alone leaves
+    /// it as it is.
     pub published: u64,
 }
 
@@ -112,8 +115,8 @@ impl Report {
         self.digest = hasher.finish();
     }
 
-    pub(crate) fn decided(&mut self, note: &EngineEvent) {
-        let name = match note {
+    pub(crate) fn decided(&mut self, event: &EngineEvent) {
+        let name = match event {
             EngineEvent::Changed { .. } => "changed",
             EngineEvent::Superseded => "superseded",
             EngineEvent::Disputed { .. } => "disputed",

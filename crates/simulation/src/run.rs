@@ -78,8 +78,8 @@ pub(crate) enum Event {
         who: usize,
         planned: Nanos,
     },
-    /// A link's driver takes the orders that another's step gave it.
-    Orders {
+    /// A link's driver takes the commands that another's step gave it.
+    Commands {
         link: usize,
     },
     Act,
@@ -262,7 +262,7 @@ impl World {
             Event::RpcAnswers { number } => self.rpc_answers(number),
             Event::RpcTimesOut { number } => self.rpc_times_out(number),
             Event::Wake { who, planned } => self.expire(who, planned),
-            Event::Orders { link } => self.take_orders(link),
+            Event::Commands { link } => self.take_commands(link),
             Event::Act => {
                 self.act()?;
                 let pause = self.rng.between(4, 120) * MS;

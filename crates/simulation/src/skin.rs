@@ -1,7 +1,9 @@
-//! The mirror's skin in this world: it holds the engine, and publishes what readers see as the real one does.
+//! The mirror's skin in this world: it holds the engine, and publishes what readers see as the real
+//! one does.
 //!
-//! After each step the changed records are published first and the links' evidence second; a reader loads through
-//! `look`, and between its two loads any number of those publications may have happened.
+//! After each step the changed records are published first and the links' evidence second; a reader
+//! loads through `look`, and between its two loads any number of those publications may have
+//! happened.
 
 use std::{
     cell::Cell as Shared,
@@ -75,7 +77,8 @@ pub(crate) struct Skin {
     evidence: Published<Evidence>,
     versions: VecDeque<(Version, Nanos)>,
     version: Version,
-    /// A hash over every record, overlay and proof published, and when: equal where the mirror does the same.
+    /// A hash over every record, overlay and proof published, and when: equal where the mirror does
+    /// the same.
     pub(crate) digest: u64,
     /// By link: the connection that is open, and the number of the connect that is under way.
     pub(crate) open: Vec<Option<usize>>,
@@ -194,11 +197,13 @@ impl Skin {
         self.digest = hasher.finish();
     }
 
-    /// Reads a watched account. The first of the two loads happened some publications ago, the second happens now.
+    /// Reads a watched account. The first of the two loads happened some publications ago, the
+    /// second happens now.
     pub(crate) fn read(&mut self, account: usize, now: Nanos, rng: &mut Rng) -> Option<Look> {
         let version = self.version;
         let place = self.watched.get(&account)?;
-        // No reader goes back behind what it has loaded before, nor behind what is still remembered.
+        // No reader goes back behind what it has loaded before, nor behind what is still
+        // remembered.
         let floor =
             place.loaded.max(place.shown.oldest()).max(self.evidence.oldest()).max(self.versions[0].0);
         let back = match rng.below(4) {

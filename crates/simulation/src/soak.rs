@@ -7,13 +7,14 @@ use crate::{agenda::SECOND, checker::Violation, report::Report, run::World};
 pub struct Weight {
     /// Bytes that a copy of the engine allocates: everything in it, and no spare room.
     pub bytes: usize,
-    /// What is a task in the shipped mirror or its caller: connections open, RPC calls under way, callers that wait.
+    /// What is a task in the shipped mirror or its caller: connections open, RPC calls under way,
+    /// callers that wait.
     pub tasks: usize,
 }
 
-/// Plays the world of one seed with troubles for so many virtual seconds, and then on until everything is live and
-/// true. Weighs it each virtual second, by what `heap` says is allocated in this process. Prints everything that happens
-/// from the virtual second `tell_from` on.
+/// Plays the world of one seed with troubles for so many virtual seconds, and then on until
+/// everything is live and true. Weighs it each virtual second, by what `heap` says is allocated in
+/// this process. Prints everything that happens from the virtual second `tell_from` on.
 ///
 /// # Errors
 /// The first promise broken.

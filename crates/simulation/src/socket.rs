@@ -19,9 +19,9 @@ use crate::{
 };
 
 impl World {
-    pub(crate) fn carry_out(&mut self, link: LinkId, order: LinkCommand) {
+    pub(crate) fn carry_out(&mut self, link: LinkId, command: LinkCommand) {
         let place = usize::from(link.0);
-        match order {
+        match command {
             LinkCommand::Connect => {
                 self.skin.lives += 1;
                 let life = self.skin.lives;
@@ -159,7 +159,8 @@ impl World {
         self.agenda.plan(self.now + drained, Event::Drain { wire: place, canaries });
     }
 
-    /// The rest of a turn: every other channel, then everything in the order in which it can be applied.
+    /// The rest of a turn: every other channel, then everything in the order in which it can be
+    /// applied.
     pub(crate) fn drain(&mut self, place: usize, canaries: usize) {
         let wire = &mut self.wires[place];
         wire.turning = false;
@@ -188,7 +189,7 @@ impl World {
         } else if wire.held && replaced {
             self.skin.engine.handle(tick(self.now), link, SessionEvent::CanaryReplaced);
         }
-        self.take_orders(usize::from(link.0));
+        self.take_commands(usize::from(link.0));
         self.settle();
         let wire = &mut self.wires[place];
         if wire.held && (!wire.canaries.is_empty() || !wire.others.is_empty()) && !wire.turning {
@@ -220,7 +221,8 @@ impl World {
                 };
                 SessionEvent::Account { subject, slot, presence }
             }
-            // A canary that does not hold a Clock is no tick, and what never changes has nothing to tell.
+            // A canary that does not hold a Clock is no tick, and what never changes has nothing to
+            // tell.
             (Arrival::Told { .. }, Subject::Canary | Subject::Keepalive { .. }) => return,
         };
         self.trace(|| format!("  {link:?} {event:?}"));

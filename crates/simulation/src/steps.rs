@@ -22,7 +22,7 @@ impl World {
         self.report.wakes += 1;
         if who < self.roles.len() {
             self.skin.engine.expire_link(tick(self.now), LinkId(who as u16));
-            self.take_orders(who);
+            self.take_commands(who);
         } else {
             self.skin.engine.expire(tick(self.now));
         }
@@ -30,12 +30,12 @@ impl World {
     }
 
     /// A link's driver carries out what the engine wants of it.
-    pub(crate) fn take_orders(&mut self, place: usize) {
+    pub(crate) fn take_commands(&mut self, place: usize) {
         let link = LinkId(place as u16);
         self.published |= self.skin.publish(self.now);
-        while let Some(order) = self.skin.engine.next_command(link) {
-            self.trace(|| format!("  {link:?} {order:?}"));
-            self.carry_out(link, order);
+        while let Some(command) = self.skin.engine.next_command(link) {
+            self.trace(|| format!("  {link:?} {command:?}"));
+            self.carry_out(link, command);
         }
     }
 
@@ -55,7 +55,7 @@ impl World {
             if self.skin.engine.has_commands(link) {
                 let link = usize::from(link.0);
                 let soon = (self.now + self.rng.below(2 * MS)).max(self.starved_until);
-                self.agenda.plan(soon, Event::Orders { link });
+                self.agenda.plan(soon, Event::Commands { link });
             }
         }
         while let Some(call) = self.skin.engine.next_call(tick(self.now)) {
@@ -65,9 +65,9 @@ impl World {
         while let Some(reply) = self.skin.engine.next_reply() {
             self.replies.push_back(reply);
         }
-        while let Some(note) = self.skin.engine.next_event() {
-            self.trace(|| format!("  {note:?}"));
-            self.report.decided(&note);
+        while let Some(event) = self.skin.engine.next_event() {
+            self.trace(|| format!("  {event:?}"));
+            self.report.decided(&event);
         }
         self.published |= self.skin.publish(self.now);
         for who in 0..self.skin.wakes.len() {

@@ -1,7 +1,8 @@
 //! Many worlds, and nothing broken in any of them.
 //!
-//! `WORLD_EVENTS` plays until so many observations were delivered and readings judged (10000000 for the full run),
-//! `WORLD_SEED` begins at another seed. A seed that fails is named, and fails again: `cargo simulate SEED`.
+//! `WORLD_EVENTS` plays until so many observations were delivered and readings judged (10000000 for
+//! the full run), `WORLD_SEED` begins at another seed. A seed that fails is named, and fails again:
+//! `cargo simulate SEED`.
 
 use std::{collections::BTreeSet, env};
 

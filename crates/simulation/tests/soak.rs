@@ -1,6 +1,8 @@
-//! An hour of virtual time with troubles, while callers come and go, and an engine that holds no more at its end.
+//! An hour of virtual time with troubles, while callers come and go, and an engine that holds no
+//! more at its end.
 //!
-//! `SOAK_HOURS` plays longer, `WORLD_SEED` one world and not a dozen, `WORLD_TELL` tells everything from a second on.
+//! `SOAK_HOURS` plays longer, `WORLD_SEED` one world and not a dozen, `WORLD_TELL` tells everything
+//! from a second on.
 
 use std::{alloc::System, env};
 

@@ -1,13 +1,14 @@
 //! A real Agave validator in the process of a test.
 //!
-//! [`Validator::start`] makes a new cluster of one node (its own genesis, ports and ledger directory), waits until
-//! it confirms slots, and hands out its URLs and a rich payer. Dropping it stops the node and removes the ledger.
+//! [`Validator::start`] makes a new cluster of one node (its own genesis, ports and ledger
+//! directory), waits until it confirms slots, and hands out its URLs and a rich payer. Dropping it
+//! stops the node and removes the ledger.
 //!
-//! The SPL programs are part of its genesis, as `solana-program-binaries` carries them: Token (p-token 1.0.0),
-//! Token-2022 (10.0.0), the associated token account program (1.1.1) and Memo.
+//! The SPL programs are part of its genesis, as `solana-program-binaries` carries them: Token
+//! (p-token 1.0.0), Token-2022 (10.0.0), the associated token account program (1.1.1) and Memo.
 //!
-//! The node's RPC and WebSocket servers listen on all interfaces: `solana-test-validator` leaves no choice. Everything
-//! else of it, and both URLs, are on the loopback interface.
+//! The node's RPC and WebSocket servers listen on all interfaces: `solana-test-validator` leaves no
+//! choice. Everything else of it, and both URLs, are on the loopback interface.
 
 use std::net::{IpAddr, Ipv4Addr, TcpListener};
 use std::path::Path;
@@ -69,8 +70,8 @@ impl Consensus {
         }
     }
 
-    /// The time that a validator aims at for one slot. The feature gates that shorten it to 200 ms are all
-    /// active in a new genesis; TowerBFT's test validator keeps 400 ms.
+    /// The time that a validator aims at for one slot. The feature gates that shorten it to 200 ms
+    /// are all active in a new genesis; TowerBFT's test validator keeps 400 ms.
     pub fn slot_time(self) -> Duration {
         match self {
             Self::TowerBft => Duration::from_millis(400),
@@ -88,12 +89,14 @@ pub struct Options {
 }
 
 impl Options {
-    /// The defaults of a test validator: 1000 items in the notification ring, a million subscriptions.
+    /// The defaults of a test validator: 1000 items in the notification ring, a million
+    /// subscriptions.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Adds a system account with `lamports` and `space` zero bytes to the genesis, so that its last modified slot is 0.
+    /// Adds a system account with `lamports` and `space` zero bytes to the genesis, so that its
+    /// last modified slot is 0.
     #[must_use]
     pub fn account(mut self, address: Pubkey, lamports: u64, space: usize) -> Self {
         self.accounts.push((address, lamports, space));
@@ -172,8 +175,8 @@ impl std::fmt::Debug for Validator {
 }
 
 impl Validator {
-    /// Starts a validator with the default [`Options`]. Blocks for some seconds, also inside an async runtime: use
-    /// `spawn_blocking` where that matters.
+    /// Starts a validator with the default [`Options`]. Blocks for some seconds, also inside an
+    /// async runtime: use `spawn_blocking` where that matters.
     ///
     /// # Errors
     ///
@@ -196,7 +199,8 @@ impl Validator {
         let genesis = options.genesis(&ledger.path().join("ledger"), free_port_pair());
         let payer = Keypair::new();
         let mint_address = payer.pubkey();
-        // The start builds and blocks on runtimes of its own, which an async caller's thread must not do.
+        // The start builds and blocks on runtimes of its own, which an async caller's thread must
+        // not do.
         let node = thread::spawn(move || {
             genesis
                 .start_with_mint_address(mint_address, SocketAddrSpace::Unspecified)
@@ -257,8 +261,8 @@ impl Validator {
 impl Drop for Validator {
     fn drop(&mut self) {
         if let Some(node) = self.node.take() {
-            // It drops runtimes of its own, which panics on an async caller's thread. A panic while it stops has
-            // been printed, and has no receiver here.
+            // It drops runtimes of its own, which panics on an async caller's thread. A panic while
+            // it stops has been printed, and has no receiver here.
             let _ = thread::spawn(move || drop(node)).join();
         }
     }
@@ -266,8 +270,8 @@ impl Drop for Validator {
 
 /// The first of two adjacent free ports: RPC, and WebSocket one above.
 ///
-/// The range is reserved across the processes that use the same allocator, so that concurrent tests do not meet; the
-/// binds exclude what else may run on the host.
+/// The range is reserved across the processes that use the same allocator, so that concurrent tests
+/// do not meet; the binds exclude what else may run on the host.
 fn free_port_pair() -> u16 {
     loop {
         let port = unique_port_range_for_tests(2).start;

@@ -1,7 +1,9 @@
-//! The end-to-end suite of `balance-mirror`, played on a real validator: the same scenarios as on the local cluster.
+//! The end-to-end suite of `balance-mirror`, played on a real validator: the same scenarios as on
+//! the local cluster.
 //!
-//! One validator serves all, so this is a harness of its own (libtest's output, arguments and exit code), with a trial
-//! for each scenario. It fails if fewer passed than the suite has, unless the arguments chose some.
+//! One validator serves all, so this is a harness of its own (libtest's output, arguments and exit
+//! code), with a trial for each scenario. It fails if fewer passed than the suite has, unless the
+//! arguments chose some.
 
 mod real;
 

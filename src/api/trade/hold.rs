@@ -14,7 +14,7 @@ use crate::{
         trade::signatures::TradeOutcome,
     },
     error::WaitError,
-    store::{Outcome, SharedWriter},
+    store::{OutcomeReceiver, SharedWriter},
 };
 
 impl Mirror {
@@ -80,6 +80,7 @@ impl Hold {
     /// `last_valid_block_height` is the one that came with the transaction's blockhash. (A
     /// transaction with a durable nonce has none; give `u64::MAX` for it. It then ends only when it
     /// lands, when it fails, or when you report its end.)
+    #[doc(alias = "blockhash")]
     pub fn sending(mut self, signature: Signature, last_valid_block_height: u64) -> InFlight {
         self.sent = true;
         let outcome = self.shared.lock().sending(self.id, signature, last_valid_block_height);
@@ -123,7 +124,7 @@ pub struct InFlight {
     amount: u64,
     signature: Signature,
     last_valid_block_height: u64,
-    outcome: Outcome,
+    outcome: OutcomeReceiver,
 }
 
 /// How a sell ended, as the mirror found out by RPC.
@@ -166,13 +167,15 @@ impl InFlight {
 
     /// Reports that the sell landed at that slot. Its tokens are gone for good, and no read returns
     /// the account as of an earlier slot. The rest can be held and sold at once.
+    #[doc(alias = "minContextSlot")]
     pub fn landed(self, landed: Floor) {
-        self.shared.lock().sold(self.id, &self.reader.address(), landed.slot());
+        self.shared.lock().landed(self.id, &self.reader.address(), landed.slot());
     }
 
     /// Reports that the sell failed on chain at that slot. Its tokens are free, and what memory
     /// holds of the account is in doubt, as after [`Mirror::invalidate`](crate::Mirror::invalidate)
     /// with that floor.
+    #[doc(alias = "minContextSlot")]
     pub fn failed(self, landed: Floor) {
         self.shared.lock().failed(self.id, &self.reader.address(), landed.slot());
     }
@@ -183,7 +186,7 @@ impl InFlight {
     /// Call this only if the transaction certainly reached no leader: a send that timed out may
     /// still land.
     pub fn not_sent(self) {
-        self.shared.lock().refused(self.id);
+        self.shared.lock().not_sent(self.id);
     }
 
     /// Waits for the outcome that the mirror itself finds by RPC. Cancel safe.

@@ -96,11 +96,12 @@ impl Mirror {
     /// ```no_run
     /// use balance_mirror::{ExpectedBuy, Mirror, Position, Pubkey};
     ///
-    /// # async fn trade(mirror: Mirror, wallet: Pubkey, mint: Pubkey) -> Result<(), Box<dyn std::error::Error>> {
+    /// # type Outcome = Result<(), Box<dyn std::error::Error>>;
+    /// # async fn trade(mirror: Mirror, wallet: Pubkey, mint: Pubkey) -> Outcome {
     /// let position: Position = mirror.expect_buy(&wallet, &mint, None).await?;
     /// // Send the buy here.
     /// let settled = position.settled(ExpectedBuy::at_least(1_000_000)).await?;
-    /// println!("{} arrived after {:?}, by {:?}", settled.received, settled.took, settled.settled_by);
+    /// println!("{} arrived after {:?}, by {:?}", settled.received, settled.took, settled.through);
     /// # Ok(())
     /// # }
     /// ```
@@ -350,6 +351,7 @@ impl Position {
 
     /// Marks what memory holds of the account as doubtful: see [`Mirror::invalidate`]. Returns
     /// `false` if the account is no longer watched.
+    #[doc(alias = "minContextSlot")]
     pub fn invalidate(&self, floor: Option<Floor>) -> bool {
         self.shared.lock().invalidate(&self.address(), floor.map_or(0, Floor::slot))
     }

@@ -62,12 +62,14 @@ impl ExpectedBuy {
     }
 
     /// The buy's transaction. The mirror asks RPC for its outcome.
+    #[doc(alias = "getSignatureStatuses")]
     pub const fn signature(mut self, signature: Signature) -> Self {
         self.signature = Some(signature);
         self
     }
 
     /// You know that the buy landed at that slot and did not fail there.
+    #[doc(alias = "minContextSlot")]
     pub const fn landed_at(mut self, slot: Floor) -> Self {
         self.landed = Some(slot);
         self
@@ -75,6 +77,8 @@ impl ExpectedBuy {
 
     /// The last block height at which the buy can land, as it came with its blockhash. Without it,
     /// the mirror never reports the buy as expired.
+    #[doc(alias = "blockhash")]
+    #[doc(alias = "lastValidBlockHeight")]
     pub const fn valid_until(mut self, last_valid_block_height: u64) -> Self {
         self.last_valid = Some(last_valid_block_height);
         self
@@ -96,7 +100,7 @@ pub struct SettledBuy {
     /// How much arrived over the baseline, as a raw amount.
     pub received: u64,
     /// How the mirror found out.
-    pub settled_by: SettledBy,
+    pub through: SettledThrough,
     /// How long it took from the call of [`settled`](Position::settled).
     pub took: Duration,
 }
@@ -104,7 +108,7 @@ pub struct SettledBuy {
 /// How the mirror found out that a buy settled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum SettledBy {
+pub enum SettledThrough {
     /// A notification showed the tokens.
     Notification,
     /// The buy landed, and the account was observed as of its slot or later.
@@ -115,7 +119,7 @@ pub enum SettledBy {
 }
 
 /// The account with the buy's tokens and how the mirror found out, or why there are none.
-type Found = Result<(Balance, SettledBy), SettleError>;
+type Found = Result<(Balance, SettledThrough), SettleError>;
 
 /// Keeps the account watched while a caller waits for a buy of it.
 struct BuyClaim<'a> {
@@ -204,13 +208,16 @@ impl Position {
     /// ```no_run
     /// use balance_mirror::{BuyLanding, ExpectedBuy, Position, SettleError, Signature};
     ///
-    /// # async fn wait(position: &Position, signature: Signature, last_valid: u64) -> Result<(), SettleError> {
+    /// # type Outcome = Result<(), SettleError>;
+    /// # async fn wait(position: &Position, signature: Signature, last_valid: u64) -> Outcome {
     /// let buy = ExpectedBuy::at_least(1_000_000).signature(signature).valid_until(last_valid);
     /// match position.settled(buy).await {
     ///     Ok(settled) => println!("{} to sell", settled.received),
     ///     Err(SettleError::Failed { slot, .. }) => println!("failed on chain at slot {slot}"),
     ///     Err(SettleError::Expired { .. }) => println!("never landed, and never will"),
-    ///     Err(SettleError::Deadline { landing: BuyLanding::Pending, .. }) => println!("it may still land"),
+    ///     Err(SettleError::Deadline { landing: BuyLanding::Pending, .. }) => {
+    ///         println!("it may still land")
+    ///     }
     ///     Err(error) => return Err(error),
     /// }
     /// # Ok(())
@@ -228,10 +235,10 @@ impl Position {
         let found = self.await_tokens(open, &buy).await;
         drop(waiting);
         match found {
-            Ok((balance, settled_by)) => Ok(SettledBuy {
+            Ok((balance, through)) => Ok(SettledBuy {
                 balance,
                 received: open.baseline.received(&balance.reading),
-                settled_by,
+                through,
                 took: self.reader().now().since(began),
             }),
             Err(error) => {
@@ -296,12 +303,12 @@ impl Position {
         let balance = |served_from| Some(Balance { state: state?, reading, served_from });
         let lost = match judged? {
             BuyVerdict::Arrived { by: StateOrigin::Subscription } => {
-                return Some(Ok((balance(ServedFrom::Cache)?, SettledBy::Notification)));
+                return Some(Ok((balance(ServedFrom::Cache)?, SettledThrough::Notification)));
             }
             BuyVerdict::Arrived { by: StateOrigin::Rpc } => {
-                return Some(Ok((balance(ServedFrom::Rpc)?, SettledBy::Probe)));
+                return Some(Ok((balance(ServedFrom::Rpc)?, SettledThrough::Probe)));
             }
-            BuyVerdict::Landed => return Some(Ok((balance(ServedFrom::Cache)?, SettledBy::Signature))),
+            BuyVerdict::Landed => return Some(Ok((balance(ServedFrom::Cache)?, SettledThrough::Signature))),
             BuyVerdict::Failed { slot } => SettleError::Failed { signature: buy.signature?, slot },
             BuyVerdict::Expired => {
                 SettleError::Expired { signature: buy.signature?, last_valid_block_height: buy.last_valid? }

@@ -54,9 +54,9 @@ pub struct Evidence {
     /// Indexed by link id.
     pub links: Vec<LinkEvidence>,
     /// Proofs from before this moment are void, because the host's clock jumped or the chain
-    /// restarted.
+    /// began anew.
     pub valid_from: Tick,
-    /// How often the chain restarted.
+    /// How often the chain began anew.
     pub epoch: u32,
 }
 

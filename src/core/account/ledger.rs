@@ -280,7 +280,7 @@ impl Ledger {
         self.identity.classify(presence)
     }
 
-    /// Call when the chain has restarted: drops the record, because its slots cannot be compared
+    /// Call when the chain began anew: drops the record, because its slots cannot be compared
     /// with the new ones.
     pub fn begin(&mut self, epoch: u32) {
         let revisions_before = self.record.map_or(self.revisions_before, |record| record.revision);

@@ -23,6 +23,7 @@ use crate::core::{
 /// Each constructor names the commitment at which the slot is known. There is no constructor for
 /// processed slots, because they may lie on an abandoned fork.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[doc(alias = "minContextSlot")]
 pub struct Floor(Slot);
 
 impl Floor {
@@ -62,6 +63,7 @@ impl ReadQuery {
     /// Require that the state is known as of that slot or later, even if the slot did not change
     /// the account.
     #[must_use]
+    #[doc(alias = "minContextSlot")]
     pub const fn as_of(mut self, floor: Floor) -> Self {
         self.floor = Some(floor);
         self
@@ -178,7 +180,7 @@ impl Reading {
         (!passed).then_some((&overlay.state, overlay.slot))
     }
 
-    /// How often the chain restarted since the mirror started. Slots can be compared only within
+    /// How often the chain began anew since the mirror started. Slots can be compared only within
     /// one epoch.
     pub fn epoch(&self) -> u32 {
         self.epoch

@@ -35,7 +35,7 @@ pub struct Record {
     pub change_rate: ChangeRate,
     /// Counts the changes of `state`.
     pub revision: u64,
-    /// Counts the chain's restarts. Slots can be compared only within one epoch.
+    /// Counts how often the chain began anew. Slots can be compared only within one epoch.
     pub epoch: u32,
 }
 

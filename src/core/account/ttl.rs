@@ -62,9 +62,9 @@ mod tests {
 
     /// Changes at these seconds.
     fn changing(seconds: &[u64]) -> ChangeRate {
-        let mut pace = ChangeRate::default();
-        seconds.iter().for_each(|second| pace.change(at(*second)));
-        pace
+        let mut rate = ChangeRate::default();
+        seconds.iter().for_each(|second| rate.change(at(*second)));
+        rate
     }
 
     fn ttl(change_rate: &ChangeRate, now: u64) -> u64 {
@@ -74,7 +74,7 @@ mod tests {
     #[test]
     fn an_account_that_changes_often_is_trusted_for_half_its_usual_interval() {
         assert_eq!(ttl(&changing(&[]), 100), 30);
-        assert_eq!(ttl(&changing(&[100]), 100), 30, "one change is no pace");
+        assert_eq!(ttl(&changing(&[100]), 100), 30, "one change is no rate");
         assert_eq!(ttl(&changing(&[100, 120]), 120), 10);
         assert_eq!(ttl(&changing(&[100, 120, 140, 160]), 160), 10);
         assert_eq!(ttl(&changing(&[100, 101, 102]), 102), 2, "never below the least");
@@ -85,25 +85,25 @@ mod tests {
     fn a_new_interval_counts_a_quarter() {
         // 20, then 20 * 3/4 + 40 / 4.
         assert_eq!(changing(&[100, 120, 160]).interval(at(160)), Some(Duration::from_secs(25)));
-        let mut pace = changing(&[100, 120]);
-        (0..40).for_each(|n| pace.change(at(124 + 4 * n)));
-        assert_eq!(ttl(&pace, 280), 2, "the new pace wins in the end");
+        let mut rate = changing(&[100, 120]);
+        (0..40).for_each(|n| rate.change(at(124 + 4 * n)));
+        assert_eq!(ttl(&rate, 280), 2, "the new rate wins in the end");
     }
 
     #[test]
     fn a_pause_gives_the_trust_back() {
-        let pace = changing(&[100, 104, 108]);
-        assert_eq!((ttl(&pace, 108), ttl(&pace, 112), ttl(&pace, 148), ttl(&pace, 500)), (2, 2, 20, 30));
-        assert_eq!(pace.interval(at(118)), Some(Duration::from_secs(10)));
+        let rate = changing(&[100, 104, 108]);
+        assert_eq!((ttl(&rate, 108), ttl(&rate, 112), ttl(&rate, 148), ttl(&rate, 500)), (2, 2, 20, 30));
+        assert_eq!(rate.interval(at(118)), Some(Duration::from_secs(10)));
     }
 
     #[test]
     fn no_pause_is_too_long_for_the_sum() {
-        let mut pace = changing(&[1, 2]);
+        let mut rate = changing(&[1, 2]);
         for _ in 0..100 {
-            pace.changed = Tick::from_nanos(1);
-            pace.change(Tick::from_nanos(u64::MAX));
+            rate.changed = Tick::from_nanos(1);
+            rate.change(Tick::from_nanos(u64::MAX));
         }
-        assert!(pace.interval(Tick::from_nanos(u64::MAX)).is_some_and(|every| every <= LONGEST));
+        assert!(rate.interval(Tick::from_nanos(u64::MAX)).is_some_and(|every| every <= LONGEST));
     }
 }

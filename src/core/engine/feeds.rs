@@ -106,8 +106,8 @@ impl Engine {
         }
     }
 
-    /// Takes in an event of a connection that shows the processed bank. A bank that may be abandoned is
-    /// no evidence, so its proofs and reads are ignored.
+    /// Takes in an event of a connection that shows the processed bank. A bank that may be
+    /// abandoned is no evidence, so its proofs and reads are ignored.
     fn observe_processed(&mut self, id: LinkId, event: FeedEvent) {
         match event {
             FeedEvent::Account { address, slot, presence, generation, .. } => {

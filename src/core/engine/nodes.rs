@@ -12,7 +12,7 @@ use crate::core::{
         time::Tick,
     },
     link::feed::{FeedInput, LinkPhase},
-    nodes::genesis::{Chain, Genesis},
+    nodes::genesis::{ChainVerdict, Genesis},
 };
 
 /// How long an endpoint on another chain is not used.
@@ -98,14 +98,14 @@ impl Engine {
     /// Whether an endpoint is on the mirror's chain.
     pub(super) fn is_ours(&mut self, now: Tick, endpoint: EndpointId, genesis: [u8; 32]) -> bool {
         match self.links.slot_guard.genesis(endpoint, Genesis(genesis)) {
-            Chain::Same | Chain::First => true,
-            Chain::Foreign => {
+            ChainVerdict::Same | ChainVerdict::First => true,
+            ChainVerdict::Foreign => {
                 self.accounts.emit(EngineEvent::Foreign { endpoint });
                 self.links.failover.pause(endpoint, now.plus(FOREIGN_PAUSE));
                 self.review_nodes(now);
                 false
             }
-            Chain::Reset => {
+            ChainVerdict::Reset => {
                 self.reset(now);
                 false
             }

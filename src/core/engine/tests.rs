@@ -123,7 +123,7 @@ struct World {
     /// Every call made.
     made: Vec<(Tick, Call)>,
     commands: Vec<(LinkId, LinkCommand)>,
-    notes: Vec<EngineEvent>,
+    events: Vec<EngineEvent>,
     replies: Vec<(AskId, Result<Slot, RpcFailure>)>,
 }
 
@@ -145,7 +145,7 @@ impl World {
             calls: Vec::new(),
             made: Vec::new(),
             commands: Vec::new(),
-            notes: Vec::new(),
+            events: Vec::new(),
             replies: Vec::new(),
         }
     }
@@ -190,20 +190,21 @@ impl World {
     /// Runs everything that is due at this moment.
     fn settle(&mut self) {
         loop {
-            let mut orders = Vec::new();
+            let mut commands = Vec::new();
             for link in self.links() {
-                orders
-                    .extend(std::iter::from_fn(|| self.engine.next_command(link)).map(|order| (link, order)));
+                commands.extend(
+                    std::iter::from_fn(|| self.engine.next_command(link)).map(|command| (link, command)),
+                );
             }
             let calls: Vec<Call> = std::iter::from_fn(|| self.engine.next_call(self.now)).collect();
-            self.notes.extend(std::iter::from_fn(|| self.engine.next_event()));
+            self.events.extend(std::iter::from_fn(|| self.engine.next_event()));
             self.replies.extend(std::iter::from_fn(|| self.engine.next_reply()));
-            if orders.is_empty() && calls.is_empty() {
+            if commands.is_empty() && calls.is_empty() {
                 return;
             }
-            for (link, order) in orders {
-                self.commands.push((link, order.clone()));
-                self.carry_out(link, order);
+            for (link, command) in commands {
+                self.commands.push((link, command.clone()));
+                self.carry_out(link, command);
             }
             for call in calls {
                 self.made.push((self.now, call.clone()));
@@ -216,9 +217,9 @@ impl World {
         }
     }
 
-    fn carry_out(&mut self, link: LinkId, order: LinkCommand) {
+    fn carry_out(&mut self, link: LinkId, command: LinkCommand) {
         let node = self.node_of(link).clone();
-        match order {
+        match command {
             LinkCommand::Connect if node.up => {
                 self.open.insert(link, BTreeSet::new());
                 self.deliver(link, LinkEvent::Connected { genesis: Some(node.genesis) });
@@ -251,7 +252,7 @@ impl World {
 
     fn deliver(&mut self, link: LinkId, event: impl Into<LinkEvent>) {
         self.engine.handle(self.now, link, event);
-        self.notes.extend(std::iter::from_fn(|| self.engine.next_event()));
+        self.events.extend(std::iter::from_fn(|| self.engine.next_event()));
     }
 
     /// The chain's answer to a call, at the slot where the node is.
@@ -361,7 +362,11 @@ impl World {
             }
             self.write(&[]);
         }
-        panic!("not {what} after 500 slots: {:?}; {:?}", self.engine.links().collect::<Vec<_>>(), self.notes);
+        panic!(
+            "not {what} after 500 slots: {:?}; {:?}",
+            self.engine.links().collect::<Vec<_>>(),
+            self.events
+        );
     }
 
     fn cut(&mut self, link: LinkId) {
@@ -439,9 +444,13 @@ impl World {
         self.engine.endpoints().0.into_iter().map(|id| id.0).collect()
     }
 
-    /// What was ordered on a link since so many orders ago.
-    fn ordered(&self, since: usize, link: LinkId) -> Vec<LinkCommand> {
-        self.commands[since..].iter().filter(|(id, _)| *id == link).map(|(_, order)| order.clone()).collect()
+    /// What a link was commanded since so many commands ago.
+    fn commands_since(&self, since: usize, link: LinkId) -> Vec<LinkCommand> {
+        self.commands[since..]
+            .iter()
+            .filter(|(id, _)| *id == link)
+            .map(|(_, command)| command.clone())
+            .collect()
     }
 
     /// How often an account was asked for since so many calls ago.

@@ -96,7 +96,7 @@ impl Engine {
 
     /// The sender reports that a sell landed at `slot`: from now on no reader is served a state of
     /// the account from before that.
-    pub fn sold(&mut self, now: Tick, id: TradeId, address: &Pubkey, slot: Slot) {
+    pub fn landed(&mut self, now: Tick, id: TradeId, address: &Pubkey, slot: Slot) {
         self.trading.signatures.untrack(id);
         // A slot that the chain cannot have reached yet would block every read of the account.
         let slot = slot.min(self.links.slot_guard.reach(now));
@@ -111,13 +111,18 @@ impl Engine {
 
     /// The sender reports that a sell failed on chain.
     pub fn failed(&mut self, now: Tick, id: TradeId, address: &Pubkey, slot: Slot) {
-        self.refused(id);
+        self.free(id);
         let slot = slot.min(self.links.slot_guard.reach(now));
         self.invalidate(now, address, slot);
     }
 
     /// The sender reports that a sell was never sent.
-    pub fn refused(&mut self, id: TradeId) {
+    pub fn not_sent(&mut self, id: TradeId) {
+        self.free(id);
+    }
+
+    /// Stops following a sell, and frees its tokens.
+    fn free(&mut self, id: TradeId) {
         self.trading.signatures.untrack(id);
         self.accounts.change_holds(|holds| holds.free(id));
     }

@@ -57,7 +57,7 @@ impl Placement {
         }
         let link = self.roomiest();
         match link {
-            Some(link) => self.seat(address, link),
+            Some(link) => self.assign(address, link),
             None => {
                 self.queued += 1;
                 self.queue.insert(self.queued, address);
@@ -73,7 +73,7 @@ impl Placement {
         in_use.min_by_key(|(_, load)| **load).or(unused).map(|(link, _)| *link)
     }
 
-    fn seat(&mut self, address: Pubkey, link: LinkId) {
+    fn assign(&mut self, address: Pubkey, link: LinkId) {
         *self.loads.entry(link).or_default() += 1;
         self.places.insert(address, Place::On(link));
     }
@@ -91,7 +91,7 @@ impl Placement {
                     *load -= 1;
                 }
                 let (_, next) = self.queue.pop_first()?;
-                self.seat(next, link);
+                self.assign(next, link);
                 Some((next, link))
             }
         }

@@ -23,7 +23,7 @@ pub enum NodeMode {
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-struct NodeState {
+struct FailoverNode {
     enabled: bool,
     /// Until when nothing is taken from it.
     paused: Option<Tick>,
@@ -34,13 +34,13 @@ struct NodeState {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Failover {
-    nodes: Vec<NodeState>,
+    nodes: Vec<FailoverNode>,
     next_review: Option<Tick>,
 }
 
 impl Failover {
     pub fn new(endpoints: usize) -> Self {
-        Self { nodes: vec![NodeState::default(); endpoints], next_review: None }
+        Self { nodes: vec![FailoverNode::default(); endpoints], next_review: None }
     }
 
     pub fn next_deadline(&self) -> Option<Tick> {

@@ -8,7 +8,7 @@ pub struct Genesis(pub [u8; 32]);
 
 /// How an endpoint's genesis hash compares with the mirror's chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Chain {
+pub enum ChainVerdict {
     /// The first hash that any endpoint reports: it becomes the mirror's chain.
     First,
     /// The mirror's chain.
@@ -31,24 +31,24 @@ impl Chains {
         Self { mirror: None, told: vec![None; endpoints] }
     }
 
-    pub(super) fn hear(&mut self, endpoint: EndpointId, genesis: Genesis) -> Chain {
+    pub(super) fn hear(&mut self, endpoint: EndpointId, genesis: Genesis) -> ChainVerdict {
         if let Some(told) = self.told.get_mut(usize::from(endpoint.0)) {
             *told = Some(genesis);
         }
         let Some(mirror) = self.mirror else {
             self.mirror = Some(genesis);
-            return Chain::First;
+            return ChainVerdict::First;
         };
         // One endpoint's name may lead to a stranger's node, so its report alone cannot overrule an
         // endpoint that has not reported yet.
         let all_agree = self.told.iter().all(|told| *told == Some(genesis));
         if mirror == genesis {
-            Chain::Same
+            ChainVerdict::Same
         } else if all_agree {
             self.mirror = Some(genesis);
-            Chain::Reset
+            ChainVerdict::Reset
         } else {
-            Chain::Foreign
+            ChainVerdict::Foreign
         }
     }
 

@@ -21,7 +21,7 @@
 
 use std::time::Duration;
 
-pub use crate::core::nodes::genesis::{Chain, Genesis};
+pub use crate::core::nodes::genesis::{ChainVerdict, Genesis};
 use crate::core::{
     base::{
         ids::{EndpointId, Slot},
@@ -255,9 +255,9 @@ impl SlotGuard {
 
     /// How an endpoint's genesis hash compares with the mirror's chain. If the mirror changes to
     /// another chain, a new epoch begins.
-    pub fn genesis(&mut self, endpoint: EndpointId, genesis: Genesis) -> Chain {
+    pub fn genesis(&mut self, endpoint: EndpointId, genesis: Genesis) -> ChainVerdict {
         let chain = self.chains.hear(endpoint, genesis);
-        if chain == Chain::Reset {
+        if chain == ChainVerdict::Reset {
             self.epoch += 1;
             self.anchor = None;
             self.contradicted = None;

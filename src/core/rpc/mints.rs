@@ -122,7 +122,7 @@ impl Mints {
         due
     }
 
-    /// Call when the chain has restarted: accepts any slot from now on, and reads all mints that
+    /// Call when the chain began anew: accepts any slot from now on, and reads all mints that
     /// can change again at once.
     pub fn begin_anew(&mut self, now: Tick) {
         for known in self.known.values_mut().filter(|known| known.slot.is_some()) {

@@ -364,7 +364,7 @@ impl RpcScheduler {
         self.forget_empty();
     }
 
-    /// Call when the chain has restarted: forgets the slots of earlier answers, which cannot be
+    /// Call when the chain began anew: forgets the slots of earlier answers, which cannot be
     /// compared with the new ones.
     pub fn forget_slots(&mut self) {
         self.nodes.forget_slots();

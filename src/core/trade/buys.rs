@@ -78,7 +78,7 @@ pub enum BuyVerdict {
     Failed { slot: Slot },
     /// It can no longer land, and nothing arrived.
     Expired,
-    /// The chain restarted: the baseline can no longer be compared.
+    /// The chain began anew: the baseline can no longer be compared.
     Reset,
 }
 

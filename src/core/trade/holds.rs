@@ -61,20 +61,22 @@ pub enum HoldError {
     /// The account's tokens cannot be sold.
     #[error("the tokens cannot be sold: {0}")]
     Unsellable(SellObstacles),
-    /// More tokens were requested than are there and not held.
+    /// More was requested than is there and not held.
     #[error(
-        "{wanted} tokens of account {address} were requested, but {available} are available; hold fewer, or wait until other sells end"
+        "{wanted} raw units of account {address} were requested, but {available} are available; hold fewer, or wait until other sells end"
     )]
     TooMuch {
         /// The account.
         address: Pubkey,
-        /// How many were requested.
+        /// How much was requested, as a raw amount.
         wanted: u64,
-        /// How many are there, minus what is held.
+        /// How much is there, minus what is held, as a raw amount.
         available: u64,
     },
     /// Zero tokens were requested, or all of an account that has none.
-    #[error("no tokens to hold in account {address}: request at least 1, and no more than are available")]
+    #[error(
+        "nothing to hold in account {address}: request at least 1 raw unit, and no more than are available"
+    )]
     Nothing {
         /// The account.
         address: Pubkey,

@@ -12,7 +12,10 @@ use solana_rpc_client_api::{
     request::{RpcError, RpcRequest, RpcResponseErrorData},
 };
 
-use crate::{error::ConfigError, sources::endpoint::Endpoint};
+use crate::{
+    error::ConfigError,
+    sources::endpoint::{Endpoint, Redacted},
+};
 
 /// The most bytes in an answer: 100 accounts of 10 KiB each in base64, with room to spare. Token
 /// accounts have some hundred bytes.
@@ -66,7 +69,7 @@ impl HttpSender {
             .redirect(reqwest::redirect::Policy::none())
             .build()
             .map_err(|error| ConfigError::Tls {
-                url: endpoint.to_string(),
+                url: Redacted(&endpoint.rpc).to_string(),
                 reason: endpoint.scrub(&error.to_string()),
             })?;
         Ok(Self { client, url: endpoint.rpc.clone(), timeout })

@@ -25,7 +25,7 @@ use crate::{
     core::base::{ids::Slot, time::Tick},
     error::{ConfigError, RpcFailure},
     sources::{
-        endpoint::Endpoint,
+        endpoint::{Endpoint, Redacted},
         rpc::http::{HttpSender, Refusal, refusal},
     },
 };
@@ -71,6 +71,11 @@ impl RpcSource {
             }
         };
         Ok(Self { client, commitment, timeout, endpoint: endpoint.clone(), clock })
+    }
+
+    /// The node's RPC URL, for log lines.
+    pub(crate) fn url(&self) -> Redacted<'_> {
+        Redacted(&self.endpoint.rpc)
     }
 
     /// The genesis hash of the node's chain; `None` if the node does not answer within a second or

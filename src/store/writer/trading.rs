@@ -19,7 +19,7 @@ use crate::core::{
 };
 
 /// How a transaction ended; `None` until that is known.
-pub(crate) type Outcome = watch::Receiver<Option<TradeOutcome>>;
+pub(crate) type OutcomeReceiver = watch::Receiver<Option<TradeOutcome>>;
 
 impl Writer {
     /// Sets tokens aside: `amount`, or all that are available. `max_age` is how old the balance may
@@ -40,16 +40,16 @@ impl Writer {
 
     /// Notes that a hold's sell is about to be sent. The returned channel yields its outcome once
     /// the mirror has found it out.
-    pub(crate) fn sending(&mut self, id: TradeId, signature: Signature, last_valid: u64) -> Outcome {
+    pub(crate) fn sending(&mut self, id: TradeId, signature: Signature, last_valid: u64) -> OutcomeReceiver {
         let outcome = self.listen(id);
         self.step(|engine, now| engine.sending(now, id, signature, last_valid));
         outcome
     }
 
     /// The caller reports that a sell landed at `slot`.
-    pub(crate) fn sold(&mut self, id: TradeId, address: &Pubkey, slot: Slot) {
+    pub(crate) fn landed(&mut self, id: TradeId, address: &Pubkey, slot: Slot) {
         self.outcomes.remove(&id);
-        self.step(|engine, now| engine.sold(now, id, address, slot));
+        self.step(|engine, now| engine.landed(now, id, address, slot));
     }
 
     /// The caller reports that a sell failed on chain at `slot`.
@@ -60,9 +60,9 @@ impl Writer {
     }
 
     /// The caller reports that a sell was never sent.
-    pub(crate) fn refused(&mut self, id: TradeId) {
+    pub(crate) fn not_sent(&mut self, id: TradeId) {
         self.outcomes.remove(&id);
-        self.step(|engine, _| engine.refused(id));
+        self.step(|engine, _| engine.not_sent(id));
     }
 
     /// Follows a buy's transaction until its outcome is known, or until [`untrack`](Self::untrack)
@@ -72,7 +72,7 @@ impl Writer {
         &mut self,
         signature: Signature,
         last_valid: Option<u64>,
-    ) -> Result<(TradeId, Outcome), TooManyTrades> {
+    ) -> Result<(TradeId, OutcomeReceiver), TooManyTrades> {
         let id = self.step(|engine, now| engine.track(now, signature, last_valid))?;
         Ok((id, self.listen(id)))
     }
@@ -83,7 +83,7 @@ impl Writer {
         self.step(|engine, _| engine.untrack(id));
     }
 
-    fn listen(&mut self, id: TradeId) -> Outcome {
+    fn listen(&mut self, id: TradeId) -> OutcomeReceiver {
         let (teller, outcome) = watch::channel(None);
         // Once stopped, no outcome will come, so the sender is dropped and the channel is closed.
         if !self.stopped {

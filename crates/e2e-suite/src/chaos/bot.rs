@@ -70,9 +70,10 @@ impl Bounds {
         }
     }
 
-    /// How long a mirror may take from the end of a fault until it is whole: a link that is found dead, waits, connects
-    /// in vain, connects, has a subscribe unanswered, connects once more, and its barrier and recheck; or a dead
-    /// subscription that is found. And as much again, for a machine that is busy.
+    /// How long a mirror may take from the end of a fault until it is whole: a link that is found
+    /// dead, waits, connects in vain, connects, has a subscribe unanswered, connects once more, and
+    /// its barrier and recheck; or a dead subscription that is found. And as much again, for a
+    /// machine that is busy.
     pub(super) fn recovery(&self) -> Duration {
         let (connect, subscribe, backoff) =
             (Duration::from_secs(2), Duration::from_secs(5), Duration::from_secs(1));
@@ -161,7 +162,8 @@ impl Bot {
         Ok(self.runtime.as_ref().ok_or("no runtime")?.handle())
     }
 
-    /// Reads from now on: a thread that looks into memory, and a task for each account, which asks the mirror.
+    /// Reads from now on: a thread that looks into memory, and a task for each account, which asks
+    /// the mirror.
     pub(super) fn read(
         &mut self,
         pause: Duration,

@@ -1,11 +1,15 @@
 //! Every reading of every reader, held against the contract and the truth.
 //!
-//! * What is served was so on the chain at every slot from that of the state to that as of which it is served: the very
-//!   state, where no account, no tokens and frozen tokens are three. Nothing is told of slots not confirmed.
-//! * Across all readers, of whatever form: no read that begins after another has ended gets an earlier slot, nor is
-//!   served as of an earlier slot; but of a chain that began anew, which is told apart by its epoch.
-//! * A floor is met, and no proof is older than the age asked for, counted from when the read began.
-//! * The slot as of which it is served is the one that the node held at the moment of the proof, but for [`USUAL`].
+//! * What is served was so on the chain at every slot from that of the state to that as of which it
+//!   is served: the very state, where no account, no tokens and frozen tokens are three. Nothing is
+//!   told of slots not confirmed.
+//! * Across all readers, of whatever form: no read that begins after another has ended gets an
+//!   earlier slot, nor is served as of an earlier slot; but of a chain that began anew, which is
+//!   told apart by its epoch.
+//! * A floor is met, and no proof is older than the age asked for, counted from when the read
+//!   began.
+//! * The slot as of which it is served is the one that the node held at the moment of the proof,
+//!   but for [`USUAL`].
 //! * What is not served is an error that says "later", and comes in time.
 
 use std::{
@@ -21,9 +25,10 @@ use balance_mirror::{
 
 use super::truth::{Number, Truth};
 
-/// By how much a proof may be too young, beside a slot. The mirror knows a delay only as what exceeds the smallest of
-/// late: so by what the quickest notification of late took, on a machine that is busy. What it comes to is printed; with
-/// a canary deadline of a second, this is little enough to see a dead link that is trusted.
+/// By how much a proof may be too young, beside a slot. The mirror knows a delay only as what
+/// exceeds the smallest of late: so by what the quickest notification of late took, on a machine
+/// that is busy. What it comes to is printed; with a canary deadline of a second, this is little
+/// enough to see a dead link that is trusted.
 const USUAL: Duration = Duration::from_millis(600);
 /// Enough to understand what went wrong.
 const ENOUGH: usize = 20;
@@ -234,7 +239,8 @@ impl Judge {
         if as_of < slot || age > max_age + waited || floor.is_some_and(|floor| as_of < floor) {
             self.violation(format!("under {max_age:?} and {floor:?} after {waited:?}: {balance:?}"));
         }
-        // The reading was taken after the read began, so that this is before the proof, if anything.
+        // The reading was taken after the read began, so that this is before the proof, if
+        // anything.
         let young =
             before.asked.checked_sub(age).map(|proof| truth.too_young(era, as_of, proof)).unwrap_or_default();
         let mut inner = lock(&self.inner);
@@ -319,7 +325,8 @@ impl Judge {
         lock(&self.inner).violations.clone()
     }
 
-    /// How many claims were held against the truth, and by how much the youngest proof was too young.
+    /// How many claims were held against the truth, and by how much the youngest proof was too
+    /// young.
     pub(super) fn claims(&self) -> (u64, Duration) {
         let inner = lock(&self.inner);
         (inner.claims, inner.youngest)

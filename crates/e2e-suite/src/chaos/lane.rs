@@ -166,8 +166,9 @@ async fn play_one(
     Ok(())
 }
 
-/// Waits until each account is live, known as of the fault's end or later, and what the chain held at that slot, and the
-/// node that was struck is in use again. Returns since when the last account was.
+/// Waits until each account is live, known as of the fault's end or later, and what the chain held
+/// at that slot, and the node that was struck is in use again. Returns since when the last account
+/// was.
 async fn recover(stage: &Stage<'_>, truth: &Truth, readers: &[Reader], over: Instant) -> Outcome<Instant> {
     let (world, bot) = (stage.world, stage.bot);
     let (era, least) = (truth.era(), tip(world).await?);

@@ -46,7 +46,8 @@ impl<'a> Load<'a> {
         self.tokens.iter().map(|token| token.target(&self.wallets[WALLETS].pubkey())).collect()
     }
 
-    /// Moves one mint's tokens until it is over; tells of each transaction that has landed, and whom it changed.
+    /// Moves one mint's tokens until it is over; tells of each transaction that has landed, and
+    /// whom it changed.
     pub(super) async fn trade(
         &self,
         mint: usize,
@@ -76,7 +77,8 @@ impl<'a> Load<'a> {
         Ok(())
     }
 
-    /// Sends past every proxy. In the local cluster that needs no RPC, whose faults are not the load's.
+    /// Sends past every proxy. In the local cluster that needs no RPC, whose faults are not the
+    /// load's.
     async fn send(&self, instructions: &[Instruction], signer: Option<&Keypair>) -> Outcome<Slot> {
         let signers: Vec<_> = signer.into_iter().collect();
         match self.world.local() {

@@ -1,9 +1,10 @@
-//! Chaos over real sockets: every kind of fault, many times, in an order and of a size drawn from a seed, while wallets
-//! trade and readers never stop.
+//! Chaos over real sockets: every kind of fault, many times, in an order and of a size drawn from a
+//! seed, while wallets trade and readers never stop.
 //!
-//! The faults are dealt out to lanes, each with a mirror, a load, readers and proxies of its own. In a lane one fault
-//! follows the other: it begins, lasts, ends, and then every account must be live again and tell the truth within the
-//! mirror's own bounds. All that was served meanwhile is held against the contract and the transactions.
+//! The faults are dealt out to lanes, each with a mirror, a load, readers and proxies of its own.
+//! In a lane one fault follows the other: it begins, lasts, ends, and then every account must be
+//! live again and tell the truth within the mirror's own bounds. All that was served meanwhile is
+//! held against the contract and the transactions.
 
 mod bot;
 mod judge;
@@ -63,11 +64,12 @@ impl Plan {
     }
 }
 
-/// Plays as many lanes as there are clusters, of which several may be the same one, and prints the table. Kinds that
-/// need the local cluster are played where all are local.
+/// Plays as many lanes as there are clusters, of which several may be the same one, and prints the
+/// table. Kinds that need the local cluster are played where all are local.
 ///
 /// # Errors
-/// A violation, or a mirror that is not whole in time: with the seed, the fault and the mirror's health.
+/// A violation, or a mirror that is not whole in time: with the seed, the fault and the mirror's
+/// health.
 pub fn run(clusters: &[&dyn Cluster], plan: Plan) -> Outcome {
     logs::listen();
     let began = Instant::now();
@@ -127,8 +129,9 @@ fn kinds(clusters: &[&dyn Cluster]) -> Vec<Kind> {
     kinds
 }
 
-/// Every kind so many times, in an order of the seed, dealt out to the lanes: in each round a kind to another of the three
-/// ways in which lanes are set up, and in each round all of the ways as many kinds.
+/// Every kind so many times, in an order of the seed, dealt out to the lanes: in each round a kind
+/// to another of the three ways in which lanes are set up, and in each round all of the ways as
+/// many kinds.
 fn deal(kinds: &[Kind], rounds: usize, lanes: usize, random: &mut Random) -> Vec<Vec<Fault>> {
     let mut deck: Vec<_> = (0..rounds).flat_map(|round| (round..).zip(kinds.iter().copied())).collect();
     random.shuffle(&mut deck);

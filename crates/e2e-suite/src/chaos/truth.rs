@@ -1,4 +1,5 @@
-//! What the chain held when: written by whoever moves it, from the slots in which transactions landed.
+//! What the chain held when: written by whoever moves it, from the slots in which transactions
+//! landed.
 //!
 //! A chain that begins anew begins another era. Slots compare within one.
 
@@ -77,8 +78,8 @@ impl Truth {
         (self.inner().eras.len() - 1) as Number
     }
 
-    /// The node has come to this confirmed slot by now, if not further; in an era that was the chain's before it was
-    /// asked.
+    /// The node has come to this confirmed slot by now, if not further; in an era that was the
+    /// chain's before it was asked.
     pub(super) fn note_tip(&self, era: Number, slot: Slot) {
         let mut inner = self.inner();
         let tips = &mut inner.eras[era as usize].tips;
@@ -105,8 +106,8 @@ impl Truth {
         inner.eras.push(Era { histories, tips: Vec::new() });
     }
 
-    /// By how much a proof from this moment is too young for what is known as of this slot: since when the node was
-    /// further. Zero where it was not seen to be.
+    /// By how much a proof from this moment is too young for what is known as of this slot: since
+    /// when the node was further. Zero where it was not seen to be.
     pub(super) fn too_young(&self, era: Number, as_of: Slot, proof: Instant) -> Duration {
         let inner = self.inner();
         let Some(Era { tips, .. }) = inner.eras.get(era as usize) else { return Duration::ZERO };
@@ -162,8 +163,8 @@ impl Truth {
         history.iter().rev().find(|(since, _)| *since <= slot).map_or(Held::Nothing, |at| at.1)
     }
 
-    /// What the chain held in an era at one of these slots and since when, if it was anything else. They must be
-    /// settled.
+    /// What the chain held in an era at one of these slots and since when, if it was anything else.
+    /// They must be settled.
     pub(super) fn contradiction(
         &self,
         era: Number,

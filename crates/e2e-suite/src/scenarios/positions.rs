@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use balance_mirror::{
-    BuyError, BuyLanding, ExpectedBuy, Floor, MintError, Mirror, SettleError, SettledBy, StaleReason,
+    BuyError, BuyLanding, ExpectedBuy, Floor, MintError, Mirror, SettleError, SettledThrough, StaleReason,
     TokenProgram,
 };
 use localnet::{Keypair, Signer, tokens::Extension};
@@ -38,7 +38,7 @@ pub(crate) async fn a_token_is_bought_held_sold_and_swept(world: &World<'_>) -> 
 
         token.buy(world, &wallet.pubkey(), 500).await?;
         let settled = position.settled(ExpectedBuy::at_least(500).deadline(world.soon())).await?;
-        equal!((settled.received, settled.settled_by), (500, SettledBy::Notification), "what was bought");
+        equal!((settled.received, settled.through), (500, SettledThrough::Notification), "what was bought");
         equal!(position.fresh()?.state.token_amount(), Some(500), "and is there to be sold");
 
         let hold = position.hold(200)?;
@@ -107,7 +107,7 @@ pub(crate) async fn a_buy_that_nobody_notifies_is_found_by_a_probe(world: &World
     world.ws_side.black_hole(Direction::Down, true);
     token.buy(world, &wallet, 70).await?;
     let settled = position.settled(ExpectedBuy::at_least(70).deadline(world.soon())).await?;
-    equal!((settled.received, settled.settled_by), (70, SettledBy::Probe), "what RPC knew");
+    equal!((settled.received, settled.through), (70, SettledThrough::Probe), "what RPC knew");
     check!(settled.took >= world.slots(3), "not before its time: {settled:?}");
     Ok(())
 }
@@ -140,11 +140,11 @@ pub(crate) async fn a_landing_settles_what_a_fee_left_and_a_failure_lets_the_acc
     let waiting = position.settled(soon(&buying));
     let (settled, landed) = tokio::join!(waiting, world.submit(&buying));
     let (settled, landed) = (settled?, landed?);
-    equal!((settled.received, settled.settled_by), (180, SettledBy::Signature), "less than was sent");
+    equal!((settled.received, settled.through), (180, SettledThrough::Signature), "less than was sent");
     check!(settled.balance.as_of() >= Some(landed), "{landed}: {settled:?}");
     // Its slot known, nothing has to be asked for.
     let buy = ExpectedBuy::at_least(200).landed_at(Floor::confirmed(landed)).deadline(world.soon());
-    equal!(position.settled(buy).await?.settled_by, SettledBy::Signature, "the landing alone");
+    equal!(position.settled(buy).await?.through, SettledThrough::Signature, "the landing alone");
     Ok(())
 }
 

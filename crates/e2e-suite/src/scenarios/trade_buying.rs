@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use balance_mirror::{
     AccountState, BuyError, BuyLanding, ExpectedBuy, Floor, LinkPhase, MintError, SettleError, SettledBuy,
-    SettledBy, TokenProgram,
+    SettledThrough, TokenProgram,
 };
 use localnet::{Keypair, Signer, tokens::Extension};
 
@@ -52,7 +52,11 @@ pub(crate) async fn a_buy_is_settled_by_its_notification(world: &World<'_>) -> O
             let ((settled, took), slot) =
                 world.within("settled buy", async { tokio::join!(settled, landed) }).await?;
             let (settled, slot) = (settled?, slot?);
-            equal!((settled.received, settled.settled_by), (amount, SettledBy::Notification), "{settled:?}");
+            equal!(
+                (settled.received, settled.through),
+                (amount, SettledThrough::Notification),
+                "{settled:?}"
+            );
             equal!(amount_of(&settled), before + amount, "what is there");
             equal!(settled.balance.reading.slot(), Some(slot), "where it landed");
             check!(baseline.as_of < slot, "{baseline:?} is no baseline of a buy at {slot}");
@@ -77,7 +81,7 @@ pub(crate) async fn a_buy_seen_before_it_is_asked_for_is_settled_at_once(world: 
     let signed = bare.signature(order.signature()).valid_until(order.last_valid_block_height);
     for buy in [bare, signed, signed.landed_at(Floor::confirmed(slot))] {
         let settled = world.within("settled buy", position.settled(buy)).await??;
-        equal!((settled.received, settled.settled_by), (70, SettledBy::Notification), "{settled:?}");
+        equal!((settled.received, settled.through), (70, SettledThrough::Notification), "{settled:?}");
         check!(settled.took < Duration::from_millis(100), "{:?}", settled.took);
     }
     equal!(asked(world), before, "bytes sent to RPC");
@@ -94,7 +98,7 @@ pub(crate) async fn without_a_link_a_buy_is_settled_by_asking(world: &World<'_>)
     check!(mirror.health().phase != LinkPhase::Live, "{:?}", mirror.health());
     desk.buy(world, 70).await?;
     let settled = world.within("settled buy", position.settled(ExpectedBuy::at_least(70))).await??;
-    equal!((settled.received, settled.settled_by), (70, SettledBy::Probe), "{settled:?}");
+    equal!((settled.received, settled.through), (70, SettledThrough::Probe), "{settled:?}");
     check!(settled.took >= wait, "no probe is sent before {wait:?}: {:?}", settled.took);
     check!(settled.took < Duration::from_secs(5), "{:?}", settled.took);
     // And by its landing, where that is known: at once.
@@ -103,7 +107,7 @@ pub(crate) async fn without_a_link_a_buy_is_settled_by_asking(world: &World<'_>)
     let slot = desk.buy(world, 30).await?;
     let buy = ExpectedBuy::at_least(1_000).landed_at(Floor::confirmed(slot));
     let settled = world.within("settled buy", position.settled(buy)).await??;
-    equal!((settled.received, settled.settled_by), (30, SettledBy::Signature), "{settled:?}");
+    equal!((settled.received, settled.through), (30, SettledThrough::Signature), "{settled:?}");
     check!(settled.balance.as_of() >= Some(slot), "{settled:?}");
     Ok(())
 }
@@ -220,7 +224,7 @@ pub(crate) async fn a_prewarmed_buy_asks_rpc_for_nothing(world: &World<'_>) -> O
         equal!(position.baseline().map(|baseline| baseline.amount), Some(0), "the baseline");
         let slot = desk.buy(world, 12).await?;
         let settled = world.within("settled buy", position.settled(ExpectedBuy::at_least(12))).await??;
-        equal!((settled.received, settled.settled_by), (12, SettledBy::Notification), "{settled:?}");
+        equal!((settled.received, settled.through), (12, SettledThrough::Notification), "{settled:?}");
         let hold = position.hold_all()?;
         equal!((hold.amount(), position.fresh()?.as_of() >= Some(slot)), (12, true), "to sell");
         equal!(asked(world), before, "bytes sent to RPC");
@@ -236,14 +240,14 @@ pub(crate) async fn less_arrives_than_was_sent(world: &World<'_>) -> Outcome {
     let position = desk.expect(world, &mirror).await?;
     desk.buy(world, 10_000).await?;
     let settled = world.within("settled buy", position.settled(ExpectedBuy::at_least(9_900))).await??;
-    equal!((settled.received, settled.settled_by), (9_900, SettledBy::Notification), "{settled:?}");
+    equal!((settled.received, settled.through), (9_900, SettledThrough::Notification), "{settled:?}");
     // Whoever does not gives the signature, and learns what arrived.
     let position = desk.expect(world, &mirror).await?;
     let order = desk.buy_order(world, 10_000).await?;
     let buy = order.buys(10_000);
     world.post(&order).await?;
     let settled = world.within("settled buy", position.settled(buy)).await??;
-    equal!((settled.received, settled.settled_by), (9_900, SettledBy::Signature), "{settled:?}");
+    equal!((settled.received, settled.through), (9_900, SettledThrough::Signature), "{settled:?}");
     let End::Landed(slot) = world.end_of(&order).await? else { return Err("it failed".into()) };
     check!(settled.balance.as_of() >= Some(slot), "as of its slot {slot}: {settled:?}");
     // With neither, what arrived is told, and nothing is taken for granted.

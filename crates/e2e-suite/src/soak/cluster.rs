@@ -82,7 +82,8 @@ impl Remote {
         self.order("renew").map(drop)
     }
 
-    /// Closes every connection for RPC, one with a request under way after its answer. How many there were.
+    /// Closes every connection for RPC, one with a request under way after its answer. How many
+    /// there were.
     pub(super) fn hang_up(&mut self) -> Outcome<Connections> {
         let answer = self.order("hang up")?;
         let (open, ever) = answer.split_once(' ').ok_or("no numbers")?;

@@ -1,28 +1,30 @@
 //! What the samples come to.
 //!
-//! A mirror that warms up grows as well as one that leaks, but otherwise. Its queues keep the room of their largest
-//! burst so far, and double it: one step up at a time, and the next one takes a larger burst. So the last stretch of the
-//! samples is judged, as long as it takes to see a leak, and where it is not flat, it is judged again some rounds later: a
-//! step leaves the stretch, a leak never does. Samples are counted by rounds of work, whatever time these take.
+//! A mirror that warms up grows as well as one that leaks, but otherwise. Its queues keep the room
+//! of their largest burst so far, and double it: one step up at a time, and the next one takes a
+//! larger burst. So the last stretch of the samples is judged, as long as it takes to see a leak,
+//! and where it is not flat, it is judged again some rounds later: a step leaves the stretch, a
+//! leak never does. Samples are counted by rounds of work, whatever time these take.
 
 use std::{fmt, time::Duration};
 
 use crate::outcome::{Outcome, check};
 
-/// The samples of the shortest stretch. A quiet moment is within 30 KiB of the next, mostly: kept are the ends of some
-/// closed RPC connections, 9 KiB each. Over so many that blurs the slope by some 15 KiB.
+/// The samples of the shortest stretch. A quiet moment is within 30 KiB of the next, mostly: kept
+/// are the ends of some closed RPC connections, 9 KiB each. Over so many that blurs the slope by
+/// some 15 KiB.
 pub(super) const ENOUGH: usize = 24;
-/// By how much the heap may rise over the stretch. A leak of 4 KiB a round, which takes about a second, comes to 96 KiB; the
-/// slopes of warm mirrors were 25 KiB at most.
+/// By how much the heap may rise over the stretch. A leak of 4 KiB a round, which takes about a
+/// second, comes to 96 KiB; the slopes of warm mirrors were 25 KiB at most.
 const RISE: i64 = 30 * 1024;
-/// By how many tasks the last third may exceed the first: each of two mirrors looks after the RPC connections of
-/// each of two nodes in a task of its own, from its first call of that node on.
+/// By how many tasks the last third may exceed the first: each of two mirrors looks after the RPC
+/// connections of each of two nodes in a task of its own, from its first call of that node on.
 const CALLED: i64 = 4;
-/// After so many rounds more, figures are judged that did not please. Each time might be luck: of a leak of 4 KiB a round
-/// in the noise of a busy machine, one time in some hundreds.
+/// After so many rounds more, figures are judged that did not please. Each time might be luck: of a
+/// leak of 4 KiB a round in the noise of a busy machine, one time in some hundreds.
 const AGAIN: usize = 12;
-/// So many rounds after the first judgement, what still grows will always. A step up takes a stretch to leave it: that is
-/// time for two.
+/// So many rounds after the first judgement, what still grows will always. A step up takes a
+/// stretch to leave it: that is time for two.
 const PATIENCE: usize = 2 * ENOUGH;
 /// No more samples are taken, a day of them.
 const MOST: usize = 100_000;
@@ -52,8 +54,8 @@ impl Figures {
         Self { samples: Vec::with_capacity(MOST), judged: None }
     }
 
-    /// Takes one more sample. Judges as soon as it is `long_enough`, and tells what it comes to in the end: nothing grows, or
-    /// it has never stopped.
+    /// Takes one more sample. Judges as soon as it is `long_enough`, and tells what it comes to in
+    /// the end: nothing grows, or it has never stopped.
     pub(super) fn add(&mut self, sample: Sample, long_enough: bool) -> Option<Outcome> {
         self.samples.push(sample);
         let samples = self.samples.len();
@@ -94,8 +96,8 @@ impl Figures {
     }
 }
 
-/// By how much the numbers rise from the first to the last, as most pairs of them have it (Theil and Sen's slope): what
-/// stands out does not count, and all of them do.
+/// By how much the numbers rise from the first to the last, as most pairs of them have it (Theil
+/// and Sen's slope): what stands out does not count, and all of them do.
 fn rise(numbers: &[i64]) -> i64 {
     let few = numbers.chunks(numbers.len().div_ceil(COMPARED).max(1)).map(median);
     let points: Vec<(i64, i64)> = (0..).zip(few).collect();
@@ -182,7 +184,8 @@ mod tests {
         verdict(least, heap, |_| 19).is_ok()
     }
 
-    /// 100 KiB from the least to the most, somewhat more than what is between the quiet moments of a warm mirror.
+    /// 100 KiB from the least to the most, somewhat more than what is between the quiet moments of
+    /// a warm mirror.
     fn noise(seed: u64) -> impl FnMut() -> i64 {
         let mut random = Random::new(seed);
         move || random.below(100) as i64 * KIB

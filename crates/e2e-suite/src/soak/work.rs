@@ -1,4 +1,5 @@
-//! What bots do with a mirror all day: watch and unwatch, read in every form, and go away before the answer.
+//! What bots do with a mirror all day: watch and unwatch, read in every form, and go away before
+//! the answer.
 
 use std::{
     collections::VecDeque,
@@ -108,7 +109,8 @@ impl Work {
         }
     }
 
-    /// Accounts never seen before, of mints never seen before, are watched; the oldest of them no longer.
+    /// Accounts never seen before, of mints never seen before, are watched; the oldest of them no
+    /// longer.
     fn pass(&self, random: &mut Random) {
         let target =
             |random: &mut Random| WatchTarget::ata(&somebody(random), &somebody(random), TokenProgram::Token);

@@ -13,15 +13,15 @@ use crate::{
 
 /// RPC.
 impl Faults {
-    /// Confines the RPC faults below to requests of these methods; none means all. What slots RPC knows and tells is not
-    /// confined, nor is being down.
+    /// Confines the RPC faults below to requests of these methods; none means all. What slots RPC
+    /// knows and tells is not confined, nor is being down.
     pub fn rpc_only(&self, methods: &[&str]) {
         let methods = methods.iter().map(ToString::to_string).collect();
         self.set(|state| state.rpc_methods = methods);
     }
 
-    /// Closes every RPC connection: an idle one at once, one with a request under way after its answer. Returns
-    /// how many were open.
+    /// Closes every RPC connection: an idle one at once, one with a request under way after its
+    /// answer. Returns how many were open.
     pub fn hang_up_rpc(&self) -> usize {
         self.face.hang_up()
     }
@@ -58,7 +58,8 @@ impl Faults {
         self.set(|state| state.rpc_behind = blocks);
     }
 
-    /// RPC knows nothing newer than the present tip, and says that it is healthy: a node cut off from its cluster.
+    /// RPC knows nothing newer than the present tip, and says that it is healthy: a node cut off
+    /// from its cluster.
     pub fn freeze_rpc(&self, on: bool) {
         let tip = self.face.chain().slot(CommitmentLevel::Processed);
         self.set(|state| state.rpc_frozen_at = on.then_some(tip));
@@ -74,7 +75,8 @@ impl Faults {
         self.set(|state| state.short_answers = on);
     }
 
-    /// A `minContextSlot` ahead of the node is refused as some providers do: -32603, with the reason in the text.
+    /// A `minContextSlot` ahead of the node is refused as some providers do: -32603, with the
+    /// reason in the text.
     pub fn min_context_slot_as_internal_error(&self, on: bool) {
         self.set(|state| state.min_context_slot_as_internal_error = on);
     }

@@ -35,19 +35,21 @@ impl Faults {
         });
     }
 
-    /// Acknowledgements come this late. The subscription counts from the request on; what it notifies meanwhile comes
-    /// behind its acknowledgement, while others' notifications are not held up.
+    /// Acknowledgements come this late. The subscription counts from the request on; what it
+    /// notifies meanwhile comes behind its acknowledgement, while others' notifications are not
+    /// held up.
     pub fn delay_acknowledgements(&self, by: Duration) {
         self.set(|state| state.acknowledgement_delay = by);
     }
 
-    /// New subscriptions are acknowledged at once but take effect this many slots later: what is written until then is
-    /// their baseline, and never told.
+    /// New subscriptions are acknowledged at once but take effect this many slots later: what is
+    /// written until then is their baseline, and never told.
     pub fn delay_baselines(&self, slots: u64) {
         self.set(|state| state.baseline_delay = slots);
     }
 
-    /// The present subscriptions to this account die without a word; new ones live. Returns how many died.
+    /// The present subscriptions to this account die without a word; new ones live. Returns how
+    /// many died.
     pub fn kill_subscriptions_to(&self, address: &Pubkey) -> usize {
         self.face.hub.lock().kill_subscriptions(address)
     }
@@ -67,7 +69,8 @@ impl Faults {
         self.set(|state| state.ignore_slices = on);
     }
 
-    /// A connection that holds so many subscriptions is refused a further one with this JSON-RPC error.
+    /// A connection that holds so many subscriptions is refused a further one with this JSON-RPC
+    /// error.
     pub fn limit_subscriptions(&self, per_connection: Option<usize>, code: i64, message: &str) {
         let refused = refused(code, message);
         self.set(|state| state.subscription_limit = per_connection.map(|limit| (limit, refused)));

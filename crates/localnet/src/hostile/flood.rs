@@ -41,7 +41,8 @@ impl Flooding {
         Some(self.last.map_or_else(Instant::now, |last| last + pause))
     }
 
-    /// The notifications that have become due: not more than a second's worth, also for a peer that takes long to read.
+    /// The notifications that have become due: not more than a second's worth, also for a peer that
+    /// takes long to read.
     pub(crate) fn burst(
         &mut self,
         face: &Face,

@@ -13,8 +13,8 @@ super::listed! {
         NoRequest,
         /// The id of its request is a text.
         TextRequest,
-        /// It gives the id of the oldest subscription of the connection once more, and what is notified for either
-        /// carries that id.
+        /// It gives the id of the oldest subscription of the connection once more, and what is
+        /// notified for either carries that id.
         SharedId,
         /// The subscription's id is null.
         NullId,

@@ -1,4 +1,5 @@
-//! Methods around transactions. They run in the open bank, at once; statuses are read from a frozen one.
+//! Methods around transactions. They run in the open bank, at once; statuses are read from a frozen
+//! one.
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use serde::de::DeserializeOwned;

@@ -60,7 +60,8 @@ impl Log {
         self.lines.iter().filter(|(account, ..)| account.is_none()).map(|(_, slot, at)| (*slot, *at))
     }
 
-    /// Account notifications, those after a Clock of their own slot, those after a Clock of a newer slot.
+    /// Account notifications, those after a Clock of their own slot, those after a Clock of a newer
+    /// slot.
     fn order(&self) -> (usize, usize, usize) {
         let mut clock = 0;
         let mut counts = (0, 0, 0);

@@ -1,8 +1,8 @@
-//! Facts about Agave that balance-mirror rests on, each proved on a real validator by a test that fails if it is
-//! otherwise. `docs/facts.md` lists them with what was measured.
+//! Facts about Agave that balance-mirror rests on, each proved on a real validator by a test that
+//! fails if it is otherwise. `docs/facts.md` lists them with what was measured.
 //!
-//! One validator serves all, so this is a harness of its own (libtest's output, arguments and exit code). Most facts run
-//! side by side; those that strain the node run alone, after the others.
+//! One validator serves all, so this is a harness of its own (libtest's output, arguments and exit
+//! code). Most facts run side by side; those that strain the node run alone, after the others.
 
 mod canary;
 mod client;

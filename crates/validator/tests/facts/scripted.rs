@@ -1,4 +1,5 @@
-//! A server that says what a test tells it: for what the client does with answers that a validator never gives.
+//! A server that says what a test tells it: for what the client does with answers that a validator
+//! never gives.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

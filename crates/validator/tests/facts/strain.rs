@@ -1,5 +1,6 @@
-//! The server under strain: a subscriber that does not read, a notifier that falls behind, the limit of subscriptions.
-//! These run alone: the notification ring and its thread serve the whole node.
+//! The server under strain: a subscriber that does not read, a notifier that falls behind, the
+//! limit of subscriptions. These run alone: the notification ring and its thread serve the whole
+//! node.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -46,7 +47,8 @@ pub(crate) async fn a_subscriber_that_stops_reading_is_cut_off_without_a_close_f
     let mut watch = w.wire().await;
     let ticks = watch.clock("processed").await;
     let mut slow = Wire::connect_with(&w.ws_url, Some(4096)).await;
-    // 20 large notifications in each slot fill the buffers of the connection; 600 small ones then overflow the ring of
+    // 20 large notifications in each slot fill the buffers of the connection; 600 small ones then
+    // overflow the ring of
     // 1000. A burst alone does not.
     let (large, small) = (slices(slot_hashes::ID, 0..20), slices(clock::ID, 10_000..10_600));
     assert_eq!(flood(&mut slow, "accountSubscribe", large.chain(small)).await, None);
@@ -86,8 +88,9 @@ pub(crate) async fn subscriptions_above_the_nodes_limit_are_refused(w: Arc<World
 /// How often an account changes while finalized checks are slow.
 const CHANGES: u64 = 5;
 
-/// A connection whose subscriptions cost the notifier two seconds or more for each slot in which [`LARGE`] changes: each
-/// compresses 8 MiB. It has one thread for all, so that everything else waits behind them.
+/// A connection whose subscriptions cost the notifier two seconds or more for each slot in which
+/// [`LARGE`] changes: each compresses 8 MiB. It has one thread for all, so that everything else
+/// waits behind them.
 async fn burden(w: &World, commitment: &str) -> JoinHandle<()> {
     let mut wire = w.wire().await;
     let slow = (0..1200).map(|length| {
@@ -99,7 +102,8 @@ async fn burden(w: &World, commitment: &str) -> JoinHandle<()> {
     tokio::spawn(async move { while wire.try_note().await.is_ok() {} })
 }
 
-/// A snapshot of a confirmed bank at or after the slot of a transaction. It asks RPC alone: the notifier is slow.
+/// A snapshot of a confirmed bank at or after the slot of a transaction. It asks RPC alone: the
+/// notifier is slow.
 async fn confirmed(w: &World, signature: Signature, account: Pubkey, ahead: u64) -> (u64, Response<Value>) {
     soon("a confirmed state", async {
         let slot = loop {

@@ -13,7 +13,8 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{WebSocketStream, client_async};
 
-/// How long a test waits for any one event. Finality alone takes 32 slots, on a machine that may be busy.
+/// How long a test waits for any one event. Finality alone takes 32 slots, on a machine that may be
+/// busy.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 
 /// Waits for an event, at most [`PATIENCE`].

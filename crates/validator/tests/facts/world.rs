@@ -29,7 +29,8 @@ pub(crate) const DECIMALS: u8 = 6;
 pub(crate) const SUPPLY: u64 = 1_000_000_000;
 /// The three commitments, newest first.
 pub(crate) const COMMITMENTS: [&str; 3] = ["processed", "confirmed", "finalized"];
-/// Compute units that a transfer may use. The sum over a slot is limited per account that is written.
+/// Compute units that a transfer may use. The sum over a slot is limited per account that is
+/// written.
 const LIGHT: u32 = 30_000;
 /// For transactions that create accounts.
 const HEAVY: u32 = 400_000;
@@ -46,7 +47,8 @@ pub(crate) struct World {
     serial: AtomicU32,
 }
 
-/// Some token accounts of one mint, each of another owner; the payer owns the first and has all rights of the mint.
+/// Some token accounts of one mint, each of another owner; the payer owns the first and has all
+/// rights of the mint.
 pub(crate) struct Tokens {
     pub(crate) program: Pubkey,
     pub(crate) mint: Pubkey,

@@ -10,11 +10,11 @@ use crate::core::{
 };
 
 fn count(world: &World, is: impl Fn(&EngineEvent) -> bool) -> usize {
-    world.notes.iter().filter(|note| is(note)).count()
+    world.events.iter().filter(|event| is(event)).count()
 }
 
 fn quarantines(world: &World) -> usize {
-    count(world, |note| matches!(note, EngineEvent::Quarantined { .. }))
+    count(world, |event| matches!(event, EngineEvent::Quarantined { .. }))
 }
 
 #[test]
@@ -88,7 +88,7 @@ fn of_a_node_on_another_chain_nothing_is_kept_until_it_is_back() {
     let mut world = World::race();
     world.fell(1);
     (world.nodes[1].genesis, world.nodes[1].up) = ([2; 32], true);
-    world.until("found out", |world| count(world, |note| matches!(note, EngineEvent::Foreign { .. })) == 1);
+    world.until("found out", |world| count(world, |event| matches!(event, EngineEvent::Foreign { .. })) == 1);
     assert_eq!(world.engine.endpoints().1, [EndpointId(1)], "left alone for a while");
     assert_eq!(world.enabled(), [0]);
     // Nor its RPC.
@@ -105,7 +105,7 @@ fn of_a_node_on_another_chain_nothing_is_kept_until_it_is_back() {
     world.slots(100);
     assert!(world.is_live(1) && world.covers(1) == 1);
     assert_eq!(
-        count(&world, |note| matches!(note, EngineEvent::Reset { .. })),
+        count(&world, |event| matches!(event, EngineEvent::Reset { .. })),
         0,
         "one word against a witness"
     );
@@ -123,7 +123,9 @@ fn a_chain_that_begins_anew_does_not_leave_every_later_state_superseded() {
     world.slot = 3;
     world.chain.insert(key(1), BTreeMap::from([(1, holding(55))]));
     (world.nodes[0].genesis, world.nodes[0].up) = ([2; 32], true);
-    world.until("a reset", |world| count(world, |note| matches!(note, EngineEvent::Reset { epoch: 1 })) == 1);
+    world.until("a reset", |world| {
+        count(world, |event| matches!(event, EngineEvent::Reset { epoch: 1 })) == 1
+    });
     world.until("live again", |world| world.is_live(1));
     let record = world.record(1);
     assert_eq!((record.state.token_amount(), record.epoch), (Some(55), before.epoch + 1));
@@ -137,7 +139,7 @@ fn a_subscription_that_was_silent_of_a_change_is_accused_alone() {
     let mut world = World::race();
     world.watch(2);
     world.until("both live", |world| world.covers(2) == 2);
-    let orders = world.commands.len();
+    let commands = world.commands.len();
     world.dead.insert((FIRST, key(1)));
     world.pass(SLOT);
     world.slot += 1;
@@ -147,23 +149,27 @@ fn a_subscription_that_was_silent_of_a_change_is_accused_alone() {
     // against another.
     world.ask(1, 0, 1);
     world.slots(3);
-    let missed = |note: &EngineEvent| matches!(note, EngineEvent::Missed { endpoint: EndpointId(0), .. });
+    let missed = |event: &EngineEvent| matches!(event, EngineEvent::Missed { endpoint: EndpointId(0), .. });
     assert_eq!(
-        (count(&world, missed), count(&world, |note| matches!(note, EngineEvent::Missed { .. }))),
+        (count(&world, missed), count(&world, |event| matches!(event, EngineEvent::Missed { .. }))),
         (1, 1)
     );
     world.until("covered by both again", |world| world.covers(1) == 2);
     let about_accounts =
-        |order: &&LinkCommand| matches!(order, LinkCommand::Unsubscribe(Subject::Account { .. }));
-    assert_eq!(world.ordered(orders, FIRST).iter().filter(about_accounts).count(), 1, "account 2 stays");
-    assert_eq!(world.ordered(orders, SECOND_NODE).iter().filter(about_accounts).count(), 0);
+        |command: &&LinkCommand| matches!(command, LinkCommand::Unsubscribe(Subject::Account { .. }));
+    assert_eq!(
+        world.commands_since(commands, FIRST).iter().filter(about_accounts).count(),
+        1,
+        "account 2 stays"
+    );
+    assert_eq!(world.commands_since(commands, SECOND_NODE).iter().filter(about_accounts).count(), 0);
 }
 
 #[test]
 fn a_contradiction_is_served_to_nobody_and_every_subscription_in_it_is_replaced() {
     let mut world = World::race();
     world.write(&[(1, holding(7))]);
-    let orders = world.commands.len();
+    let commands = world.commands.len();
     world.by_hand = true;
     // Both told the same; then the first says something else of the very slot.
     world.notify(FIRST, 1, world.slot, holding(9));
@@ -171,8 +177,9 @@ fn a_contradiction_is_served_to_nobody_and_every_subscription_in_it_is_replaced(
     assert_eq!(world.standing(1).map(|standing| standing.proof), Some(Tick::NEVER));
     world.settle();
     for link in [FIRST, SECOND_NODE] {
-        let gone = |order: &LinkCommand| matches!(order, LinkCommand::Unsubscribe(Subject::Account { .. }));
-        assert!(world.ordered(orders, link).iter().any(gone), "{link:?}");
+        let gone =
+            |command: &LinkCommand| matches!(command, LinkCommand::Unsubscribe(Subject::Account { .. }));
+        assert!(world.commands_since(commands, link).iter().any(gone), "{link:?}");
     }
     // Only an answer of a later slot settles it.
     world.ask(1, 0, 1);
@@ -207,7 +214,7 @@ fn what_a_processed_twin_shows_is_a_hint_is_gated_and_goes_with_its_connection()
     show(&mut world, slot + 1, 600);
     world.slots(4);
     assert_eq!(shown(&world), None);
-    let reverted = |note: &EngineEvent| matches!(note, EngineEvent::Reverted { .. });
+    let reverted = |event: &EngineEvent| matches!(event, EngineEvent::Reverted { .. });
     assert_eq!(count(&world, reverted), 2, "one taken back, one that did not come to be");
     // A slot that cannot be would never be overtaken.
     show(&mut world, u64::MAX, 700);

@@ -69,11 +69,11 @@ fn in_a_race_all_nodes_cover_an_account_and_the_loss_of_one_costs_no_proof() {
     world.fell(0);
     assert!(world.is_live(1), "the other proves it");
     assert_eq!(world.covers(1), 1);
-    let (as_of, orders) = (world.as_of(1), world.commands.len());
+    let (as_of, commands) = (world.as_of(1), world.commands.len());
     world.write(&[(1, holding(7))]);
     assert_eq!((world.held(1), world.is_live(1)), (Some(7), true));
     assert!(world.as_of(1) > as_of);
-    assert_eq!(world.ordered(orders, SECOND_NODE), [], "the other connection is left alone");
+    assert_eq!(world.commands_since(commands, SECOND_NODE), [], "the other connection is left alone");
     world.nodes[0].up = true;
     world.until("both again", |world| world.covers(1) == 2);
 }
@@ -83,14 +83,14 @@ fn the_slower_node_of_a_race_takes_nothing_back() {
     let mut world = World::race();
     world.write(&[(1, holding(7))]);
     let record = world.record(1);
-    let notes = world.notes.len();
+    let events = world.events.len();
     // What the first told at this slot comes from the second later, with what it told before that.
     world.notify(SECOND_NODE, 1, world.slot, holding(7));
     world.notify(SECOND_NODE, 1, world.slot - 3, holding(100));
     assert_eq!((world.held(1), world.record(1).revision), (Some(7), record.revision));
     assert!(!world.record(1).disputed);
-    let changed = |note: &&EngineEvent| matches!(note, EngineEvent::Changed { .. });
-    assert_eq!(world.notes[notes..].iter().filter(changed).count(), 0);
+    let changed = |event: &&EngineEvent| matches!(event, EngineEvent::Changed { .. });
+    assert_eq!(world.events[events..].iter().filter(changed).count(), 0);
 }
 
 #[test]
@@ -99,12 +99,12 @@ fn subjects_alike_on_two_nodes_and_in_two_lives_are_never_taken_for_each_other()
     let [one, other] = [FIRST, SECOND_NODE].map(|link| world.subject(link, 1).expect("subscribed"));
     assert_eq!(one, other, "what a server's own numbers would be: the same on both");
     // The one cannot be read, and is replaced; the other goes on.
-    let orders = world.commands.len();
+    let commands = world.commands.len();
     world.deliver(SECOND_NODE, SessionEvent::Account { subject: other, slot: world.slot, presence: None });
     assert_eq!(world.covers(1), 1);
     world.until("covered by both again", |world| world.covers(1) == 2);
-    assert_eq!(world.ordered(orders, FIRST), []);
-    assert!(world.ordered(orders, SECOND_NODE).contains(&LinkCommand::Unsubscribe(other)));
+    assert_eq!(world.commands_since(commands, FIRST), []);
+    assert!(world.commands_since(commands, SECOND_NODE).contains(&LinkCommand::Unsubscribe(other)));
     assert_ne!(world.subject(SECOND_NODE, 1), Some(other));
     // The same place in its next life.
     let before: Vec<Generation> = world.record(1).covers.iter().collect();
@@ -145,14 +145,14 @@ fn a_jump_of_the_clocks_voids_every_proof_until_there_are_new_ones() {
 #[test]
 fn after_the_stop_nothing_is_wanted_and_nothing_proved() {
     let mut world = World::race();
-    let orders = world.commands.len();
+    let commands = world.commands.len();
     world.engine.stop(world.now);
     world.settle();
     let goodbye = LinkCommand::Disconnect { overdue: None };
-    assert_eq!(world.ordered(orders, FIRST), std::slice::from_ref(&goodbye));
-    assert_eq!(world.ordered(orders, SECOND_NODE), [goodbye]);
+    assert_eq!(world.commands_since(commands, FIRST), std::slice::from_ref(&goodbye));
+    assert_eq!(world.commands_since(commands, SECOND_NODE), [goodbye]);
     assert!(!world.is_live(1));
-    let (orders, calls) = (world.commands.len(), world.made.len());
+    let (commands, calls) = (world.commands.len(), world.made.len());
     world.pass(120 * SECOND);
     for event in
         [LinkEvent::Connected { genesis: None }, SessionEvent::Canary { slot: 2_000, lag_ms: 0 }.into()]
@@ -160,7 +160,7 @@ fn after_the_stop_nothing_is_wanted_and_nothing_proved() {
         world.deliver(FIRST, event);
     }
     world.settle();
-    assert_eq!((world.commands.len(), world.made.len()), (orders, calls));
+    assert_eq!((world.commands.len(), world.made.len()), (commands, calls));
     assert!(!world.is_live(1));
     let refused = world.engine.watch(world.now, &[(key(2), Expected::default())]);
     assert_eq!(refused, Err(WatchError::Stopped));

@@ -37,7 +37,7 @@ impl World {
 
     fn is_watched(&self, byte: u8) -> bool {
         let watched = self.engine.accounts.watch_of(&key(byte)).is_some();
-        let swept = self.notes.iter().any(|note| *note == EngineEvent::Swept { address: key(byte) });
+        let swept = self.events.iter().any(|event| *event == EngineEvent::Swept { address: key(byte) });
         assert_ne!(watched, swept, "what goes is told, once");
         watched
     }
@@ -55,7 +55,7 @@ fn a_position_that_holds_nothing_is_swept_after_its_linger_and_unsubscribed() {
     assert_eq!(world.engine.positions(), [], "and nothing is left of it");
     world.slots_for(2 * LINGER);
     assert!(world.engine.accounts.watch_of(&key(1)).is_some(), "what is watched by hand stays");
-    world.notes.clear();
+    world.events.clear();
     world.open(2);
     assert!(world.is_watched(2), "and it can be opened anew");
 }
@@ -156,7 +156,7 @@ fn what_is_held_or_may_still_be_sold_is_not_swept() {
     world.write(&[(2, Presence::Absent)]);
     world.slots_for(3 * LINGER);
     assert!(world.is_watched(2));
-    world.engine.refused(hold);
+    world.engine.not_sent(hold);
     world.slots_for(LINGER + 2 * SECOND);
     assert!(!world.is_watched(2));
 }

@@ -61,7 +61,8 @@ fn a_recheck_that_finds_no_room_is_made_later_and_its_account_comes_to_life() {
         world.answer(&call);
     }
     world.until("all live", |world| (1..=6).all(|byte| world.is_live(byte)));
-    let disconnects = |(_, order): &&(LinkId, LinkCommand)| matches!(order, LinkCommand::Disconnect { .. });
+    let disconnects =
+        |(_, command): &&(LinkId, LinkCommand)| matches!(command, LinkCommand::Disconnect { .. });
     assert_eq!(world.commands.iter().filter(disconnects).count(), 0, "and nothing else comes of it");
 }
 

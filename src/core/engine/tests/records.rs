@@ -8,7 +8,7 @@ use crate::core::{
 };
 
 fn changes(world: &World) -> Vec<Option<u64>> {
-    let held = world.notes.iter().filter_map(|note| match note {
+    let held = world.events.iter().filter_map(|event| match event {
         EngineEvent::Changed { record, .. } => Some(record.state.token_amount()),
         _ => None,
     });
@@ -28,11 +28,11 @@ fn a_write_between_the_snapshot_and_the_subscriptions_effect_is_found_before_liv
     world.dead.clear();
     world.until("live", |world| world.is_live(1));
     assert_eq!(world.held(1), Some(150), "in neither, and not lost");
-    let before: Vec<_> = world.commands.iter().map(|(_, order)| order).collect();
+    let before: Vec<_> = world.commands.iter().map(|(_, command)| command).collect();
     let account =
-        before.iter().position(|order| matches!(order, LinkCommand::Subscribe(Subject::Account { .. })));
+        before.iter().position(|command| matches!(command, LinkCommand::Subscribe(Subject::Account { .. })));
     let barrier =
-        before.iter().position(|order| matches!(order, LinkCommand::Subscribe(Subject::Barrier { .. })));
+        before.iter().position(|command| matches!(command, LinkCommand::Subscribe(Subject::Barrier { .. })));
     assert!(account.is_some() && account < barrier, "{before:?}");
 }
 
@@ -115,7 +115,9 @@ fn a_notification_and_an_answer_that_cross_are_both_taken_whichever_is_newer() {
     world.notify(FIRST, 1, slot, holding(8));
     world.slots(2);
     assert_eq!((world.held(1), world.record(1).revision), (Some(8), revision));
-    assert!(world.is_live(1) && !world.notes.iter().any(|note| matches!(note, EngineEvent::Missed { .. })));
+    assert!(
+        world.is_live(1) && !world.events.iter().any(|event| matches!(event, EngineEvent::Missed { .. }))
+    );
     assert_eq!(changes(&world), [Some(100), Some(7), Some(8)]);
 }
 
@@ -185,7 +187,7 @@ fn a_subscription_that_dies_in_silence_is_found_by_the_audit_and_replaced_alone(
     let mut world = World::failover(1);
     world.watch(2);
     world.until("both live", |world| world.is_live(2));
-    let orders = world.commands.len();
+    let commands = world.commands.len();
     world.dead.insert((FIRST, key(1)));
     world.write(&[(1, holding(7)), (2, holding(1))]);
     assert_eq!((world.held(1), world.held(2)), (Some(100), Some(1)), "nobody was told");
@@ -195,10 +197,10 @@ fn a_subscription_that_dies_in_silence_is_found_by_the_audit_and_replaced_alone(
     world.until("live again", |world| world.is_live(1));
     world.write(&[(1, holding(8))]);
     assert_eq!((world.held(1), world.is_live(2)), (Some(8), true));
-    let disconnects = |order: &LinkCommand| matches!(order, LinkCommand::Disconnect { .. });
-    assert!(!world.ordered(orders, FIRST).iter().any(disconnects), "beside a connection that lives");
-    let replaced = |order: &&LinkCommand| matches!(order, LinkCommand::Unsubscribe(Subject::Account { address, .. }) if *address == key(2));
-    assert_eq!(world.ordered(orders, FIRST).iter().filter(replaced).count(), 0);
+    let disconnects = |command: &LinkCommand| matches!(command, LinkCommand::Disconnect { .. });
+    assert!(!world.commands_since(commands, FIRST).iter().any(disconnects), "beside a connection that lives");
+    let replaced = |command: &&LinkCommand| matches!(command, LinkCommand::Unsubscribe(Subject::Account { address, .. }) if *address == key(2));
+    assert_eq!(world.commands_since(commands, FIRST).iter().filter(replaced).count(), 0);
 }
 
 #[test]
@@ -358,9 +360,9 @@ fn with_a_dynamic_ttl_each_change_is_timed_and_the_first_sight_is_none() {
         }
         (sight, world.record(1).change_rate, world.now)
     };
-    let (sight, pace, now) = timed(Some(bounds));
+    let (sight, rate, now) = timed(Some(bounds));
     assert_eq!(sight, ChangeRate::default());
-    assert_eq!(pace.interval(now), Some(4 * SECOND));
-    assert_eq!(pace.ttl(now, &bounds), 2 * SECOND);
+    assert_eq!(rate.interval(now), Some(4 * SECOND));
+    assert_eq!(rate.ttl(now, &bounds), 2 * SECOND);
     assert_eq!(timed(None).1, ChangeRate::default(), "nobody asks for it");
 }

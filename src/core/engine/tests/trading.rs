@@ -187,7 +187,7 @@ fn after_a_sale_the_rest_is_sold_at_once_and_reads_wait_for_the_sale() {
     let mut world = World::failover(1);
     let id = world.sending(70, 10_000);
     let landed = world.slot + 2;
-    world.engine.sold(world.now, id, &key(1), landed);
+    world.engine.landed(world.now, id, &key(1), landed);
     assert_eq!(world.available(1), 30);
     assert_eq!(world.refusal(1), Some(StaleReason::BelowFloor));
     let rest = world.hold(1, 30).expect("the rest");
@@ -208,7 +208,7 @@ fn a_sale_that_the_link_passes_in_silence_is_read_by_rpc_and_not_available_befor
     world.dead.insert((FIRST, key(1)));
     world.by_hand = true;
     world.write(&[(1, holding(30))]);
-    world.engine.sold(world.now, id, &key(1), world.slot);
+    world.engine.landed(world.now, id, &key(1), world.slot);
     for _ in 0..4 {
         world.slots(1);
         assert_eq!((world.held(1), world.available(1)), (Some(100), 30), "the canary proves nothing of it");
@@ -254,7 +254,7 @@ fn a_sell_that_failed_on_chain_is_free_and_its_account_is_read_anew() {
 fn a_sell_that_was_never_sent_is_free_at_once_and_nothing_is_doubted() {
     let mut world = World::failover(1);
     let id = world.sending(70, 10_000);
-    world.engine.refused(id);
+    world.engine.not_sent(id);
     assert_eq!((world.available(1), world.refusal(1)), (100, None));
     assert!(!world.engine.has_holds(&key(1)));
     world.pass(5 * SECOND);
@@ -332,7 +332,7 @@ fn a_chain_that_begins_anew_frees_nothing_that_may_still_land_and_no_sale_before
     let mut world = World::failover(1);
     let sold = world.sending(20, 10_000);
     world.sending(70, 15);
-    world.engine.sold(world.now, sold, &key(1), world.slot + 300);
+    world.engine.landed(world.now, sold, &key(1), world.slot + 300);
     assert_eq!(world.available(1), 10);
     world.nodes[0].genesis = [2; 32];
     world.slot = 20;
@@ -385,7 +385,7 @@ fn after_a_sale_rpc_is_asked_for_the_account_as_of_it() {
     let mut world = World::failover(1);
     let id = world.sending(70, 10_000);
     let landed = world.slot + 2;
-    world.engine.sold(world.now, id, &key(1), landed);
+    world.engine.landed(world.now, id, &key(1), landed);
     let made = world.made.len();
     // A read that names no slot of its own.
     world.ask(1, 0, 1);
@@ -409,7 +409,7 @@ fn a_mirror_that_has_stopped_wants_nothing_for_its_trades() {
 fn a_slot_that_cannot_be_stops_no_read_for_ever() {
     let mut world = World::failover(1);
     let id = world.sending(70, 500);
-    world.engine.sold(world.now, id, &key(1), u64::MAX);
+    world.engine.landed(world.now, id, &key(1), u64::MAX);
     let floor = world.record(1).held.floor;
     assert!(floor < world.slot + 2_000, "{floor}");
 }
@@ -428,5 +428,5 @@ fn a_buy_is_asked_after_until_its_end_and_no_longer_than_somebody_cares() {
     assert_eq!(world.outcomes(), [(buy, TradeOutcome::Landed { slot: world.slot })]);
     world.pass(5 * SECOND);
     assert_eq!(world.engine.next_inquiry(world.now), None);
-    assert!(!world.notes.iter().any(|note| matches!(note, EngineEvent::SellEnded { .. })));
+    assert!(!world.events.iter().any(|event| matches!(event, EngineEvent::SellEnded { .. })));
 }

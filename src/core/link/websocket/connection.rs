@@ -9,9 +9,9 @@ use crate::core::{
 
 impl Session {
     pub(super) fn start(&mut self, now: Tick) {
-        match self.link {
+        match self.state {
             ConnectionState::Parked { not_before } if now < not_before => {
-                self.link = ConnectionState::Waiting;
+                self.state = ConnectionState::Waiting;
                 self.timers.set(Timer::Reconnect, not_before);
             }
             ConnectionState::Parked { .. } => self.connect(now),
@@ -22,7 +22,7 @@ impl Session {
     /// Ends the connection and waits for a start. A wait that a loss began continues while parked,
     /// so that a park followed by a start does not skip it.
     pub(super) fn park(&mut self, now: Tick) {
-        let not_before = match self.link {
+        let not_before = match self.state {
             ConnectionState::Parked { .. } | ConnectionState::Stopped => return,
             ConnectionState::Waiting => self.timers.due(Timer::Reconnect).unwrap_or(now),
             ConnectionState::Connecting | ConnectionState::Open(_) => {
@@ -32,21 +32,21 @@ impl Session {
             }
         };
         self.timers.stop_all();
-        self.link = ConnectionState::Parked { not_before };
+        self.state = ConnectionState::Parked { not_before };
     }
 
     pub(super) fn connect(&mut self, now: Tick) {
-        self.link = ConnectionState::Connecting;
+        self.state = ConnectionState::Connecting;
         self.generation.life += 1;
         self.timers.set(Timer::Connect, now.plus(self.settings.connect_timeout));
         self.act(LinkCommand::Connect);
     }
 
     pub(super) fn connected(&mut self, now: Tick) {
-        if self.link != ConnectionState::Connecting {
+        if self.state != ConnectionState::Connecting {
             return;
         }
-        self.link = ConnectionState::Open(Open::default());
+        self.state = ConnectionState::Open(Open::default());
         self.timers.stop(Timer::Connect);
         self.timers.set(Timer::Canary, now.plus(self.settings.canary_deadline));
         self.timers.set(Timer::Keepalive, now.plus(self.settings.keepalive));
@@ -59,7 +59,7 @@ impl Session {
     pub(super) fn lost(&mut self, now: Tick, overdue: Option<Timer>) {
         self.credit_health(now);
         self.end_connection(now, overdue);
-        self.link = ConnectionState::Waiting;
+        self.state = ConnectionState::Waiting;
         let wait = self.backoff.next(&mut self.random);
         self.timers.set(Timer::Reconnect, now.plus(wait));
     }
@@ -86,7 +86,7 @@ impl Session {
     /// on the connection may be old.
     pub(super) fn clock_jumped(&mut self, now: Tick) {
         self.gauge = LagGauge::default();
-        if matches!(self.link, ConnectionState::Open(_)) {
+        if matches!(self.state, ConnectionState::Open(_)) {
             self.lost(now, None);
         }
     }

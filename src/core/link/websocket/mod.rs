@@ -79,7 +79,7 @@ struct Open {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Session {
     settings: SessionSettings,
-    link: ConnectionState,
+    state: ConnectionState,
     generation: Generation,
     evidence: LinkEvidence,
     gauge: LagGauge,
@@ -114,7 +114,7 @@ impl Session {
             probe: CapabilityProbe::new(settings.profile),
             pacer: SubscribePacer::new(settings.in_flight, settings.subscribe_rate),
             settings,
-            link: ConnectionState::Parked { not_before: Tick::NEVER },
+            state: ConnectionState::Parked { not_before: Tick::NEVER },
             generation: Generation { link, life: 0 },
             evidence: LinkEvidence { generation: Generation { link, life: 0 }, ..LinkEvidence::default() },
             gauge: LagGauge::default(),
@@ -146,7 +146,7 @@ impl Session {
     }
 
     pub fn phase(&self) -> LinkPhase {
-        match &self.link {
+        match &self.state {
             ConnectionState::Parked { .. } => LinkPhase::Parked,
             ConnectionState::Waiting => LinkPhase::Waiting,
             ConnectionState::Connecting => LinkPhase::Connecting,
@@ -196,7 +196,7 @@ impl Session {
 
     /// Takes in a message from the engine.
     pub fn handle(&mut self, now: Tick, input: FeedInput) {
-        if self.link == ConnectionState::Stopped {
+        if self.state == ConnectionState::Stopped {
             return;
         }
         match input {
@@ -204,7 +204,7 @@ impl Session {
             FeedInput::Unwatch { address } => self.release(address),
             FeedInput::Connected => self.connected(now),
             FeedInput::Lost => {
-                if matches!(self.link, ConnectionState::Connecting | ConnectionState::Open(_)) {
+                if matches!(self.state, ConnectionState::Connecting | ConnectionState::Open(_)) {
                     self.lost(now, None);
                 }
             }
@@ -225,7 +225,7 @@ impl Session {
             FeedInput::Park => self.park(now),
             FeedInput::Stop => {
                 self.end_connection(now, None);
-                self.link = ConnectionState::Stopped;
+                self.state = ConnectionState::Stopped;
             }
         }
         self.pump(now);
@@ -233,7 +233,7 @@ impl Session {
 
     /// Takes in what happened on the socket.
     pub fn receive(&mut self, now: Tick, event: SessionEvent) {
-        if self.link == ConnectionState::Stopped {
+        if self.state == ConnectionState::Stopped {
             return;
         }
         match event {
@@ -245,7 +245,7 @@ impl Session {
                 }
             }
             SessionEvent::CanaryReplaced => {
-                if matches!(self.link, ConnectionState::Open(_)) {
+                if matches!(self.state, ConnectionState::Open(_)) {
                     self.probe.found_to_ignore_slices();
                     self.lost(now, None);
                 }
@@ -309,7 +309,7 @@ impl Session {
     }
 
     fn open(&mut self) -> Option<&mut Open> {
-        match &mut self.link {
+        match &mut self.state {
             ConnectionState::Open(open) => Some(open),
             _ => None,
         }

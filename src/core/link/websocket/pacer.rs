@@ -53,11 +53,11 @@ mod tests {
     use super::*;
 
     /// How many go out from `from_ms` to `to_ms`, each as soon as it may.
-    fn sent(pace: &mut SubscribePacer, from_ms: u64, to_ms: u64) -> u32 {
+    fn sent(pacer: &mut SubscribePacer, from_ms: u64, to_ms: u64) -> u32 {
         let mut sent = 0;
         for now in (from_ms..to_ms).map(|ms| Tick::from_nanos(ms * 1_000_000)) {
-            while pace.next() <= now {
-                pace.sent(now);
+            while pacer.next() <= now {
+                pacer.sent(now);
                 sent += 1;
             }
         }
@@ -66,24 +66,24 @@ mod tests {
 
     #[test]
     fn a_burst_then_the_rate_and_a_burst_again_after_a_rest() {
-        let mut pace = SubscribePacer::new(64, 200);
-        assert_eq!(sent(&mut pace, 1_000, 1_001), 64);
-        assert_eq!(sent(&mut pace, 1_001, 2_001), 200);
-        assert_eq!(sent(&mut pace, 9_000, 9_001), 64, "no more than a burst however long the rest");
+        let mut pacer = SubscribePacer::new(64, 200);
+        assert_eq!(sent(&mut pacer, 1_000, 1_001), 64);
+        assert_eq!(sent(&mut pacer, 1_001, 2_001), 200);
+        assert_eq!(sent(&mut pacer, 9_000, 9_001), 64, "no more than a burst however long the rest");
     }
 
     #[test]
     fn those_left_behind_by_the_burst_go_in_batches() {
-        let mut pace = SubscribePacer::new(64, 200);
+        let mut pacer = SubscribePacer::new(64, 200);
         let start = Tick::from_nanos(1_000_000_000);
         let mut batches = Vec::new();
         for now in (0..1_000).map(|ms| start.plus(Duration::from_millis(ms))) {
             let mut batch = 0;
-            while pace.next() <= now {
-                pace.sent(now);
+            while pacer.next() <= now {
+                pacer.sent(now);
                 batch += 1;
             }
-            pace.rest();
+            pacer.rest();
             batches.extend((batch > 0).then_some(batch));
         }
         assert_eq!(batches, [64, 20, 20, 20, 20, 20, 20, 20, 20, 20]);
@@ -91,11 +91,11 @@ mod tests {
 
     #[test]
     fn what_goes_out_of_turn_is_made_up_for() {
-        let mut pace = SubscribePacer::new(4, 100);
+        let mut pacer = SubscribePacer::new(4, 100);
         let now = Tick::from_nanos(1_000_000_000);
         for _ in 0..6 {
-            pace.sent(now);
+            pacer.sent(now);
         }
-        assert_eq!(pace.next().since(now), Duration::from_millis(30));
+        assert_eq!(pacer.next().since(now), Duration::from_millis(30));
     }
 }

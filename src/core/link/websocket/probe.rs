@@ -89,7 +89,7 @@ impl CapabilityProbe {
     }
 
     /// Whether a connection that does not tick is accepted as unproven.
-    pub(super) fn makes_do(&self) -> bool {
+    pub(super) fn accepts_unproven(&self) -> bool {
         let trust = if self.ticked_once { TRUST } else { 1 };
         self.profile.patience().is_some_and(|patience| self.mute >= patience * trust)
     }

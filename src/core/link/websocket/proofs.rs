@@ -41,12 +41,12 @@ impl Session {
     /// Gives the connection up if its canary does not tick. Exception: once as many connections as
     /// the profile allows have answered and never ticked, keeps this one as unproven.
     pub(super) fn no_canary(&mut self, now: Tick, overdue: Option<Timer>) {
-        let makes_do = self.probe.makes_do();
+        let accepts_unproven = self.probe.accepts_unproven();
         let Some(open) = self.open() else { return };
         if !open.answered || open.canaries.ticked() {
             return self.lost(now, overdue);
         }
-        if !makes_do {
+        if !accepts_unproven {
             self.probe.was_mute();
             return self.lost(now, overdue);
         }
@@ -94,14 +94,14 @@ impl Session {
 
     /// Whether, as far as is known, another slice makes another subscription.
     pub(super) fn slices(&self) -> bool {
-        let refused = matches!(&self.link, ConnectionState::Open(open) if open.refuses_slices);
+        let refused = matches!(&self.state, ConnectionState::Open(open) if open.refuses_slices);
         !refused && !self.probe.ignores_slices()
     }
 
     pub(super) fn raise_barrier_behind_acknowledged(&mut self, now: Tick) {
         // Where no canary is expected, no account is put behind a barrier before one has ticked.
-        let makes_do = self.probe.makes_do();
-        if self.open().is_none_or(|open| makes_do && !open.canaries.ticked()) {
+        let accepts_unproven = self.probe.accepts_unproven();
+        if self.open().is_none_or(|open| accepts_unproven && !open.canaries.ticked()) {
             return;
         }
         let accounts = self.subscriptions.take_acknowledged();

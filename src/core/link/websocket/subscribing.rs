@@ -12,7 +12,7 @@ use crate::core::{
 impl Session {
     /// Sends as many subscribes as there is room for, and then a barrier behind them.
     pub(super) fn pump(&mut self, now: Tick) {
-        if !matches!(self.link, ConnectionState::Open(_)) {
+        if !matches!(self.state, ConnectionState::Open(_)) {
             return;
         }
         let slices = self.slices();

@@ -261,29 +261,32 @@ fn who_jumps_or_pauses_does_not_insist() {
 fn a_foreign_chain_is_told_from_a_new_one() {
     let (old, new, third) = (Genesis([1; 32]), Genesis([2; 32]), Genesis([3; 32]));
     let mut slot_guard = SlotGuard::new(3);
-    assert_eq!(slot_guard.genesis(A, old), Chain::First);
-    assert_eq!(slot_guard.genesis(B, old), Chain::Same);
-    assert_eq!(slot_guard.genesis(B, new), Chain::Foreign);
+    assert_eq!(slot_guard.genesis(A, old), ChainVerdict::First);
+    assert_eq!(slot_guard.genesis(B, old), ChainVerdict::Same);
+    assert_eq!(slot_guard.genesis(B, new), ChainVerdict::Foreign);
     assert_eq!(
         (slot_guard.is_foreign(A), slot_guard.is_foreign(B), slot_guard.is_foreign(C)),
         (false, true, false)
     );
     says(&mut slot_guard, 0, A, HONEST);
-    assert_eq!(slot_guard.genesis(A, third), Chain::Foreign, "they do not agree");
+    assert_eq!(slot_guard.genesis(A, third), ChainVerdict::Foreign, "they do not agree");
     assert_eq!(slot_guard.epoch(), 0);
-    assert_eq!(slot_guard.genesis(A, new), Chain::Foreign, "one has not been asked yet");
+    assert_eq!(slot_guard.genesis(A, new), ChainVerdict::Foreign, "one has not been asked yet");
     slot_guard.set_enabled(A, false);
     assert_eq!(
         slot_guard.genesis(C, new),
-        Chain::Reset,
+        ChainVerdict::Reset,
         "also the claim of one that is not in use now counts"
     );
     assert_eq!((slot_guard.is_foreign(A), slot_guard.is_foreign(B), slot_guard.epoch()), (false, false, 1));
     assert_eq!(says(&mut slot_guard, 1, B, 5), SlotVerdict::Plausible);
-    assert_eq!(slot_guard.genesis(C, old), Chain::Foreign);
+    assert_eq!(slot_guard.genesis(C, old), ChainVerdict::Foreign);
     // The only endpoint's claim is taken at once.
     let mut alone = SlotGuard::new(1);
-    assert_eq!([old, new, new].map(|hash| alone.genesis(A, hash)), [Chain::First, Chain::Reset, Chain::Same]);
+    assert_eq!(
+        [old, new, new].map(|hash| alone.genesis(A, hash)),
+        [ChainVerdict::First, ChainVerdict::Reset, ChainVerdict::Same]
+    );
 }
 
 #[test]
@@ -292,7 +295,7 @@ fn a_new_chain_is_not_locked_out_by_the_slots_of_the_old_one() {
     slot_guard.genesis(A, Genesis([1; 32]));
     says(&mut slot_guard, 0, A, 5);
     assert!(is_ahead(says(&mut slot_guard, 10, A, HONEST)));
-    assert_eq!(slot_guard.genesis(A, Genesis([2; 32])), Chain::Reset);
+    assert_eq!(slot_guard.genesis(A, Genesis([2; 32])), ChainVerdict::Reset);
     assert!(!slot_guard.quarantined(A, at(20)), "that was for the old chain");
     assert_eq!(says(&mut slot_guard, 20, A, HONEST), SlotVerdict::Plausible);
 }

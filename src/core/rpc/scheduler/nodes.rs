@@ -24,7 +24,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 const GOOD_ANSWERS: u32 = 16;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct NodeState {
+struct RpcNode {
     usable: bool,
     /// Until when it limits its rate, and the failure that said so.
     refusal: Option<(Tick, RpcFailure)>,
@@ -41,11 +41,11 @@ struct NodeState {
 
 /// The endpoints in the order of preference.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Nodes(Vec<NodeState>);
+pub(super) struct Nodes(Vec<RpcNode>);
 
 impl Nodes {
     pub(super) fn new(endpoints: usize) -> Self {
-        let node = NodeState {
+        let node = RpcNode {
             usable: true,
             refusal: None,
             newest: 0,
@@ -61,11 +61,11 @@ impl Nodes {
         (0..).map(EndpointId).take(self.0.len())
     }
 
-    fn node(&self, endpoint: EndpointId) -> Option<&NodeState> {
+    fn node(&self, endpoint: EndpointId) -> Option<&RpcNode> {
         self.0.get(usize::from(endpoint.0))
     }
 
-    fn node_mut(&mut self, endpoint: EndpointId) -> Option<&mut NodeState> {
+    fn node_mut(&mut self, endpoint: EndpointId) -> Option<&mut RpcNode> {
         self.0.get_mut(usize::from(endpoint.0))
     }
 

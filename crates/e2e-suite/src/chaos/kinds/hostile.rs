@@ -145,7 +145,8 @@ pub(super) async fn lags_whole(stage: &Stage<'_>, draw: Draw) -> Outcome {
 }
 
 pub(super) async fn reorders(stage: &Stage<'_>, draw: Draw) -> Outcome {
-    // Across slots, so that the Clock overtakes accounts: no server's queue does that, and no proof stands it.
+    // Across slots, so that the Clock overtakes accounts: no server's queue does that, and no proof
+    // stands it.
     everybody(stage);
     faults(stage)?.reorder_notifications(draw.size(2, 12) as usize);
     last(stage, &draw, 0.5, 2.0).await

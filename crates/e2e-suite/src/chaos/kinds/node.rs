@@ -50,8 +50,8 @@ pub(super) async fn junk(stage: &Stage<'_>, draw: Draw) -> Outcome {
 }
 
 pub(super) async fn silent(stage: &Stage<'_>, draw: Draw) -> Outcome {
-    // What is lost while the link still counts as live is a subscription that died in silence, for each account: the
-    // canary stops as well, and so no proof is wrong. But it may go on in time.
+    // What is lost while the link still counts as live is a subscription that died in silence, for
+    // each account: the canary stops as well, and so no proof is wrong. But it may go on in time.
     faults(stage)?.silence(true);
     last(stage, &draw, 1.3, 2.5).await
 }
@@ -111,7 +111,8 @@ pub(super) async fn drops_one_subscription(stage: &Stage<'_>, draw: Draw) -> Out
     let before = found();
     stage.bot.judge().excuse([victim.address()]);
     net.faults().kill_subscriptions_to(&victim.address());
-    // It is over when the mirror has found out, which takes a change that is not told, and lets go of the dead one.
+    // It is over when the mirror has found out, which takes a change that is not told, and lets go
+    // of the dead one.
     let until = Instant::now() + stage.bot.bounds.recovery();
     while found() == before {
         check!(Instant::now() < until, "the dead subscription of {} was not found", victim.address());
@@ -160,8 +161,8 @@ pub(super) async fn takes_effect_late(stage: &Stage<'_>, draw: Draw) -> Outcome 
     faults.delay_baselines(draw.size(2, 12));
     stage.world.ws_side.cut(cut(&draw));
     stage.last(&draw, 0.5, 2.0).await;
-    // With its connection: a barrier subscribed when this is over would overtake those still to take effect, which no
-    // server's queue allows.
+    // With its connection: a barrier subscribed when this is over would overtake those still to
+    // take effect, which no server's queue allows.
     stage.world.ws_side.cut(cut(&draw));
     faults.clear();
     Ok(())

@@ -303,7 +303,7 @@ impl Market {
         sell.sender = false;
         let (id, now) = (sell.id, self.world.now);
         match sell.over {
-            Some((slot, false)) => self.world.engine.sold(now, id, &key(1), slot),
+            Some((slot, false)) => self.world.engine.landed(now, id, &key(1), slot),
             Some((slot, true)) => self.world.engine.failed(now, id, &key(1), slot),
             None => {}
         }
