@@ -53,7 +53,7 @@ pub(crate) async fn one_refused_subscription_is_retried_alone(world: &World<'_>)
     let net = world.local()?;
     let pair = Pair::open(world).await?;
     net.faults().refuse_subscriptions_to(&pair.accounts[0], -32603, "too many");
-    let mirror = world.mirror()?;
+    let mirror = world.steady_builder().start()?;
     let [refused, other] = pair.watch(&mirror)?;
     world.holds(&other, 100).await?;
     world.until("a refusal", || mirror.health().refused >= 2).await?;
@@ -78,7 +78,7 @@ pub(crate) async fn one_refused_subscription_is_retried_alone(world: &World<'_>)
 pub(crate) async fn a_subscription_that_dies_in_silence_is_found(world: &World<'_>) -> Outcome {
     let net = world.local()?;
     let pair = Pair::open(world).await?;
-    let mirror = world.builder().audit_every(Duration::from_millis(300)).start()?;
+    let mirror = world.steady_builder().audit_every(Duration::from_millis(300)).start()?;
     let [dead, other] = pair.watch(&mirror)?;
     world.holds(&dead, 100).await?;
     world.holds(&other, 100).await?;
@@ -124,8 +124,9 @@ pub(crate) async fn an_unanswered_subscribe_costs_the_connection_not_the_others(
 pub(crate) async fn subscriptions_that_take_effect_late_lose_nothing(world: &World<'_>) -> Outcome {
     let net = world.local()?;
     let pair = Pair::open(world).await?;
-    net.faults().delay_baselines(15);
-    let mirror = world.mirror()?;
+    // Longer than a trade takes on a busy machine.
+    net.faults().delay_baselines(60);
+    let mirror = world.steady_builder().start()?;
     for round in 1..=4 {
         let [a, b] = pair.watch(&mirror)?;
         let checker = Checker::start(world, &[a.clone(), b.clone()], USUAL)?;
@@ -171,7 +172,7 @@ pub(crate) async fn duplicates_and_reordering_move_nothing_backwards(world: &Wor
 pub(crate) async fn what_cannot_be_decoded_is_found_by_the_audit(world: &World<'_>) -> Outcome {
     let net = world.local()?;
     let pair = Pair::open(world).await?;
-    let mirror = world.builder().audit_every(Duration::from_millis(300)).start()?;
+    let mirror = world.steady_builder().audit_every(Duration::from_millis(300)).start()?;
     let readers = pair.watch(&mirror)?;
     for reader in &readers {
         world.holds(reader, 100).await?;
@@ -196,7 +197,7 @@ pub(crate) async fn rpc_ahead_of_the_link_accuses_nobody(world: &World<'_>) -> O
     let net = world.local()?;
     let pair = Pair::open(world).await?;
     net.faults().lag_notifications(6);
-    let mirror = world.builder().audit_every(Duration::from_millis(60)).start()?;
+    let mirror = world.steady_builder().audit_every(Duration::from_millis(60)).start()?;
     let readers = pair.watch(&mirror)?;
     for reader in &readers {
         world.holds(reader, 100).await?;
@@ -263,7 +264,7 @@ pub(crate) async fn a_chain_that_lags_proves_nothing(world: &World<'_>) -> Outco
     let net = world.local()?;
     let pair = Pair::open(world).await?;
     let age = world.short_age();
-    let mirror = world.mirror()?;
+    let mirror = world.steady_builder().start()?;
     let readers = pair.watch(&mirror)?;
     for reader in &readers {
         world.holds(reader, 100).await?;

@@ -1,6 +1,6 @@
 //! A buy, from before it is sent until its tokens are there.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use balance_mirror::{
     AccountState, BuyError, BuyLanding, ExpectedBuy, Floor, LinkPhase, MintError, SettleError, SettledBuy,
@@ -44,19 +44,23 @@ pub(crate) async fn a_buy_is_settled_by_its_notification(world: &World<'_>) -> O
             world.rpc_side.refuse(true);
             world.rpc_side.cut(Cut::Reset);
             let order = desk.buy_order(world, amount).await?;
+            // Begins after the wait: the buy is sent that long after it is waited for, or longer.
             let landed = async {
+                let (began, ahead) = (Instant::now(), world.slots(3));
+                world.pass(ahead).await;
+                let ahead = began.elapsed();
                 world.post(&order).await?;
-                world.landed(&order).await
+                Outcome::Ok((world.landed(&order).await?, ahead))
             };
             let settled = timed(position.settled(ExpectedBuy::at_least(amount)));
-            let ((settled, took), slot) =
+            let ((settled, took), landed) =
                 world.within("settled buy", async { tokio::join!(settled, landed) }).await?;
-            let (settled, slot) = (settled?, slot?);
+            let (settled, (slot, ahead)) = (settled?, landed?);
             equal!((settled.received, settled.settled_by), (amount, SettledBy::Notification), "{settled:?}");
             equal!(amount_of(&settled), before + amount, "what is there");
             equal!(settled.balance.reading.slot(), Some(slot), "where it landed");
             check!(baseline.as_of < slot, "{baseline:?} is no baseline of a buy at {slot}");
-            check!(settled.took <= took && settled.took * 2 > took, "{:?} of {took:?}", settled.took);
+            check!((ahead..=took).contains(&settled.took), "{:?} of {ahead:?} to {took:?}", settled.took);
             world.rpc_side.refuse(false);
         }
     }
@@ -78,7 +82,6 @@ pub(crate) async fn a_buy_seen_before_it_is_asked_for_is_settled_at_once(world: 
     for buy in [bare, signed, signed.landed_at(Floor::confirmed(slot))] {
         let settled = world.within("settled buy", position.settled(buy)).await??;
         equal!((settled.received, settled.settled_by), (70, SettledBy::Notification), "{settled:?}");
-        check!(settled.took < Duration::from_millis(100), "{:?}", settled.took);
     }
     equal!(asked(world), before, "bytes sent to RPC");
     Ok(())
@@ -96,7 +99,6 @@ pub(crate) async fn without_a_link_a_buy_is_settled_by_asking(world: &World<'_>)
     let settled = world.within("settled buy", position.settled(ExpectedBuy::at_least(70))).await??;
     equal!((settled.received, settled.settled_by), (70, SettledBy::Probe), "{settled:?}");
     check!(settled.took >= wait, "no probe is sent before {wait:?}: {:?}", settled.took);
-    check!(settled.took < Duration::from_secs(5), "{:?}", settled.took);
     // And by its landing, where that is known: at once.
     let position = world.within("baseline", desk.open_buy(&mirror, None)).await??;
     equal!(position.baseline().map(|baseline| baseline.amount), Some(70), "the baseline");
@@ -213,10 +215,7 @@ pub(crate) async fn a_prewarmed_buy_asks_rpc_for_nothing(world: &World<'_>) -> O
         );
         world.live(warm.reader()).await?;
         let before = asked(world);
-        let expected = timed(desk.open_buy(&mirror, None));
-        let (position, took) = world.within("baseline", expected).await?;
-        let position = position?;
-        check!(took < Duration::from_millis(100), "it took {took:?}");
+        let position = world.within("baseline", desk.open_buy(&mirror, None)).await??;
         equal!(position.baseline().map(|baseline| baseline.amount), Some(0), "the baseline");
         let slot = desk.buy(world, 12).await?;
         let settled = world.within("settled buy", position.settled(ExpectedBuy::at_least(12))).await??;
