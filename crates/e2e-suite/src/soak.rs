@@ -50,7 +50,7 @@ const WARM_UP: [Fault; 3] = [Fault::FloodOfAccount, Fault::FloodOfUnknownIds, Fa
 const HARDEST: u64 = 10;
 /// How long a mirror whose links live leaves RPC alone: many times the two answers of the cluster's process between which
 /// nobody may have connected, for a sample to be taken.
-const QUIET: Duration = Duration::from_secs(3);
+const QUIET: Duration = Duration::from_secs(2);
 /// How often the mirrors are looked at while they are to become as they were.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
@@ -109,7 +109,7 @@ impl Side {
             .rpc_timeout(Duration::from_millis(500))
             .read_deadline(Duration::from_secs(1))
             .failback_after(Duration::from_millis(500))
-            .refresh_every(QUIET)
+            .refresh_every(Duration::from_millis(500))
             .reconnect_cap(Duration::from_millis(300))
             .health_interval(Duration::from_millis(250));
         let mirror = {
