@@ -279,10 +279,7 @@ pub(crate) async fn a_wait_for_a_buy_can_be_given_up_and_begun_again(world: &Wor
         check!(waited.is_err(), "settled, and nothing was sent: {waited:?}");
     }
     check!(asked(world) > before, "its signature was asked for");
-    world.pass(Duration::from_millis(200)).await;
-    let before = asked(world);
-    world.pass(SPELL).await;
-    equal!(asked(world), before, "bytes sent to RPC for nobody");
+    world.until_still("end of the questions", SPELL, || asked(world)).await?;
     // One lands while somebody waits and gives up, again and again.
     let order = desk.buy_order(world, 40).await?;
     let buy = order.buys(40);
@@ -333,8 +330,6 @@ pub(crate) async fn a_hundred_wait_for_one_buy(world: &World<'_>) -> Outcome {
     equal!(settled, 90, "those that did not give up");
     // Nobody is left to ask for.
     world.holds(position.reader(), 40).await?;
-    let before = asked(world);
-    world.pass(SPELL).await;
-    equal!(asked(world), before, "bytes sent to RPC for nobody");
+    world.until_still("end of the questions", SPELL, || asked(world)).await?;
     Ok(())
 }

@@ -67,10 +67,7 @@ pub(crate) async fn the_sell_path_asks_rpc_for_nothing(world: &World<'_>) -> Out
         world.holds(position.reader(), left).await?;
     }
     // What the bot itself has told of is asked for no more.
-    world.pass(Duration::from_millis(500)).await;
-    let before = asked(world);
-    world.pass(Duration::from_millis(2_500)).await;
-    equal!(asked(world), before, "bytes sent to RPC once it is told of");
+    world.until_still("end of the questions", Duration::from_millis(2_500), || asked(world)).await?;
     ceiling.finish()?;
     desk.chain_holds(world, 0).await
 }
