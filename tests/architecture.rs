@@ -1,6 +1,7 @@
 //! The shape of the crate, kept by a test: which file may import which.
 //!
-//! What a file imports is read from its syntax: `use` declarations and paths, those inside macros too.
+//! What a file imports is read from its syntax: `use` declarations and paths, those inside macros
+//! too.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -251,8 +252,8 @@ fn declared(file: &str) -> Vec<String> {
     modules.collect()
 }
 
-/// Every import that stands higher than the source itself in `layers`, lowest first. Of two layers that
-/// a module is in, the more precise one counts.
+/// Every import that stands higher than the source itself in `layers`, lowest first. Of two layers
+/// that a module is in, the more precise one counts.
 fn upwards(sources: &[Source], layers: &[Names]) -> Vec<String> {
     let place = |path: &[String]| {
         let fits = layers.iter().enumerate().filter(|(_, layer)| path.starts_with(layer));
@@ -387,7 +388,8 @@ fn the_core_has_no_task_no_socket_and_no_clock() {
     }
 }
 
-/// The arguments of the log macros among these tokens whose target is not one of those that users filter by.
+/// The arguments of the log macros among these tokens whose target is not one of those that users
+/// filter by.
 fn without_target(tokens: TokenStream) -> Vec<String> {
     let mut found = Vec::new();
     let mut last = [String::new(), String::new()];

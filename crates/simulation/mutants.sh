@@ -48,11 +48,12 @@ build() {
         --config 'profile.dev.package.simulation.opt-level=0' --config 'profile.dev.package.model-check.opt-level=0')
 }
 
-# judge NAME BY EXPECTED COMMAND...: runs the command, whose last line must be the one expected.
+# judge NAME BY EXPECTED COMMAND...: runs the command, whose last line must be the one expected. What bounds it is the length
+# of a seed, and the states of a world; the time, only where neither comes to an end.
 judge() {
     local name=$1 by=$2 expected=$3
     shift 3
-    if timeout 120 "$@" >"$copy/told" 2>/dev/null; then
+    if timeout 3600 "$@" >"$copy/told" 2>/dev/null; then
         echo "SURVIVED $name: $by"
     elif [ "$(tail -n 1 "$copy/told")" = "$expected" ]; then
         echo "caught   $name: $by"

@@ -178,6 +178,16 @@ impl Ledger {
         write(&text);
     }
 
+    /// Returns whether so many buys brought tokens and so many sells landed, and trades met every
+    /// kind of trouble.
+    pub(crate) fn met_all(&self, trades: usize) -> bool {
+        let (bought, sold) = self.trades();
+        let pages = self.pages();
+        let lost = pages.buys_expired + pages.expired;
+        let troubles = [pages.failed, pages.taken, pages.unsellable, lost];
+        bought.min(sold) >= trades && troubles.iter().all(|met| *met > 0)
+    }
+
     /// Counts buys that brought tokens, and sells that landed.
     pub(crate) fn trades(&self) -> (usize, usize) {
         let pages = self.pages();

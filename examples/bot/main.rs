@@ -33,9 +33,11 @@ use crate::{
 const HELP: &str = "\
 A small bot on a cluster in this process, with faults, judged by the chain at the end.
 
-Usage: bot [--duration SECS] [--seed NUMBER]
+Usage: bot [--duration SECS] [--trades NUMBER] [--seed NUMBER]
 
   --duration SECS   begin no trade after so long; those under way are waited for [15]
+  --trades NUMBER   play the faults again, for so long each time and ten times at most, until so many
+                    buys and so many sells came to a good end, and trades met every kind of trouble [0]
   --seed NUMBER     what the strategies' choices follow from [the time]
   -h, --help        print this
 
@@ -47,17 +49,21 @@ ended as the mirror said, 1 when not, 2 for wrong arguments.
 const WIND_DOWN: Duration = Duration::from_secs(60);
 /// Shorter than a mainnet bot's 30 s, so that memory becomes too old within a run.
 const SELLING_AGE: Duration = Duration::from_secs(3);
+/// How often the faults are played at most, for `--trades`.
+const ROUNDS: usize = 10;
 const ADOPT_EVERY: Duration = Duration::from_secs(1);
 
 struct Args {
     duration: Duration,
+    /// How many buys and sells make a run; 0 where its duration does.
+    trades: usize,
     seed: u64,
 }
 
 fn parse() -> Result<Option<Args>, lexopt::Error> {
     use lexopt::prelude::{Long, Short, ValueExt};
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let mut args = Args { duration: Duration::from_secs(15), seed: u64::from(now.subsec_nanos()) };
+    let mut args = Args { duration: Duration::from_secs(15), trades: 0, seed: u64::from(now.subsec_nanos()) };
     let mut parser = lexopt::Parser::from_env();
     while let Some(argument) = parser.next()? {
         match argument {
@@ -66,6 +72,7 @@ fn parse() -> Result<Option<Args>, lexopt::Error> {
                 let duration = Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())?;
                 args.duration = duration.clamp(Duration::from_secs(1), Duration::from_secs(86_400));
             }
+            Long("trades") => args.trades = parser.value()?.parse()?,
             Long("seed") => args.seed = parser.value()?.parse()?,
             Long("help") | Short('h') => return Ok(None),
             _ => return Err(argument.unexpected()),
@@ -129,9 +136,16 @@ async fn run(args: &Args) -> Result<bool, Box<dyn Error + Send + Sync>> {
 
     let (close, closing) = watch::channel(false);
     let mut strategies = strategies(&trader, &ledger, &closing, args.seed);
-    // This task never ends by itself.
-    let _ = timeout(args.duration, stage.trouble(&trader.wallet(), args.duration, &ledger)).await;
-    stage.net.faults().clear();
+    for round in 1.. {
+        // This task never ends by itself.
+        let _ = timeout(args.duration, stage.trouble(&trader.wallet(), args.duration, &ledger)).await;
+        stage.net.faults().clear();
+        let enough = || ledger.met_all(args.trades) && mirror.health().adopted > 1;
+        if args.trades == 0 || round == ROUNDS || enough() {
+            break;
+        }
+        ledger.note("bot", "trades have not met everything yet; once more");
+    }
     close.send_replace(true);
     ledger.note("bot", "no further trade begins; those under way are waited for");
     let ended = timeout(WIND_DOWN, async { while strategies.join_next().await.is_some() {} }).await;

@@ -63,6 +63,8 @@ struct Weather {
     cut_after: [Option<u64>; 2],
     /// The HTTP status that the proxy itself answers.
     status: Option<u16>,
+    /// How many seconds a 429 asks to wait.
+    wait: u32,
 }
 
 #[derive(Debug)]
@@ -170,7 +172,16 @@ impl Proxy {
     /// The proxy answers HTTP requests with this status itself, as a hosted node's gate does; 429
     /// asks to wait a second. Open connections are reset.
     pub fn answer_http(&self, status: Option<u16>) {
-        self.shared.weather.send_modify(|weather| weather.status = status);
+        self.answer(status, 1);
+    }
+
+    /// As [`answer_http`](Self::answer_http) with a 429 that asks to wait for so many seconds.
+    pub fn limit_rate(&self, wait: u32) {
+        self.answer(Some(429), wait);
+    }
+
+    fn answer(&self, status: Option<u16>, wait: u32) {
+        self.shared.weather.send_modify(|weather| (weather.status, weather.wait) = (status, wait));
         if status.is_some() {
             self.cut(Cut::Reset);
         }
@@ -246,12 +257,12 @@ async fn connection(
         *count += 1;
         number = *count;
     });
-    let (refused, status) = {
+    let (refused, status, wait) = {
         let weather = shared.weather.borrow();
-        (weather.refuse, weather.status)
+        (weather.refuse, weather.status, weather.wait)
     };
     if let Some(status) = status.filter(|_| !refused) {
-        return turn_away(client, status).await;
+        return turn_away(client, status, wait).await;
     }
     let upstream = if refused { None } else { TcpStream::connect(server).await.ok() };
     let Some(mut upstream) = upstream else { return reset(&client) };
@@ -299,7 +310,7 @@ async fn its_cut(cuts: &mut broadcast::Receiver<(Cut, Option<usize>)>, number: u
 }
 
 /// Answers one HTTP request with a status, and closes.
-async fn turn_away(mut client: TcpStream, status: u16) {
+async fn turn_away(mut client: TcpStream, status: u16, wait: u32) {
     let answer = async {
         let mut request = Vec::new();
         let mut buffer = [0; 4096];
@@ -309,7 +320,7 @@ async fn turn_away(mut client: TcpStream, status: u16) {
                 _ => return,
             }
         }
-        let wait = if status == 429 { "retry-after: 1\r\n" } else { "" };
+        let wait = if status == 429 { format!("retry-after: {wait}\r\n") } else { String::new() };
         let answer =
             format!("HTTP/1.1 {status} Refused\r\n{wait}content-length: 0\r\nconnection: close\r\n\r\n");
         let _ = client.write_all(answer.as_bytes()).await;

@@ -44,13 +44,16 @@ const SEED: u64 = 20_261_122;
 /// Long soaks play also what takes a mirror ten seconds or more to get over.
 const LONG: Duration = Duration::from_secs(120);
 /// A mirror that is not as it was at the start after so long never is.
-const FOR_EVER: Duration = Duration::from_secs(90);
+const FOR_EVER: Duration = Duration::from_secs(240);
 /// What fills the queues most: bursts of notifications, and callers and calls that pile up where
 /// RPC does not answer. Each is played on each node, as hard as it can be, before anything is
 /// judged.
 const WARM_UP: [Fault; 3] = [Fault::FloodOfAccount, Fault::FloodOfUnknownIds, Fault::RpcStall];
 /// As hard as a fault can be.
 const HARDEST: u64 = 10;
+/// How long a mirror whose links live leaves RPC alone: many times the two answers of the cluster's
+/// process between which nobody may have connected, for a sample to be taken.
+const QUIET: Duration = Duration::from_secs(2);
 /// How often the mirrors are looked at while they are to become as they were.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
@@ -103,9 +106,9 @@ impl Side {
             .mode(mode)
             .max_connections(1)
             .processed(race)
-            .canary_deadline(Duration::from_millis(500))
-            .verify_every(Duration::from_secs(2))
-            .audit_every(Duration::from_millis(500))
+            .canary_deadline(Duration::from_millis(1_500))
+            .verify_every(QUIET * 4)
+            .audit_every(QUIET)
             .connect_timeout(Duration::from_secs(1))
             .rpc_timeout(Duration::from_millis(500))
             .read_deadline(Duration::from_secs(1))

@@ -96,9 +96,9 @@ impl<'a> World<'a> {
         self.cluster.slot_time() * count
     }
 
-    /// The deadline of everything that is waited for.
+    /// The deadline of everything that is waited for: what a busy machine still meets.
     pub(crate) fn soon(&self) -> Duration {
-        Duration::from_secs(8).max(self.slots(75))
+        Duration::from_secs(30).max(self.slots(75))
     }
 
     /// The canary deadline of the suite's mirrors.
@@ -137,6 +137,25 @@ impl<'a> World<'a> {
         self.within(what, look).await
     }
 
+    /// Waits until a count stands still for so long: whoever goes on counting never ends this.
+    pub(crate) async fn until_still(
+        &self,
+        what: &str,
+        spell: Duration,
+        count: impl Fn() -> u64,
+    ) -> Outcome<u64> {
+        let still = async {
+            loop {
+                let before = count();
+                tokio::time::sleep(spell).await;
+                if count() == before {
+                    return before;
+                }
+            }
+        };
+        self.within(what, still).await
+    }
+
     /// Lets so much time pass: for what must not happen, or must get old.
     pub(crate) async fn pass(&self, time: Duration) {
         tokio::time::sleep(time).await;
@@ -160,6 +179,12 @@ impl<'a> World<'a> {
             .read_deadline(Duration::from_secs(3))
             .reconnect_cap(Duration::from_millis(500))
             .health_interval(Duration::from_millis(250))
+    }
+
+    /// The settings of a mirror whose link no busy machine ends: for where the absence of losses is
+    /// judged, or what a link that lives serves.
+    pub(crate) fn steady_builder(&self) -> MirrorBuilder {
+        self.builder().canary_deadline(Duration::from_secs(20))
     }
 
     pub(crate) fn mirror(&self) -> Outcome<Mirror> {

@@ -71,5 +71,6 @@ async fn transactions_are_quick() {
     let started = Instant::now();
     net.advance(1000);
     println!("a slot {:?}", started.elapsed() / 1000);
-    assert!(started.elapsed() < Duration::from_secs(5));
+    // Some hundred times what it takes: what grows with the chain takes longer.
+    assert!(started.elapsed() < Duration::from_secs(60));
 }

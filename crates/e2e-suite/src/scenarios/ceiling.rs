@@ -21,7 +21,8 @@ const ENOUGH: usize = 5;
 #[derive(Debug, Default)]
 struct Limits {
     stop: AtomicBool,
-    /// What is neither held nor sold. Whoever holds lowers it afterwards, whoever frees raises it before.
+    /// What is neither held nor sold. Whoever holds lowers it afterwards, whoever frees raises it
+    /// before.
     most: AtomicU64,
     /// The slot at which the newest sell landed that the mirror was told of.
     sold_at: AtomicU64,
@@ -74,7 +75,8 @@ impl Ceiling {
         self.limits.sold_at.fetch_max(slot, SeqCst);
     }
 
-    /// Ends it, and fails if more could ever be sold than there was, or a balance from before a sell was served.
+    /// Ends it, and fails if more could ever be sold than there was, or a balance from before a
+    /// sell was served.
     pub(super) fn finish(mut self) -> Outcome<Looks> {
         self.limits.stop.store(true, SeqCst);
         let looks = self.thread.take().ok_or("no thread")?.join().map_err(|_| "it panicked")?;

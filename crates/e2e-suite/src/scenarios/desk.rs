@@ -1,6 +1,8 @@
 //! A wallet that trades one token: what every scenario of a whole trade begins with.
 
-use balance_mirror::{BuyError, ExpectedBuy, InFlight, Mirror, Position, Pubkey, TokenProgram};
+use balance_mirror::{
+    BuyError, ExpectedBuy, InFlight, Mirror, MirrorBuilder, Position, Pubkey, TokenProgram,
+};
 use localnet::{
     Keypair, Signer,
     tokens::{self, Extension},
@@ -135,7 +137,8 @@ impl Desk {
         Ok(())
     }
 
-    /// Waits until the account is no longer watched, and no longer subscribed at a server that tells.
+    /// Waits until the account is no longer watched, and no longer subscribed at a server that
+    /// tells.
     pub(super) async fn swept(&self, world: &World<'_>, mirror: &Mirror) -> Outcome {
         let account = self.account();
         world.until("sweep", || mirror.reader(&account).is_none()).await?;
@@ -148,8 +151,17 @@ impl Desk {
 
 /// A wallet that has bought so much of a token, and the mirror through which it did.
 pub(super) async fn holding(world: &World<'_>, amount: u64) -> Outcome<(Desk, Mirror, Position)> {
+    holding_with(world, world.builder(), amount).await
+}
+
+/// As [`holding`], through a mirror with these settings.
+pub(super) async fn holding_with(
+    world: &World<'_>,
+    builder: MirrorBuilder,
+    amount: u64,
+) -> Outcome<(Desk, Mirror, Position)> {
     let desk = Desk::plain(world).await?;
-    let mirror = world.mirror()?;
+    let mirror = builder.start()?;
     let position = desk.bought(world, &mirror, amount).await?;
     Ok((desk, mirror, position))
 }
@@ -174,7 +186,8 @@ pub(super) async fn send(
     Ok(flight)
 }
 
-/// Bytes that mirrors have sent to RPC. A mirror that sends none asks for nothing, whatever it counts itself.
+/// Bytes that mirrors have sent to RPC. A mirror that sends none asks for nothing, whatever it
+/// counts itself.
 pub(super) fn asked(world: &World<'_>) -> u64 {
     world.rpc_side.passed(Direction::Up)
 }

@@ -14,7 +14,8 @@ use crate::{
 
 const USUAL: Duration = Duration::from_secs(30);
 
-/// Changes found that were never notified: ahead of the link's canaries they are missed, behind them disputed.
+/// Changes found that were never notified: ahead of the link's canaries they are missed, behind
+/// them disputed.
 fn found(mirror: &Mirror) -> u64 {
     let health = mirror.health();
     health.missed + health.disputes
@@ -53,7 +54,7 @@ pub(crate) async fn one_refused_subscription_is_retried_alone(world: &World<'_>)
     let net = world.local()?;
     let pair = Pair::open(world).await?;
     net.faults().refuse_subscriptions_to(&pair.accounts[0], -32603, "too many");
-    let mirror = world.mirror()?;
+    let mirror = world.steady_builder().start()?;
     let [refused, other] = pair.watch(&mirror)?;
     world.holds(&other, 100).await?;
     world.until("a refusal", || mirror.health().refused >= 2).await?;
@@ -78,7 +79,7 @@ pub(crate) async fn one_refused_subscription_is_retried_alone(world: &World<'_>)
 pub(crate) async fn a_subscription_that_dies_in_silence_is_found(world: &World<'_>) -> Outcome {
     let net = world.local()?;
     let pair = Pair::open(world).await?;
-    let mirror = world.builder().audit_every(Duration::from_millis(300)).start()?;
+    let mirror = world.steady_builder().audit_every(Duration::from_millis(300)).start()?;
     let [dead, other] = pair.watch(&mirror)?;
     world.holds(&dead, 100).await?;
     world.holds(&other, 100).await?;
@@ -124,12 +125,14 @@ pub(crate) async fn an_unanswered_subscribe_costs_the_connection_not_the_others(
 pub(crate) async fn subscriptions_that_take_effect_late_lose_nothing(world: &World<'_>) -> Outcome {
     let net = world.local()?;
     let pair = Pair::open(world).await?;
-    net.faults().delay_baselines(15);
-    let mirror = world.mirror()?;
+    // Longer than a trade takes on a busy machine.
+    net.faults().delay_baselines(60);
+    let mirror = world.steady_builder().start()?;
     for round in 1..=4 {
         let [a, b] = pair.watch(&mirror)?;
         let checker = Checker::start(world, &[a.clone(), b.clone()], USUAL)?;
-        // After the first answer of RPC, and before the subscription sees anything: it is in neither.
+        // After the first answer of RPC, and before the subscription sees anything: it is in
+        // neither.
         for reader in [&a, &b] {
             reader.wait_for(|reading| reading.slot().is_some(), world.soon()).await?;
         }
@@ -171,7 +174,7 @@ pub(crate) async fn duplicates_and_reordering_move_nothing_backwards(world: &Wor
 pub(crate) async fn what_cannot_be_decoded_is_found_by_the_audit(world: &World<'_>) -> Outcome {
     let net = world.local()?;
     let pair = Pair::open(world).await?;
-    let mirror = world.builder().audit_every(Duration::from_millis(300)).start()?;
+    let mirror = world.steady_builder().audit_every(Duration::from_millis(300)).start()?;
     let readers = pair.watch(&mirror)?;
     for reader in &readers {
         world.holds(reader, 100).await?;
@@ -196,7 +199,7 @@ pub(crate) async fn rpc_ahead_of_the_link_accuses_nobody(world: &World<'_>) -> O
     let net = world.local()?;
     let pair = Pair::open(world).await?;
     net.faults().lag_notifications(6);
-    let mirror = world.builder().audit_every(Duration::from_millis(60)).start()?;
+    let mirror = world.steady_builder().audit_every(Duration::from_millis(60)).start()?;
     let readers = pair.watch(&mirror)?;
     for reader in &readers {
         world.holds(reader, 100).await?;
@@ -263,7 +266,7 @@ pub(crate) async fn a_chain_that_lags_proves_nothing(world: &World<'_>) -> Outco
     let net = world.local()?;
     let pair = Pair::open(world).await?;
     let age = world.short_age();
-    let mirror = world.mirror()?;
+    let mirror = world.steady_builder().start()?;
     let readers = pair.watch(&mirror)?;
     for reader in &readers {
         world.holds(reader, 100).await?;

@@ -123,7 +123,8 @@ pub(crate) async fn forged_acknowledgements_are_survived(world: &World<'_>) -> O
         world.until("a connection", || siege.mirror.health().connects > connects).await?;
         world.pass(Duration::from_millis(300)).await;
         net.faults().clear();
-        // A subscribe that is never answered costs the connection after 5 s, and backoff comes on top.
+        // A subscribe that is never answered costs the connection after 5 s, and backoff comes on
+        // top.
         let lifted = siege.lifted(world);
         let lifted = world.within_time(Duration::from_secs(20), "live", lifted).await?;
         lifted.map_err(|error| format!("after {forged:?}: {error}"))?;

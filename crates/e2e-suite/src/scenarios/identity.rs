@@ -1,4 +1,5 @@
-//! What stands at an address is told apart: no account, another's account, no token account, both programs.
+//! What stands at an address is told apart: no account, another's account, no token account, both
+//! programs.
 
 use balance_mirror::{AccountState, NotToken, Pubkey, TokenProgram, Unsellable, WatchTarget};
 use localnet::{
@@ -160,7 +161,8 @@ pub(crate) async fn token_2022_with_extensions(world: &World<'_>) -> Outcome {
     Ok(())
 }
 
-/// What is said of selling what a wallet holds of a token: the amount and the warnings, or the obstacles.
+/// What is said of selling what a wallet holds of a token: the amount and the warnings, or the
+/// obstacles.
 async fn said(world: &World<'_>, token: &Token, wallet: &Pubkey) -> Outcome<String> {
     let mirror = world.mirror()?;
     let reader = mirror.watch(token.target(wallet))?;

@@ -38,8 +38,8 @@ pub(crate) async fn many_accounts_go_live_with_few_calls(world: &World<'_>) -> O
     let health = mirror.health();
     equal!((health.wanted, health.acknowledged, health.live), (MANY, MANY, MANY), "counts");
     equal!((health.phase, health.reconnects), (LinkPhase::Live, 0), "the link");
-    // Two batches at least for the baselines, two for the rechecks, one for the mint. One call an account
-    // would be 240.
+    // Two batches at least for the baselines, two for the rechecks, one for the mint. One call an
+    // account would be 240.
     check!(health.rpc_calls <= 24, "{} RPC calls", health.rpc_calls);
     // A change of one is a change of that one.
     token.mint(world, &wallets[5], 1).await?;

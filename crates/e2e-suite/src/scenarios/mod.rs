@@ -37,7 +37,8 @@ mod traffic;
 
 use crate::runner::Scenario;
 
-/// Hands the scenarios for every cluster to a macro, as `module: [names]`: nothing can be in one list only.
+/// Hands the scenarios for every cluster to a macro, as `module: [names]`: nothing can be in one
+/// list only.
 #[macro_export]
 macro_rules! everywhere {
     ($then:ident) => {

@@ -121,7 +121,7 @@ pub(crate) async fn a_node_that_refuses_slices_goes_live_all_the_same(world: &Wo
     let net = world.local()?;
     net.faults().refuse_slices(true);
     let market = Market::open(world, 3).await?;
-    let (mirror, readers) = market.follow(world, world.builder()).await?;
+    let (mirror, readers) = market.follow(world, world.steady_builder()).await?;
     let checker = Checker::start(world, &readers, USUAL)?;
     equal!((node(&mirror).slices, mirror.health().losses), (Some(false), 0), "what it can do");
     for _ in 0..5 {
@@ -139,9 +139,7 @@ pub(crate) async fn a_node_that_ignores_slices_goes_live_on_the_next_connection(
     let net = world.local()?;
     net.faults().ignore_slices(true);
     let market = Market::open(world, 3).await?;
-    // Losses are counted: none may come of a machine that is busy for a second.
-    let builder = world.builder().canary_deadline(Duration::from_secs(5));
-    let (mirror, readers) = market.follow(world, builder).await?;
+    let (mirror, readers) = market.follow(world, world.steady_builder()).await?;
     let checker = Checker::start(world, &readers, USUAL)?;
     equal!((node(&mirror).slices, mirror.health().losses), (Some(false), 1), "what it can do");
     for _ in 0..5 {

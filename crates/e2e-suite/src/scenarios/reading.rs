@@ -1,6 +1,9 @@
 //! Reading: from memory while the link lives, as of a slot, under an age, and as updates.
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicUsize, Ordering::Relaxed},
+    time::Duration,
+};
 
 use balance_mirror::{
     AccountState, Floor, Freshness, MirrorUpdate, ReadError, ReadQuery, RpcFailure, ServedFrom, StaleReason,
@@ -95,14 +98,14 @@ pub(crate) async fn unchanged_past_its_ttl_is_still_fresh(world: &World<'_>) -> 
     let token = Token::plain(world).await?;
     let wallet = Keypair::new().pubkey();
     token.buy(world, &wallet, 42).await?;
-    let age = world.short_age();
-    let mirror = world.builder().selling_age(age).start()?;
+    let age = world.short_age() + Duration::from_secs(4);
+    let mirror = world.steady_builder().selling_age(age).start()?;
     let reader = mirror.watch(token.target(&wallet))?;
     world.holds(&reader, 42).await?;
     world.until("mint", || mirror.mint(&token.mint).is_some()).await?;
     let before = mirror.health();
 
-    world.pass(age * 2).await;
+    world.pass(age + world.short_age()).await;
     let reading = reader.read();
     check!(reading.is_live(), "{reading:?}");
     equal!(reading.freshness(age), Freshness::Live, "past its TTL");
@@ -151,23 +154,29 @@ pub(crate) async fn a_floor_far_ahead_fails_in_time_and_holds_up_nobody(world: &
     for reader in &readers {
         world.holds(reader, 9).await?;
     }
-    let deadline = Duration::from_millis(700) + world.slots(4);
+    let deadline = Duration::from_secs(4) + world.slots(4);
     let far = world.slot().await? + 1_000_000;
     let query =
         |n: u64| ReadQuery::max_age(mirror.selling_age()).as_of(Floor::confirmed(far + n)).deadline(deadline);
+    let failed = AtomicUsize::new(0);
     let waiting = readers[..6].iter().zip(0..).map(|(reader, n)| {
-        let (mirror, address, query) = (&mirror, reader.address(), query(n));
-        timed(async move { mirror.balance(&address, query).await })
+        let (mirror, address, query, failed) = (&mirror, reader.address(), query(n), &failed);
+        timed(async move {
+            let failure = mirror.balance(&address, query).await;
+            failed.fetch_add(1, Relaxed);
+            failure
+        })
     });
     let waiting = futures::future::join_all(waiting);
     let others = async {
         // Behind the far ones, in the queue.
         world.pass(Duration::from_millis(100)).await;
-        timed(mirror.balance(&readers[6].address(), Duration::ZERO)).await
+        let other = mirror.balance(&readers[6].address(), Duration::ZERO).await;
+        (other, failed.load(Relaxed))
     };
-    let (failures, (other, took)) = futures::join!(waiting, others);
+    let (failures, (other, over)) = futures::join!(waiting, others);
     equal!(other?.state.token_amount(), Some(9), "the other read");
-    check!(took < Duration::from_millis(400) + world.slots(2), "the other read took {took:?}");
+    equal!(over, 0, "far ones that were over before the other read");
     for (failure, took) in failures {
         shape!(
             failure,
@@ -175,10 +184,7 @@ pub(crate) async fn a_floor_far_ahead_fails_in_time_and_holds_up_nobody(world: &
                 if stale.why == StaleReason::BelowFloor,
             "a floor far ahead"
         );
-        check!(
-            took >= deadline && took < deadline + Duration::from_secs(1),
-            "it took {took:?} of {deadline:?}"
-        );
+        check!(took >= deadline && took < deadline + world.soon(), "it took {took:?} of {deadline:?}");
     }
     check!(readers[0].read().is_live(), "the link is not to blame");
     Ok(())
@@ -244,7 +250,7 @@ pub(crate) async fn waiting_ends_in_time(world: &World<'_>) -> Outcome {
     let deadline = Duration::from_millis(200);
     let (waited, took) = timed(reader.wait_for(|reading| reading.revision() > 99, deadline)).await;
     shape!(waited, Err(WaitError::Deadline { .. }), "a wait for nothing");
-    check!(took >= deadline && took < Duration::from_secs(1), "it took {took:?}");
+    check!(took >= deadline && took < world.soon(), "it took {took:?}");
     let (ended, ()) = futures::join!(reader.wait_for(|_| false, world.soon()), async {
         mirror.unwatch(&reader.address());
     });

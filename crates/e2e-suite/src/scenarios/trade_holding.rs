@@ -102,7 +102,8 @@ pub(crate) async fn nothing_is_held_on_a_balance_that_is_too_old(world: &World<'
     Ok(())
 }
 
-/// Every strategy tries at the same moment, on a thread of its own. Returns what each got, in no order.
+/// Every strategy tries at the same moment, on a thread of its own. Returns what each got, in no
+/// order.
 fn all_at_once(
     position: &Position,
     hold: impl Fn(&Position, u64) -> Result<Hold, HoldError> + Send + Sync + 'static,
@@ -162,7 +163,8 @@ impl Sale<'_> {
             let hold = tokio::spawn(async move { own.hold(wanted).or_else(|_| own.hold_all()) }).await?;
             let hold = match hold {
                 Ok(hold) => hold,
-                // Between a sell's notification and the news that it landed too little is available.
+                // Between a sell's notification and the news that it landed too little is
+                // available.
                 Err(HoldError::Nothing { .. }) => {
                     self.world.pass(Duration::from_millis(2)).await;
                     continue;

@@ -1,13 +1,14 @@
-//! Trades on a cluster that errs in ways of its own: a silent subscription, an RPC node behind, a fork, a new chain.
+//! Trades on a cluster that errs in ways of its own: a silent subscription, an RPC node behind, a
+//! fork, a new chain.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use balance_mirror::{ExpectedBuy, Floor, SellOutcome, SettleError, StateOrigin};
+use balance_mirror::{ExpectedBuy, Floor, SellOutcome, SettleError, StaleReason, StateOrigin};
 use localnet::{Accounts, CommitmentConfig};
 
 use super::{
     ceiling::Ceiling,
-    desk::{available, holding, send},
+    desk::{available, holding, holding_with, send},
 };
 use crate::{
     order::End,
@@ -21,7 +22,7 @@ pub(crate) async fn a_sell_that_its_link_keeps_silent_about_stays_sold(world: &W
     let net = world.local()?;
     // By its sender's word, or found out.
     for told in [true, false] {
-        let (desk, mirror, position) = holding(world, BOUGHT).await?;
+        let (desk, mirror, position) = holding_with(world, world.steady_builder(), BOUGHT).await?;
         let ceiling = Ceiling::over(&position, BOUGHT)?;
         net.faults().silence_account(&desk.account());
         let order = desk.sell_order(world, 30).await?;
@@ -49,20 +50,26 @@ pub(crate) async fn a_sell_that_its_link_keeps_silent_about_stays_sold(world: &W
 
 pub(crate) async fn a_doubted_balance_is_not_taken_from_a_node_that_is_behind(world: &World<'_>) -> Outcome {
     let net = world.local()?;
-    let (desk, _mirror, position) = holding(world, BOUGHT).await?;
+    let builder = world.steady_builder().read_deadline(2 * world.soon());
+    let (desk, _mirror, position) = holding_with(world, builder, BOUGHT).await?;
     let order = desk.failing_sell(world).await?;
     let flight = order.sells(position.hold_all()?);
     world.post(&order).await?;
     let End::Failed(slot) = world.end_of(&order).await? else { return Err("it landed".into()) };
-    // The node forgets a second of it.
-    net.faults().hold_rpc(50);
+    // The node forgets all of it, however long this takes.
+    net.faults().hold_rpc(100_000);
     let behind = world.slot().await?;
     check!(behind < slot, "RPC is at {behind}, and the sell failed at {slot}");
     flight.failed(Floor::confirmed(slot));
-    let began = Instant::now();
-    let balance = world.within("balance", position.balance()).await??;
+    let reads = || net.stats().rpc_calls("getMultipleAccounts");
+    let (before, waiting) = (reads(), position.clone());
+    let waiting = tokio::spawn(async move { waiting.balance().await });
+    world.until("questions", || reads() >= before + 3).await?;
+    check!(!waiting.is_finished(), "a node that is behind ended the wait");
+    shape!(position.fresh(), Err(stale) if stale.why == StaleReason::Invalidated, "in doubt");
+    net.faults().clear();
+    let balance = world.within("balance", waiting).await???;
     check!(balance.as_of() >= Some(slot), "as of the failed sell's slot {slot}: {balance:?}");
-    check!(began.elapsed() > Duration::from_millis(300), "after {:?}", began.elapsed());
     equal!(position.hold_all()?.amount(), BOUGHT, "free");
     Ok(())
 }

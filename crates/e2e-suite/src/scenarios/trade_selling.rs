@@ -8,7 +8,7 @@ use balance_mirror::{
 
 use super::{
     ceiling::Ceiling,
-    desk::{asked, available, holding, send},
+    desk::{asked, available, holding, holding_with, send},
 };
 use crate::{
     order::{End, Order},
@@ -67,10 +67,7 @@ pub(crate) async fn the_sell_path_asks_rpc_for_nothing(world: &World<'_>) -> Out
         world.holds(position.reader(), left).await?;
     }
     // What the bot itself has told of is asked for no more.
-    world.pass(Duration::from_millis(500)).await;
-    let before = asked(world);
-    world.pass(Duration::from_millis(2_500)).await;
-    equal!(asked(world), before, "bytes sent to RPC once it is told of");
+    world.until_still("end of the questions", Duration::from_millis(2_500), || asked(world)).await?;
     ceiling.finish()?;
     desk.chain_holds(world, 0).await
 }
@@ -126,25 +123,27 @@ pub(crate) async fn the_rest_is_sold_while_the_first_part_is_not_seen_to_be_gone
 }
 
 pub(crate) async fn after_a_sell_no_older_balance_is_served(world: &World<'_>) -> Outcome {
-    let (desk, mirror, position) = holding(world, BOUGHT).await?;
+    let (desk, mirror, position) = holding_with(world, world.steady_builder(), BOUGHT).await?;
     let ceiling = Ceiling::over(&position, BOUGHT)?;
-    // What the link tells comes late; RPC does not.
+    // What the link tells comes late, and not before RPC has told the same.
     world.ws_side.delay(Direction::Down, world.canary_deadline() / 3);
     let mut left = BOUGHT;
     for _ in 0..4 {
+        world.ws_side.black_hole(Direction::Down, true);
         let order = desk.sell_order(world, 10).await?;
         let flight = send(world, &position, &ceiling, 10, &order).await?;
         let slot = world.landed(&order).await?;
         flight.landed(Floor::confirmed(slot));
         ceiling.sold_at(slot);
         left -= 10;
-        check!(position.reader().read().as_of() < Some(slot), "the link is not late");
+        check!(mirror.health().slot < Some(slot), "the link is not late: {:?}", mirror.health());
         let balance = world.within("balance", position.balance()).await??;
         check!(balance.as_of() >= Some(slot), "as of the sell at {slot}: {balance:?}");
         equal!(balance.state.token_amount(), Some(left), "after the sell at {slot}");
         let balance = mirror.balance(&position.address(), mirror.general_age()).await?;
         equal!(balance.state.token_amount(), Some(left), "under any age");
         equal!(available(&position), Some(left), "to sell");
+        world.ws_side.black_hole(Direction::Down, false);
     }
     world.ws_side.clear();
     world.holds(position.reader(), left).await?;

@@ -1,5 +1,6 @@
-//! Real traffic: two hundred accounts of both programs, everything that can happen to one, and connections cut
-//! meanwhile. At each checkpoint, with the traffic paused, every record equals what RPC says.
+//! Real traffic: two hundred accounts of both programs, everything that can happen to one, and
+//! connections cut meanwhile. At each checkpoint, with the traffic paused, every record equals what
+//! RPC says.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -192,7 +193,8 @@ impl Market {
         self.history.entry(address).or_default().push((slot, Some(held)));
     }
 
-    /// Keeps transactions under way until the time is over and the last has landed. Returns how many did.
+    /// Keeps transactions under way until the time is over and the last has landed. Returns how
+    /// many did.
     async fn trade(&mut self, world: &World<'_>, until: Instant) -> Outcome<usize> {
         let payer = world.payer().pubkey();
         let mut busy = HashSet::new();
@@ -229,7 +231,8 @@ impl Market {
         }
     }
 
-    /// Compares every record with what RPC says, and with what has been done. Returns the states by name.
+    /// Compares every record with what RPC says, and with what has been done. Returns the states by
+    /// name.
     async fn compare(&self, world: &World<'_>, readers: &[Reader]) -> Outcome<String> {
         let slot = world.slot().await?;
         let mut names = BTreeMap::<&str, usize>::new();
@@ -255,7 +258,8 @@ impl Market {
     }
 }
 
-/// Whether a state is what the bytes say: owner, amount, delegate and freezing, read here from the layout.
+/// Whether a state is what the bytes say: owner, amount, delegate and freezing, read here from the
+/// layout.
 fn agree(state: &AccountState, bytes: &[u8]) -> bool {
     let Some(token) = state.token() else { return bytes.is_empty() };
     let delegate = (bytes.get(72) == Some(&1)).then(|| &bytes[76..108]);

@@ -14,7 +14,7 @@ use solana_client::{
 };
 
 /// The deadline of everything that is waited for.
-pub const SOON: Duration = Duration::from_secs(10);
+pub const SOON: Duration = Duration::from_secs(30);
 /// How long nothing must come to call it silence; some tens of slots.
 pub const A_WHILE: Duration = Duration::from_millis(150);
 
