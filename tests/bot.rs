@@ -26,13 +26,14 @@ fn count(text: &str, title: &str, word: &str) -> Option<u64> {
 /// How many durations a line tells the spread of, if its durations are some, and in order.
 fn spread(line: &str) -> Option<u64> {
     let (durations, count) = line.strip_suffix(')')?.split_once(" (of ")?;
+    // Of few durations, the median and 99 % are left out.
     let parts: Vec<&str> = durations.split(", ").collect();
-    let [median, most, worst] = parts[..] else { return None };
-    let durations = [
-        duration(median.strip_prefix("median ")?)?,
-        duration(most.strip_prefix("99 % within ")?)?,
-        duration(worst.strip_prefix("worst ")?)?,
-    ];
+    let told = |begins: &str| parts.iter().find_map(|part| part.strip_prefix(begins));
+    let told = [told("median "), told("99 % within "), Some(told("worst ")?)];
+    let durations: Vec<f64> = told.into_iter().flatten().map(duration).collect::<Option<_>>()?;
+    if durations.len() < parts.len() {
+        return None;
+    }
     durations.is_sorted().then_some(count.parse().ok()?)
 }
 
@@ -61,7 +62,7 @@ fn every_balance_that_a_trade_used_was_the_chains() {
         ("failed", "sells", " failed on chain"),
         ("taken", "sells", " because others hold or sell the tokens"),
         ("frozen", "sells", " because none can be sold"),
-        ("reconnects", "mirror", " reconnects"),
+        ("reconnects", "mirror", " reconnect"),
         ("found", "mirror", " accounts found in the wallet"),
         ("balances", "truth", " balances that trades used"),
         ("ends", "truth", " sells' ends"),

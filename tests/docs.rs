@@ -111,6 +111,47 @@ fn every_fact_has_a_test_and_it_exists() {
     }
 }
 
+/// A number as the README shows it: groups of three digits, with a space between them.
+fn grouped(number: usize) -> String {
+    match number {
+        0..1_000 => number.to_string(),
+        _ => format!("{} {:03}", grouped(number / 1_000), number % 1_000),
+    }
+}
+
+/// The number between a text and the next one, in a source.
+fn number_in(source: &str, before: &str, after: &str) -> usize {
+    let number = source.split_once(before).and_then(|(_, rest)| rest.split_once(after)).map(|it| it.0);
+    number.and_then(|number| number.parse().ok()).unwrap_or_else(|| panic!("no number after {before:?}"))
+}
+
+#[test]
+fn the_counts_in_the_readme_are_those_of_the_lists() {
+    let crates = root().join("crates");
+    let (everywhere, local) = (e2e_suite::everywhere().len(), e2e_suite::local_only().len());
+    let [kinds, local_kinds] = e2e_suite::chaos::kinds_played();
+    let all_kinds = kinds + local_kinds;
+    let troubles = number_in(&read(&crates.join("simulation/src/plan.rs")), "ALL: [Trouble; ", "]");
+    let worlds = read(&crates.join("model-check/src/plan.rs"));
+    // One of them is the plan that the others begin with.
+    let worlds = worlds.matches(" name: \"").count() - worlds.matches(" name: \"\"").count();
+    let mutants = fs::read_dir(crates.join("simulation/mutants")).expect("the mutants").count();
+    let claims = [
+        ("README.md", format!("{} scenarios on the local cluster, {everywhere} of them", everywhere + local)),
+        (
+            "README.md",
+            format!("{all_kinds} kinds of faults 20 times each, {} faults", grouped(all_kinds * 20)),
+        ),
+        ("README.md", format!("{kinds} kinds 20 times each, {} faults", grouped(kinds * 20))),
+        ("README.md", format!("{troubles} kinds of faults; a checker")),
+        ("README.md", format!("{worlds} small worlds under a model checker")),
+        ("CONTRIBUTING.md", format!("{mutants} patches")),
+    ];
+    for (page, claim) in claims {
+        assert!(read(&root().join(page)).contains(&claim), "{page} does not say: {claim}");
+    }
+}
+
 #[test]
 fn what_does_not_exist_is_told_from_what_does() {
     assert!(exists("core::rpc::audit::tests::nobody_twice_in_a_batch_and_no_batch_of_nobody"));

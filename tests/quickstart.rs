@@ -23,9 +23,11 @@ fn the_readme_shows_the_same_code() {
     let code = section.split_once("```rust,no_run\n").expect("its code").1.split("```").next();
     let shown: Vec<&str> = code.expect("its end").lines().filter(|line| !line.starts_with('#')).collect();
     assert!(shown.len() > 20, "{shown:#?}");
-    let trade =
-        EXAMPLE.split_once("async fn trade(").expect("the function").1.split_once("\n}").expect("its end").0;
-    for line in trade.lines().skip(1) {
-        assert!(shown.contains(&line), "the README lacks {line:?}");
+    for name in ["trade", "send"] {
+        let begins = EXAMPLE.find(&format!("async fn {name}(")).expect("the function");
+        let function = EXAMPLE[begins..].split_once("\n}").expect("its end").0;
+        for line in function.lines() {
+            assert!(shown.contains(&line), "the README lacks {line:?}");
+        }
     }
 }

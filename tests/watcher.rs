@@ -204,7 +204,7 @@ const HEALTH: &[(&str, Shape, bool)] = &[
     ("canary_age_ms", Number, true),
     ("chain_lag_ms", Integer, true),
     ("slot", Number, true),
-    ("wanted", Number, false),
+    ("watched", Number, false),
     ("acknowledged", Number, false),
     ("live", Number, false),
     ("reconnects", Number, false),
@@ -319,7 +319,7 @@ fn the_local_market_shows_changes_a_loss_the_fallback_and_the_recovery() {
     assert!(readings.iter().any(|line| from_cache(&line)), "no reading from memory, live");
 
     let last = healths.last().expect("health at the end");
-    assert_eq!(last["wanted"], 9);
+    assert_eq!(last["watched"], 9);
     assert!(last["reconnects"].as_u64() > Some(0));
     assert!(ended.err.iter().any(|line| line.contains("equal the chain")), "{:#?}", ended.err);
 }
@@ -360,7 +360,7 @@ fn wrong_arguments_are_named_on_stderr_with_exit_code_2() {
     for (arguments, named) in [
         (&["--nonsense"][..], "--nonsense"),
         (&["--rpc-url", "http://127.0.0.1:9"], "--account or --owner"),
-        (&["--rpc-url", "nonsense", "--account", WSOL], "RPC URL"),
+        (&["--rpc-url", "nonsense", "--account", WSOL], "--rpc-url takes a URL"),
         (&["--rpc-url", "http://127.0.0.1:9", "--account", "nonsense"], "not a public key"),
         (&["--max-age", "1000000"], "selling_age"),
     ] {

@@ -96,7 +96,7 @@ impl Ledger {
             Ok(Bought { settled, took, .. }) => {
                 let (place, how) = match settled.through {
                     SettledThrough::Notification => (0, "its notification"),
-                    SettledThrough::Signature => (1, "its landing"),
+                    SettledThrough::Landing => (1, "its landing"),
                     _ => (2, "an RPC probe"),
                 };
                 pages.settled[place] += 1;
@@ -250,7 +250,7 @@ fn whole(raw: u64) -> String {
     text
 }
 
-/// An error and its causes.
+/// An error and its causes, with signatures short enough for a line.
 fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
@@ -258,7 +258,16 @@ fn chain(error: &dyn Error) -> String {
         text = format!("{text}: {error}");
         cause = error.source();
     }
-    text
+    let words: Vec<String> = text.split(' ').map(shortened).collect();
+    words.join(" ")
+}
+
+/// A signature by its two ends; any other word as it is.
+fn shortened(word: &str) -> String {
+    match word.parse::<Signature>() {
+        Ok(_) => format!("{}…{}", &word[..4], &word[word.len() - 4..]),
+        Err(_) => word.to_owned(),
+    }
 }
 
 /// A duration, short enough to read.
@@ -274,6 +283,11 @@ impl fmt::Display for Short {
     }
 }
 
+/// Of fewer durations, the median says little.
+const MEDIAN_OF: usize = 5;
+/// Of fewer durations, 99 % are all of them.
+const SHARE_OF: usize = 100;
+
 /// The spread of several durations.
 struct Spread<'a>(&'a [Duration]);
 
@@ -281,13 +295,38 @@ impl fmt::Display for Spread<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut sorted = self.0.to_vec();
         sorted.sort_unstable();
-        let at = |share: usize| sorted.get(sorted.len().saturating_sub(1) * share / 100).copied();
-        match (at(50), at(99), sorted.last()) {
-            (Some(median), Some(most), Some(worst)) => {
-                let (median, most, worst) = (Short(median), Short(most), Short(*worst));
-                write!(f, "median {median}, 99 % within {most}, worst {worst} (of {})", sorted.len())
-            }
-            _ => f.write_str("never"),
+        let count = sorted.len();
+        // The least of them that so many percent of them do not exceed.
+        let within = |share: usize| sorted.get((count * share).div_ceil(100).saturating_sub(1)).copied();
+        let (Some(median), Some(most), Some(worst)) = (within(50), within(99), within(100)) else {
+            return f.write_str("never");
+        };
+        if count >= MEDIAN_OF {
+            write!(f, "median {}, ", Short(median))?;
         }
+        if count >= SHARE_OF {
+            write!(f, "99 % within {}, ", Short(most))?;
+        }
+        write!(f, "worst {} (of {count})", Short(worst))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signature_is_told_by_its_ends() {
+        assert_eq!(shortened(&Signature::default().to_string()), "1111…1111");
+        assert_eq!(shortened("expired;"), "expired;");
+    }
+
+    #[test]
+    fn a_spread_says_what_so_many_durations_allow() {
+        let spread = |count| Spread(&(1..=count).map(Duration::from_millis).collect::<Vec<_>>()).to_string();
+        assert_eq!(spread(0), "never");
+        assert_eq!(spread(2), "worst 2.0 ms (of 2)");
+        assert_eq!(spread(5), "median 3.0 ms, worst 5.0 ms (of 5)");
+        assert_eq!(spread(200), "median 100.0 ms, 99 % within 198.0 ms, worst 200.0 ms (of 200)");
     }
 }

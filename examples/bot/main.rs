@@ -45,6 +45,14 @@ RUST_LOG sets the level of the log on stderr [error]. Exit code: 0 when no trade
 ended as the mirror said, 1 when not, 2 for wrong arguments.
 ";
 
+/// What the lines of a run tell.
+const HEAD: [&str; 4] = [
+    "flip buys a token, and sells all of it as soon as it is there; ladder sells it in three parts",
+    "stop-loss sells half of what it finds, whoever bought it; two of each trade with one wallet",
+    "a trade's line is written when the trade has ended, whenever it began",
+    "the columns: time, who, token, what was traded and how it ended",
+];
+
 /// How long trades under way may take to land or expire: 150 slots, and the time to see that.
 const WIND_DOWN: Duration = Duration::from_secs(60);
 /// Shorter than a mainnet bot's 30 s, so that memory becomes too old within a run.
@@ -116,6 +124,9 @@ async fn run(args: &Args) -> Result<bool, Box<dyn Error + Send + Sync>> {
         "bot",
         &format!("a cluster at {}, a slot every 50 ms; seed {}", stage.net.rpc_url(), args.seed),
     );
+    for line in HEAD {
+        ledger.note("bot", line);
+    }
 
     // What a bot sets up: its own RPC client, the mirror that uses it, and the positions that the
     // wallet already holds.

@@ -138,8 +138,9 @@ impl fmt::Display for Served<'_> {
         write!(
             f,
             "reads          {reads}: {rate:.1} % from memory, {fallbacks} asked RPC; {avoided} RPC calls avoided\n\
-             mirror         {rpc_calls} RPC calls of its own ({rpc_failures} failed) for all accounts, {reconnects} reconnects, \
-             {adopted} accounts found in the wallet"
+             mirror         {rpc_calls} RPC calls of its own ({rpc_failures} failed) for all accounts, {reconnects} {}, \
+             {adopted} accounts found in the wallet",
+            if *reconnects == 1 { "reconnect" } else { "reconnects" }
         )
     }
 }

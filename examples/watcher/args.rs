@@ -4,6 +4,7 @@ use std::{ffi::OsString, fmt, str::FromStr, time::Duration};
 
 use balance_mirror::{CommitmentLevel, Pubkey};
 use lexopt::{Arg, Parser, ValueExt};
+use url::Url;
 
 /// The text that `--help` prints.
 pub(crate) const HELP: &str = "\
@@ -126,6 +127,19 @@ impl From<lexopt::Error> for Wrong {
 
 const UNEXPECTED: &str = "an argument stands alone that belongs to no option";
 
+/// A value without its option. Only a key is repeated: any other may be a URL.
+fn alone(value: &OsString, last: &str) -> Wrong {
+    let key = value.to_str().filter(|text| Pubkey::from_str(text).is_ok());
+    Wrong(match (key, last) {
+        (Some(key), "--account" | "--mint") => {
+            format!("{key} belongs to no option: repeat {last} for each key")
+        }
+        (Some(key), _) => format!("{key} belongs to no option: give --account, --owner or --mint before it"),
+        (None, "") => format!("{UNEXPECTED}: the first"),
+        (None, last) => format!("{UNEXPECTED}: the one after {last} and its value, if it takes one"),
+    })
+}
+
 /// Parses the arguments, without the program's name.
 pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, Wrong> {
     let mut parser = Parser::from_args(arguments);
@@ -141,10 +155,14 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Com
         json: false,
         processed: false,
     };
+    let mut last = String::new();
     while let Some(argument) = parser.next()? {
+        if let Arg::Long(name) = argument {
+            last = format!("--{name}");
+        }
         match argument {
-            Arg::Long("rpc-url") => rpc_urls.push(text(&mut parser)?),
-            Arg::Long("ws-url") => ws_urls.push(text(&mut parser)?),
+            Arg::Long("rpc-url") => rpc_urls.push(url("--rpc-url", ["http", "https"], text(&mut parser)?)?),
+            Arg::Long("ws-url") => ws_urls.push(url("--ws-url", ["ws", "wss"], text(&mut parser)?)?),
             Arg::Long("race") => race = true,
             Arg::Long("account") => accounts.push(key("--account", &text(&mut parser)?)?),
             Arg::Long("owner") => once("--owner", &mut owner, key("--owner", &text(&mut parser)?)?)?,
@@ -159,7 +177,7 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Com
             Arg::Long("json") => args.json = true,
             Arg::Long("processed") => args.processed = true,
             Arg::Long("help") | Arg::Short('h') => return Ok(Command::Help),
-            Arg::Value(_) => return Err(Wrong(UNEXPECTED.to_owned())),
+            Arg::Value(value) => return Err(alone(&value, &last)),
             unknown => return Err(unknown.unexpected().into()),
         }
     }
@@ -204,6 +222,14 @@ fn pair(rpc: Vec<String>, ws: Vec<String>) -> Result<Vec<NodeUrls>, Wrong> {
 
 fn text(parser: &mut Parser) -> Result<String, Wrong> {
     Ok(parser.value()?.string()?)
+}
+
+/// A URL with one of these schemes. What is none is not repeated: it may hold a key.
+fn url(option: &str, [plain, secure]: [&str; 2], text: String) -> Result<String, Wrong> {
+    match Url::parse(&text) {
+        Ok(url) if [plain, secure].contains(&url.scheme()) => Ok(text),
+        _ => Err(Wrong(format!("{option} takes a URL like {secure}://host or {plain}://host:port"))),
+    }
 }
 
 fn once<T>(option: &str, slot: &mut Option<T>, value: T) -> Result<(), Wrong> {
@@ -314,6 +340,12 @@ mod tests {
     fn each_mistake_is_named() {
         for (arguments, named) in [
             (&["--rpc-url", URL][..], "nothing to watch"),
+            (&["--rpc-url", "nonsense"], "--rpc-url takes a URL like https://host"),
+            (&["--rpc-url", "host:8899", "--account", KEY], "--rpc-url takes"),
+            (&["--rpc-url", URL, "--ws-url", URL, "--account", KEY], "--ws-url takes a URL like wss://host"),
+            (&["--rpc-url", URL, "--account", KEY, KEY], "repeat --account"),
+            (&["--rpc-url", URL, KEY], "before it"),
+            (&["--json", "nonsense"], "after --json"),
             (&["--account", KEY], "--rpc-url"),
             (&["--rpc-url", URL, "--mint", KEY], "--owner"),
             (&["--rpc-url", URL, "--account", "nonsense"], "not a public key"),

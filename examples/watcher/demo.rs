@@ -11,6 +11,7 @@ use crate::{
     check,
     client::client,
     events::Registry,
+    human::{COLUMNS, REPEAT_AFTER, counted},
     market::Market,
     output::{Output, Voice},
     trouble,
@@ -81,7 +82,7 @@ async fn mirrored(
         tokio::select! {
             () = ended(args.duration) => {}
             () = market.play(output) => {}
-            () = trouble::play([net.faults(), second.faults()], output, &mut faults) => {}
+            () = trouble::play([net.faults(), second.faults()], output, args.duration, &mut faults) => {}
         }
         net.faults().clear();
         second.faults().clear();
@@ -96,7 +97,7 @@ async fn mirrored(
     };
     let compared = watch.run(updates, work).await;
     output.tell(Voice::Watcher, &watch.tally.summary()).await;
-    let played = format!("{faults} faults played; ");
+    let played = format!("{} played; ", counted(faults, "fault"));
     match compared {
         Some(Ok(count)) => {
             let equal = format!("{played}all {count} accounts in the mirror equal the chain, says RPC");
@@ -120,7 +121,11 @@ async fn introduce(args: &Args, net: &Localnet, market: &Market, max_age: Durati
         format!(
             "{wallets} wallets trade {mints} tokens with a pool; the mirror watches their {accounts} accounts"
         ),
-        format!("reading each every {:?}, as a bot would before it sells", args.read_interval),
+        format!(
+            "reading each every {:?}, as a bot would before it sells: shown when it changes, or every {REPEAT_AFTER:?}",
+            args.read_interval
+        ),
+        format!("the columns of a balance: wallet, token, {COLUMNS}"),
         format!(
             "shortened, to see faults within seconds: greatest age {max_age:?} (30s), canary deadline \
              {CANARY_DEADLINE:?} (5s),"

@@ -11,7 +11,9 @@ use crate::{
 };
 
 /// How often a sweep that looks like the one before is shown again.
-const REPEAT_AFTER: Duration = Duration::from_secs(5);
+pub(crate) const REPEAT_AFTER: Duration = Duration::from_secs(5);
+/// What the columns of a balance are, after the account's name.
+pub(crate) const COLUMNS: &str = "account, amount, change, state, origin, slot observed at";
 
 /// Colours, as terminals number them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,8 +104,8 @@ impl Human {
     /// A message from the watcher itself, beside the mirror's events.
     pub(crate) fn tell(&self, voice: Voice, text: &str) -> String {
         let (colour, kind) = match voice {
-            Voice::Market => (Colour::Blue, "market:"),
-            Voice::Fault => (Colour::Magenta, "fault:"),
+            Voice::Market => (Colour::Blue, "market"),
+            Voice::Fault => (Colour::Magenta, "fault"),
             Voice::Watcher => (Colour::Bold, "watcher"),
         };
         let body = if voice == Voice::Fault { colour } else { Colour::Plain };
@@ -250,24 +252,24 @@ impl Human {
             .canary_age_ms
             .map_or_else(|| "no canary yet".to_owned(), |age| format!("canary {} ago", millis(age)));
         let text = format!(
-            "{}, {canary}, {}/{} live, {} reconnects, {} hits, {} fallbacks, {} RPC failures",
+            "{}, {canary}, {}/{} live, {}, {}, {}, {}",
             phase,
             health.live,
-            health.wanted,
-            health.reconnects,
-            health.hits,
-            health.fallbacks,
-            health.rpc_failures,
+            health.watched,
+            counted(health.reconnects, "reconnect"),
+            counted(health.hits, "hit"),
+            counted(health.fallbacks, "fallback"),
+            counted(health.rpc_failures, "RPC failure"),
         );
         let mut lines = vec![self.line(at, Colour::Bold, "health", &text)];
         if health.nodes.len() > 1 {
-            lines.extend(health.nodes.iter().map(|node| self.node(at, node, health.wanted)));
+            lines.extend(health.nodes.iter().map(|node| self.node(at, node, health.watched)));
         }
         lines.join("\n")
     }
 
     /// Describes one of several nodes.
-    fn node(&self, at: Moment, node: &NodeHealth, wanted: usize) -> String {
+    fn node(&self, at: Moment, node: &NodeHealth, watched: usize) -> String {
         let phase = match (node.paused, node.enabled) {
             (true, _) => self.paint(Colour::Red, "not believed for now"),
             (false, false) => self.paint(Colour::Dim, "in reserve"),
@@ -275,7 +277,7 @@ impl Human {
         };
         let slot = node.slot.map(|slot| format!(", slot {slot}")).unwrap_or_default();
         let lag = node.chain_lag_ms.map(|lag| format!(", lag {:.1} s", lag as f64 / 1e3)).unwrap_or_default();
-        let live = format!(", {}/{wanted} live", node.live);
+        let live = format!(", {}/{watched} live", node.live);
         let live = if node.enabled { live } else { String::new() };
         self.line(at, Colour::Bold, "  node", &format!("{}  {phase}{live}{slot}{lag}", node.url))
     }
@@ -314,6 +316,11 @@ pub(crate) fn grouped(number: &str) -> String {
         text.push(digit);
     }
     text + rest
+}
+
+/// So many of something, whose plural ends in s.
+pub(crate) fn counted(count: u64, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }
 
 fn millis(millis: u64) -> Span {
@@ -359,6 +366,11 @@ mod tests {
     fn numbers_are_grouped_before_the_point_alone() {
         assert_eq!(grouped("1234567.891011"), "1,234,567.891011");
         assert_eq!((grouped("123").as_str(), grouped("0.5").as_str()), ("123", "0.5"));
+    }
+
+    #[test]
+    fn one_thing_has_no_plural() {
+        assert_eq!([0, 1, 2].map(|count| counted(count, "fault")), ["0 faults", "1 fault", "2 faults"]);
     }
 
     #[test]

@@ -35,7 +35,14 @@ enum Failure {
 
 impl From<ConfigError> for Failure {
     fn from(error: ConfigError) -> Self {
-        Self::Wrong(error.to_string())
+        Self::Wrong(match error {
+            // The library's text names its setting, not this option.
+            ConfigError::NoWsUrl => {
+                "the RPC URL has the highest port, so there is no next one for WebSockets: give --ws-url"
+                    .to_owned()
+            }
+            error => error.to_string(),
+        })
     }
 }
 

@@ -13,6 +13,7 @@ use crate::{
     args::{Args, Cluster, Wallet},
     client::{CallFailed, call, client, shown},
     events::{Identity, Registry},
+    human::COLUMNS,
     output::{Output, Voice},
     watch::{Tally, Watch, ended},
 };
@@ -55,7 +56,7 @@ pub(crate) async fn run(
     let between = if cluster.race { " raced with " } else { ", then " };
     let (urls, level) = (urls.join(between), cluster.commitment);
     output.tell(Voice::Watcher, &format!("{urls}, at {level}; Ctrl-C ends it")).await;
-    output.tell(Voice::Watcher, "balances: mint, account, amount, its change, state, origin, slot").await;
+    output.tell(Voice::Watcher, &format!("the columns of a balance: mint, {COLUMNS}")).await;
     let watch = Watch {
         mirror,
         output: output.clone(),

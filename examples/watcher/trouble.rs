@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use localnet::Faults;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use crate::output::{Output, Voice};
 
@@ -31,8 +31,8 @@ struct Act {
 /// The faults, in the order in which they are played, over and over.
 const ACTS: [Act; 7] = [
     Act {
-        begins: "the first node goes silent on an open socket for 8 s",
-        watch_for: "the canary's deadline finds it, RPC serves meanwhile, and the second node takes over",
+        begins: "the first node goes silent on an open socket, and lets no new connection in, for 8 s",
+        watch_for: "its canary's deadline finds it, RPC serves meanwhile, the second node takes over",
         whom: Whom::First,
         begin: |faults| {
             faults.silence(true);
@@ -97,10 +97,16 @@ const ACTS: [Act; 7] = [
     },
 ];
 
-/// Plays faults for ever, and counts them.
-pub(crate) async fn play(nodes: [&Faults; 2], output: &Output, played: &mut u64) {
+/// Plays faults for ever, and counts them. In a run of limited duration, begins none that would not
+/// be over before the end.
+pub(crate) async fn play(nodes: [&Faults; 2], output: &Output, duration: Option<Duration>, played: &mut u64) {
+    let end = duration.and_then(|duration| Instant::now().checked_add(duration));
     sleep(FIRST).await;
     for act in ACTS.iter().cycle() {
+        if end.is_some_and(|end| end.saturating_duration_since(Instant::now()) < act.lasts) {
+            output.tell(Voice::Fault, "no further fault can be over before the end").await;
+            return std::future::pending().await;
+        }
         output.tell(Voice::Fault, act.begins).await;
         output.tell(Voice::Fault, &format!("  watch for: {}", act.watch_for)).await;
         *played += 1;

@@ -17,6 +17,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::{
     events::{Change, Moment, Preview, Read, Registry},
+    human::counted,
     output::Output,
 };
 
@@ -197,9 +198,9 @@ impl Tally {
         let [changes, cache, rpc, errors] =
             [&self.changes, &self.cache, &self.rpc, &self.errors].map(|counter| counter.load(Relaxed));
         format!(
-            "{changes} changes seen; {} readings: {cache} served from cache, {rpc} from rpc, {errors} refused with \
-             an error",
-            cache + rpc + errors
+            "{} seen; {}: {cache} served from cache, {rpc} from rpc, {errors} refused with an error",
+            counted(changes, "change"),
+            counted(cache + rpc + errors, "reading")
         )
     }
 }

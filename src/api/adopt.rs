@@ -31,7 +31,7 @@ pub struct AdoptedWallet {
     /// The slot as of which the node searched the wallet.
     pub slot: Slot,
     /// How many of these accounts the mirror did not watch before.
-    pub fresh: usize,
+    pub newly_watched: usize,
     /// Accounts that hold tokens but could not be watched: the mirror is full, or it already
     /// watches the account with other expectations.
     pub left_out: Vec<LeftOutAccount>,
@@ -59,12 +59,17 @@ impl Mirror {
     /// cannot be watched is not an error: [`AdoptedWallet::left_out`] lists it.
     #[doc(alias = "getTokenAccountsByOwner")]
     pub async fn adopt(&self, wallet: &Pubkey) -> Result<AdoptedWallet, AdoptError> {
-        let Search { slot, watched, fresh, left_out } =
+        let Search { slot, watched, newly_watched, left_out } =
             self.inner.running.wallet_search.adopt(wallet).await?;
         let position = |(entry, holding): (Arc<Entry>, Holding)| {
             self.position_at(self.reader_of(entry), wallet, &holding.mint, holding.program)
         };
-        Ok(AdoptedWallet { positions: watched.into_iter().map(position).collect(), slot, fresh, left_out })
+        Ok(AdoptedWallet {
+            positions: watched.into_iter().map(position).collect(),
+            slot,
+            newly_watched,
+            left_out,
+        })
     }
 
     /// [`adopt`](Mirror::adopt)s a wallet now, and again at each interval, in the background, to

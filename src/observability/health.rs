@@ -38,7 +38,7 @@ pub struct Health {
     /// The slot of the newest canary of this connection.
     pub slot: Option<Slot>,
     /// Accounts watched.
-    pub wanted: usize,
+    pub watched: usize,
     /// Accounts whose subscription the server acknowledged.
     pub acknowledged: usize,
     /// Accounts that are subscribed, past their barrier and rechecked, while the link is live.
@@ -220,7 +220,7 @@ impl Health {
             canary_age_ms: arrived.filter(|tick| *tick != Tick::NEVER).map(|tick| millis(now.since(tick))),
             chain_lag_ms: best.and_then(|node| node.chain_lag_ms),
             slot: best.and_then(|node| node.slot),
-            wanted: store.entries().len(),
+            watched: store.entries().len(),
             acknowledged: in_use.clone().map(|node| node.acknowledged).max().unwrap_or(0),
             live: in_use.clone().map(|node| node.live).max().unwrap_or(0),
             connects: stats.connects.get(),
@@ -257,7 +257,7 @@ impl Health {
             canary_age_ms = self.canary_age_ms,
             chain_lag_ms = self.chain_lag_ms,
             slot = self.slot,
-            wanted = self.wanted,
+            watched = self.watched,
             acknowledged = self.acknowledged,
             live = self.live,
             reconnects = self.reconnects,

@@ -170,7 +170,7 @@ impl LinkDriver {
         // Waits until the closing connections are closed. Everything else under way ends by itself.
         let goodbye = async { while self.closing.next().await.is_some() {} };
         if tokio::time::timeout(GOODBYE, goodbye).await.is_err() {
-            debug!(target: log_target::LOG, url = %self.url(), "the server did not close the connection in time");
+            debug!(target: log_target::LOG, url = self.url(), "the server did not close the connection in time");
         }
     }
 
@@ -222,7 +222,7 @@ impl LinkDriver {
             DriverEvent::Turn(Turn::Flooded) => self.lose(&Loss::Flooded),
             DriverEvent::Turn(Turn::CanaryReplaced) => self.lose(&Loss::CanaryReplaced),
             DriverEvent::Closed(Some(reason)) => {
-                info!(target: log_target::LOG, url = %self.url(), reason, "why the connection ended");
+                info!(target: log_target::LOG, url = self.url(), reason, "why the connection ended");
                 self.shared.lock().link_log.failed(self.id, reason);
             }
             DriverEvent::Closed(None) => {}
@@ -285,9 +285,9 @@ impl LinkDriver {
                 // Warns about an account's first refusal only: it is retried again and again, and
                 // each refusal would be a line.
                 if matches!(subject, Subject::Account { attempt: 1.., .. }) {
-                    debug!(target: log_target::LOG, url = %self.url(), ?subject, reason, "a subscription was refused: {}", effect_of_refusal(subject));
+                    debug!(target: log_target::LOG, url = self.url(), ?subject, reason, "a subscription was refused: {}", effect_of_refusal(subject));
                 } else {
-                    warn!(target: log_target::LOG, url = %self.url(), ?subject, reason, "a subscription was refused: {}", effect_of_refusal(subject));
+                    warn!(target: log_target::LOG, url = self.url(), ?subject, reason, "a subscription was refused: {}", effect_of_refusal(subject));
                 }
                 self.store.stats.refused.add(1);
                 let error = format!("a subscription was refused: {reason}");
@@ -305,7 +305,7 @@ impl LinkDriver {
                 Some(time) => Some(SessionEvent::Canary { slot, lag_ms: lag_ms(wall_ms(), time) }),
                 // This is not a tick. If none follows, the canary's deadline expires.
                 None => {
-                    warn!(target: log_target::LOG, url = %self.url(), "a canary's notification contains no Clock, so it proves nothing: RPC serves the accounts of this connection if no canary follows; if it lasts, use another node");
+                    warn!(target: log_target::LOG, url = self.url(), "a canary's notification contains no Clock, so it proves nothing: RPC serves the accounts of this connection if no canary follows; if it lasts, use another node");
                     None
                 }
             },
@@ -314,7 +314,7 @@ impl LinkDriver {
             Subject::Account { address, .. } => {
                 self.store.stats.notifications.add(1);
                 if let Err(reason) = &account {
-                    warn!(target: log_target::LOG, url = %self.url(), account = %address, reason, "a notification cannot be read: RPC serves the account until it is subscribed anew; if it comes again, use another node");
+                    warn!(target: log_target::LOG, url = self.url(), account = %address, reason, "a notification cannot be read: RPC serves the account until it is subscribed anew; if it comes again, use another node");
                 }
                 let presence = account.ok().map(|account| account.presence());
                 Some(SessionEvent::Account { subject, slot, presence })
@@ -323,8 +323,8 @@ impl LinkDriver {
     }
 
     /// The node's WebSocket URL, for log lines.
-    fn url(&self) -> Redacted<'_> {
-        Redacted(&self.endpoint.ws)
+    fn url(&self) -> String {
+        Redacted(&self.endpoint.ws).to_string()
     }
 
     fn carry_out(&mut self) {

@@ -62,14 +62,14 @@ pub(crate) async fn run(
             Some((number, rpc, outcome)) = flights.next(), if !flights.is_empty() => {
                 if let Err(failure) = &outcome {
                     store.stats.rpc_failures.add(1);
-                    tracing::debug!(target: log_target::LOG, url = %rpc.url(), error = %failure, "an RPC read failed: other nodes are asked first; if it lasts, check this node's URL and rate limit");
+                    tracing::debug!(target: log_target::LOG, url = rpc.url(), error = %failure, "an RPC read failed: other nodes are asked first; if it lasts, check this node's URL and rate limit");
                 }
                 shared.lock().answered(number, outcome);
             }
             Some((number, rpc, outcome)) = inquiries.next(), if !inquiries.is_empty() => {
                 if let Err(failure) = &outcome {
                     store.stats.rpc_failures.add(1);
-                    tracing::debug!(target: log_target::LOG, url = %rpc.url(), error = %failure, "an inquiry about transactions failed: it is made again; if it lasts, check this node's URL and rate limit");
+                    tracing::debug!(target: log_target::LOG, url = rpc.url(), error = %failure, "an inquiry about transactions failed: it is made again; if it lasts, check this node's URL and rate limit");
                 }
                 shared.lock().inquired(number, outcome);
             }

@@ -64,7 +64,7 @@ pub struct LeftOutAccount {
 pub(crate) struct Search {
     pub(crate) slot: Slot,
     pub(crate) watched: Vec<(Arc<Entry>, Holding)>,
-    pub(crate) fresh: usize,
+    pub(crate) newly_watched: usize,
     pub(crate) left_out: Vec<LeftOutAccount>,
 }
 
@@ -95,13 +95,13 @@ impl WalletSearch {
     pub(crate) async fn adopt(&self, wallet: &Pubkey) -> Result<Search, AdoptError> {
         let _turn = self.turn.lock().await;
         let (slot, holdings) = self.search(wallet).await?;
-        let mut search = Search { slot, watched: Vec::new(), fresh: 0, left_out: Vec::new() };
+        let mut search = Search { slot, watched: Vec::new(), newly_watched: 0, left_out: Vec::new() };
         for chunk in holdings.chunks(CHUNK) {
             self.watch(wallet, chunk, &mut search)?;
             // Lets readers and links run first.
             tokio::task::yield_now().await;
         }
-        self.store.stats.adopted.add(search.fresh as u64);
+        self.store.stats.adopted.add(search.newly_watched as u64);
         Ok(search)
     }
 
@@ -189,7 +189,8 @@ impl WalletSearch {
         };
         let before = self.store.entries();
         let mut found = |entries: Vec<Arc<Entry>>, holdings: &[Holding]| {
-            search.fresh += entries.iter().filter(|entry| !before.contains_key(&entry.address)).count();
+            search.newly_watched +=
+                entries.iter().filter(|entry| !before.contains_key(&entry.address)).count();
             search.watched.extend(entries.into_iter().zip(holdings.iter().copied()));
         };
         let targets: Vec<_> = chunk.iter().map(target).collect();
@@ -264,9 +265,9 @@ impl WalletSearch {
         took: Duration,
         left_out_before: &mut Vec<LeftOutAccount>,
     ) {
-        let (found, fresh, slot) = (search.watched.len(), search.fresh, search.slot);
-        if fresh > 0 {
-            tracing::info!(target: log_target::LOG, wallet = %wallet, slot, found, fresh, took_ms = took.as_millis(), "adopted token accounts");
+        let (found, newly_watched, slot) = (search.watched.len(), search.newly_watched, search.slot);
+        if newly_watched > 0 {
+            tracing::info!(target: log_target::LOG, wallet = %wallet, slot, found, newly_watched, took_ms = took.as_millis(), "adopted token accounts");
         } else {
             tracing::debug!(target: log_target::LOG, wallet = %wallet, slot, found, took_ms = took.as_millis(), "nothing new in the wallet");
         }

@@ -136,7 +136,7 @@ impl Side {
                 node.phase == LinkPhase::Live && node.live == self.readers.len() && node.connections == 1;
             node.enabled == *in_use && (live || !in_use)
         };
-        health.wanted == self.readers.len()
+        health.watched == self.readers.len()
             && health.connects == health.losses + self.links
             && health.nodes.iter().zip(self.in_use).all(whole)
             && self.readers.iter().all(|reader| reader.read().is_live())

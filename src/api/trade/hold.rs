@@ -168,16 +168,16 @@ impl InFlight {
     /// Reports that the sell landed at that slot. Its tokens are gone for good, and no read returns
     /// the account as of an earlier slot. The rest can be held and sold at once.
     #[doc(alias = "minContextSlot")]
-    pub fn landed(self, landed: Floor) {
-        self.shared.lock().landed(self.id, &self.reader.address(), landed.slot());
+    pub fn landed(self, landed_at: Floor) {
+        self.shared.lock().landed(self.id, &self.reader.address(), landed_at.slot());
     }
 
     /// Reports that the sell failed on chain at that slot. Its tokens are free, and what memory
     /// holds of the account is in doubt, as after [`Mirror::invalidate`](crate::Mirror::invalidate)
     /// with that floor.
     #[doc(alias = "minContextSlot")]
-    pub fn failed(self, landed: Floor) {
-        self.shared.lock().failed(self.id, &self.reader.address(), landed.slot());
+    pub fn failed(self, failed_at: Floor) {
+        self.shared.lock().failed(self.id, &self.reader.address(), failed_at.slot());
     }
 
     /// Reports that the sell was never sent, or that the node's preflight refused it. Its tokens
@@ -190,6 +190,8 @@ impl InFlight {
     }
 
     /// Waits for the outcome that the mirror itself finds by RPC. Cancel safe.
+    ///
+    /// The mirror has acted on it already: there is nothing more to report.
     ///
     /// # Errors
     /// The deadline passes first, or the mirror has shut down.

@@ -112,7 +112,7 @@ pub enum SettledThrough {
     /// A notification showed the tokens.
     Notification,
     /// The buy landed, and the account was observed as of its slot or later.
-    Signature,
+    Landing,
     /// An RPC answer showed the tokens: either to a probe of this wait, or to another read of the
     /// account.
     Probe,
@@ -308,7 +308,7 @@ impl Position {
             BuyVerdict::Arrived { by: StateOrigin::Rpc } => {
                 return Some(Ok((balance(ServedFrom::Rpc)?, SettledThrough::Probe)));
             }
-            BuyVerdict::Landed => return Some(Ok((balance(ServedFrom::Cache)?, SettledThrough::Signature))),
+            BuyVerdict::Landed => return Some(Ok((balance(ServedFrom::Cache)?, SettledThrough::Landing))),
             BuyVerdict::Failed { slot } => SettleError::Failed { signature: buy.signature?, slot },
             BuyVerdict::Expired => {
                 SettleError::Expired { signature: buy.signature?, last_valid_block_height: buy.last_valid? }

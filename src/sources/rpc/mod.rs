@@ -74,8 +74,8 @@ impl RpcSource {
     }
 
     /// The node's RPC URL, for log lines.
-    pub(crate) fn url(&self) -> Redacted<'_> {
-        Redacted(&self.endpoint.rpc)
+    pub(crate) fn url(&self) -> String {
+        Redacted(&self.endpoint.rpc).to_string()
     }
 
     /// The genesis hash of the node's chain; `None` if the node does not answer within a second or

@@ -146,7 +146,7 @@ impl Bot {
     pub(super) fn is_back(&self) -> bool {
         let health = self.mirror.health();
         let back =
-            |node: &balance_mirror::NodeHealth| node.phase == LinkPhase::Live && node.live == health.wanted;
+            |node: &balance_mirror::NodeHealth| node.phase == LinkPhase::Live && node.live == health.watched;
         health.nodes.first().is_some_and(back)
     }
 

@@ -117,6 +117,11 @@ pub fn run(clusters: &[&dyn Cluster], plan: Plan) -> Outcome {
     .into())
 }
 
+/// How many kinds of faults there are: those for every cluster, and those for the local one alone.
+pub fn kinds_played() -> [usize; 2] {
+    [kinds::everywhere().len(), kinds::local_only().len()]
+}
+
 fn kinds(clusters: &[&dyn Cluster]) -> Vec<Kind> {
     let mut kinds = kinds::everywhere();
     if clusters.iter().all(|cluster| cluster.local().is_some()) {

@@ -90,18 +90,18 @@ pub(crate) async fn everything_that_a_wallet_holds_is_found(world: &World<'_>) -
     // One of them is watched by hand already, and the search may come before the link.
     let by_hand = mirror.watch(WatchTarget::account(holder.tokens[0].ata(&holder.owner())))?;
     let first = adopted(world, &mirror, &holder.owner()).await?;
-    equal!((first.fresh, first.left_out.len()), (3, 0), "new ones, and those left out");
+    equal!((first.newly_watched, first.left_out.len()), (3, 0), "new ones, and those left out");
     check!(first.slot >= tip, "searched as of {}, after {tip}", first.slot);
     holder.holds(world, &first).await?;
     world.holds(&by_hand, 11).await?;
 
     // On a live link, a second time: nothing is new, and nothing is disturbed.
     let again = adopted(world, &mirror, &holder.owner()).await?;
-    equal!((again.fresh, addresses(&again)), (0, addresses(&first)), "the second time");
-    equal!((mirror.health().adopted, mirror.health().wanted), (3, 4), "adopted, and watched");
+    equal!((again.newly_watched, addresses(&again)), (0, addresses(&first)), "the second time");
+    equal!((mirror.health().adopted, mirror.health().watched), (3, 4), "adopted, and watched");
     check!(again.positions.iter().all(|position| position.reader().read().is_live()), "{again:?}");
     let nobody = adopted(world, &mirror, &Keypair::new().pubkey()).await?;
-    equal!((nobody.positions.len(), nobody.fresh), (0, 0), "of a wallet with nothing");
+    equal!((nobody.positions.len(), nobody.newly_watched), (0, 0), "of a wallet with nothing");
     Ok(())
 }
 
@@ -147,7 +147,7 @@ pub(crate) async fn what_cannot_be_watched_is_named(world: &World<'_>) -> Outcom
     let by_hand = mirror.watch(WatchTarget::account(plain))?;
     let found = adopted(world, &mirror, &holder.owner()).await?;
     let mut seen = addresses(&found);
-    check!(found.fresh == 1 && seen.len() == 2 && seen.contains(&plain), "{found:?}");
+    check!(found.newly_watched == 1 && seen.len() == 2 && seen.contains(&plain), "{found:?}");
     for left_out in &found.left_out {
         equal!(holder.found.get(&left_out.address).copied(), Some(left_out.amount), "{left_out:?}");
         match left_out.why {
@@ -268,7 +268,7 @@ pub(crate) async fn a_node_that_is_not_believed_is_not_searched(world: &World<'_
             }
         }
     };
-    equal!(world.within("end of the quarantine", found).await?.fresh, 1, "afterwards");
+    equal!(world.within("end of the quarantine", found).await?.newly_watched, 1, "afterwards");
     // A Clock far behind proves nothing, whatever its node holds.
     net.faults().clock_behind(Duration::from_secs(60));
     let slot = world.slot().await?;
@@ -329,7 +329,7 @@ pub(crate) async fn a_wallet_of_thousands_is_found_up_to_the_limit_of_an_answer(
     net.advance(2);
     let mirror = world.mirror()?;
     let found = adopted(world, &mirror, &wallet).await?;
-    equal!((found.positions.len(), found.fresh, found.left_out.len()), (3_000, 3_000, 0), "of 3 000");
+    equal!((found.positions.len(), found.newly_watched, found.left_out.len()), (3_000, 3_000, 0), "of 3 000");
     mirror.shutdown().await;
     add(500);
     net.advance(2);

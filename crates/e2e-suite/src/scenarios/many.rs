@@ -36,7 +36,7 @@ pub(crate) async fn many_accounts_go_live_with_few_calls(world: &World<'_>) -> O
     let live = |health: Health| (health.phase, health.live) == (LinkPhase::Live, MANY);
     world.until("every account live in Health", || live(mirror.health())).await?;
     let health = mirror.health();
-    equal!((health.wanted, health.acknowledged, health.live), (MANY, MANY, MANY), "counts");
+    equal!((health.watched, health.acknowledged, health.live), (MANY, MANY, MANY), "counts");
     equal!((health.phase, health.reconnects), (LinkPhase::Live, 0), "the link");
     // Two batches at least for the baselines, two for the rechecks, one for the mint. One call an
     // account would be 240.
@@ -58,7 +58,7 @@ pub(crate) async fn watching_twice_is_the_same_watch(world: &World<'_>) -> Outco
     world.holds(&first, 5).await?;
     let second = mirror.watch(token.target(&wallet))?;
     check!(second.read().is_live(), "it is live already: {:?}", second.read());
-    equal!((mirror.watched(), mirror.health().wanted), (vec![address], 1), "one watch");
+    equal!((mirror.watched(), mirror.health().watched), (vec![address], 1), "one watch");
 
     for contradiction in [
         WatchTarget::account(address).mint(other.mint),

@@ -146,11 +146,11 @@ pub(crate) async fn a_landing_settles_what_a_fee_left_and_a_failure_lets_the_acc
     let waiting = position.settled(soon(&buying));
     let (settled, landed) = tokio::join!(waiting, world.submit(&buying));
     let (settled, landed) = (settled?, landed?);
-    equal!((settled.received, settled.through), (180, SettledThrough::Signature), "less than was sent");
+    equal!((settled.received, settled.through), (180, SettledThrough::Landing), "less than was sent");
     check!(settled.balance.as_of() >= Some(landed), "{landed}: {settled:?}");
     // Its slot known, nothing has to be asked for.
     let buy = ExpectedBuy::at_least(200).landed_at(Floor::confirmed(landed)).deadline(world.soon());
-    equal!(position.settled(buy).await?.through, SettledThrough::Signature, "the landing alone");
+    equal!(position.settled(buy).await?.through, SettledThrough::Landing, "the landing alone");
     Ok(())
 }
 

@@ -109,7 +109,7 @@ pub(crate) async fn without_a_link_a_buy_is_settled_by_asking(world: &World<'_>)
     let slot = desk.buy(world, 30).await?;
     let buy = ExpectedBuy::at_least(1_000).landed_at(Floor::confirmed(slot));
     let settled = world.within("settled buy", position.settled(buy)).await??;
-    equal!((settled.received, settled.through), (30, SettledThrough::Signature), "{settled:?}");
+    equal!((settled.received, settled.through), (30, SettledThrough::Landing), "{settled:?}");
     check!(settled.balance.as_of() >= Some(slot), "{settled:?}");
     Ok(())
 }
@@ -246,7 +246,7 @@ pub(crate) async fn less_arrives_than_was_sent(world: &World<'_>) -> Outcome {
     let buy = order.buys(10_000);
     world.post(&order).await?;
     let settled = world.within("settled buy", position.settled(buy)).await??;
-    equal!((settled.received, settled.through), (9_900, SettledThrough::Signature), "{settled:?}");
+    equal!((settled.received, settled.through), (9_900, SettledThrough::Landing), "{settled:?}");
     let End::Landed(slot) = world.end_of(&order).await? else { return Err("it failed".into()) };
     check!(settled.balance.as_of() >= Some(slot), "as of its slot {slot}: {settled:?}");
     // With neither, what arrived is told, and nothing is taken for granted.
