@@ -4,6 +4,10 @@ use std::time::Duration;
 
 use localnet::{Keypair, Localnet};
 
+/// Blocks for which a blockhash is valid: 30 s of slots of 20 ms, for machines that are busy. What
+/// expires in a scenario has a last valid height of its own.
+const BLOCKHASH_AGE: u64 = 1_500;
+
 /// A running cluster of one node.
 pub trait Cluster: Send + Sync {
     /// For the list of what passed where.
@@ -36,7 +40,12 @@ impl Local {
     /// # Panics
     /// It cannot be started.
     pub fn start(seed: u64, slot_time: Duration) -> Self {
-        let net = Localnet::builder().slot_time(slot_time).finalized_depth(8).seed(seed).start();
+        let net = Localnet::builder()
+            .slot_time(slot_time)
+            .finalized_depth(8)
+            .blockhash_age(BLOCKHASH_AGE)
+            .seed(seed)
+            .start();
         Self { net: net.expect("a cluster"), slot_time }
     }
 }

@@ -52,11 +52,12 @@ static GENESIS: LazyLock<LiteSVM> = LazyLock::new(|| {
         .with_sigverify(false)
 });
 
-/// How deep a block is below the tip when it reaches a commitment.
+/// How deep a block is below the tip when it reaches a commitment, and when its blockhash expires.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Depths {
     pub(crate) confirmed: u64,
     pub(crate) finalized: u64,
+    pub(crate) blockhash: u64,
 }
 
 /// A frozen bank on the chain.
@@ -220,13 +221,14 @@ impl Chain {
     /// valid.
     pub(crate) fn blockhash(&self, slot: u64) -> (Hash, u64) {
         let block = &self.blocks[self.index(slot)];
-        (block.blockhash, block.height + BLOCKHASH_AGE)
+        (block.blockhash, block.height + self.depths.blockhash)
     }
 
     /// Whether the bank of `slot` would take a transaction with this blockhash.
     pub(crate) fn is_blockhash_valid(&self, blockhash: &Hash, slot: u64) -> bool {
         let height = self.height(slot);
-        self.blockhashes.get(blockhash).is_some_and(|of| *of <= height && height <= of + BLOCKHASH_AGE)
+        let age = self.depths.blockhash;
+        self.blockhashes.get(blockhash).is_some_and(|of| *of <= height && height <= of + age)
     }
 
     pub(crate) fn status(&self, signature: &Signature) -> Option<&Status> {
@@ -323,7 +325,7 @@ impl Chain {
         }
         // The open bank is one block above the tip.
         match self.blockhashes.get(tx.message.recent_blockhash()) {
-            Some(height) if self.tip().height < height + BLOCKHASH_AGE => Ok(()),
+            Some(height) if self.tip().height < height + self.depths.blockhash => Ok(()),
             _ => Err(TransactionError::BlockhashNotFound),
         }
     }

@@ -16,7 +16,7 @@ use solana_pubkey::Pubkey;
 use tokio::sync::watch;
 
 use crate::{
-    chain::{Chain, Depths},
+    chain::{BLOCKHASH_AGE, Chain, Depths},
     cluster::{Cluster, unix_now},
     faults::Faults,
     node::Node,
@@ -39,7 +39,7 @@ impl Default for Builder {
     fn default() -> Self {
         Self {
             slot_time: Duration::from_millis(400),
-            depths: Depths { confirmed: 1, finalized: 31 },
+            depths: Depths { confirmed: 1, finalized: 31, blockhash: BLOCKHASH_AGE },
             seed: 0,
             ring: 16_384,
             paused: false,
@@ -65,6 +65,13 @@ impl Builder {
     /// at a time. Default 31.
     pub fn finalized_depth(mut self, blocks: u64) -> Self {
         self.depths.finalized = blocks;
+        self
+    }
+
+    /// For how many blocks a blockhash stays valid. Default 150, as on mainnet. Where slots take a few
+    /// milliseconds, a busy machine may need longer to sign and send.
+    pub fn blockhash_age(mut self, blocks: u64) -> Self {
+        self.depths.blockhash = blocks;
         self
     }
 
