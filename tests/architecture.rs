@@ -124,12 +124,16 @@ fn is_test(attrs: &[syn::Attribute]) -> bool {
     attrs.iter().any(is)
 }
 
-fn children(items: &[syn::Item]) -> BTreeSet<String> {
-    let names = items.iter().filter_map(|item| match item {
-        syn::Item::Mod(module) => Some(module.ident.to_string()),
+/// The modules declared among these items, in their order.
+fn modules(items: &[syn::Item]) -> impl Iterator<Item = &syn::ItemMod> {
+    items.iter().filter_map(|item| match item {
+        syn::Item::Mod(module) => Some(module),
         _ => None,
-    });
-    names.collect()
+    })
+}
+
+fn children(items: &[syn::Item]) -> BTreeSet<String> {
+    modules(items).map(|module| module.ident.to_string()).collect()
 }
 
 impl<'ast> Visit<'ast> for Imports<'_> {
@@ -223,11 +227,9 @@ fn sources() -> Vec<Source> {
     let mut sources = Vec::new();
     for file in files(&src()) {
         let (module, text) = (module_of(&file), parse(&file));
-        for item in &text.items {
-            if let syn::Item::Mod(item) = item {
-                let is_tests = item.ident == "tests";
-                assert_eq!(is_tests, is_test(&item.attrs), "{}: mod {}", file.display(), item.ident);
-            }
+        for item in modules(&text.items) {
+            let is_tests = item.ident == "tests";
+            assert_eq!(is_tests, is_test(&item.attrs), "{}: mod {}", file.display(), item.ident);
         }
         if !module.is_empty() && !module.iter().any(|name| name == "tests") {
             sources.push(read(&text, file, module));
@@ -244,12 +246,9 @@ fn target<'a>(sources: &'a [Source], path: &[String]) -> Option<&'a Source> {
 
 /// The modules that a file declares, in its order, without those of tests.
 fn declared(file: &str) -> Vec<String> {
-    let items = parse(&src().join(file)).items.into_iter();
-    let modules = items.filter_map(|item| match item {
-        syn::Item::Mod(module) if !is_test(&module.attrs) => Some(module.ident.to_string()),
-        _ => None,
-    });
-    modules.collect()
+    let text = parse(&src().join(file));
+    let modules = modules(&text.items).filter(|module| !is_test(&module.attrs));
+    modules.map(|module| module.ident.to_string()).collect()
 }
 
 /// Every import that stands higher than the source itself in `layers`, lowest first. Of two layers

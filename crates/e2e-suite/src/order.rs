@@ -114,18 +114,8 @@ impl World<'_> {
     /// Sends a transaction that the payer pays for, and waits until it is confirmed. Returns its
     /// slot.
     pub(crate) async fn send(&self, instructions: &[Instruction], signers: &[&Keypair]) -> Outcome<u64> {
-        let sending = async {
-            loop {
-                let order = self.sign(instructions, signers).await?;
-                match self.submit(&order).await {
-                    // A busy machine took longer to send it than the local cluster's blockhashes
-                    // live. The node looked at it first, so it never landed.
-                    Err(failure) if failure.to_string().contains("Blockhash not found") => {}
-                    ended => return ended,
-                }
-            }
-        };
-        self.within("transaction on chain", sending).await?
+        let order = self.sign(instructions, signers).await?;
+        self.submit(&order).await
     }
 
     /// Sends an order that the node has looked at, and waits until it is confirmed. Returns its

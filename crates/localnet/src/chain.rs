@@ -32,7 +32,7 @@ use solana_transaction_error::TransactionError;
 use crate::{net::Accounts, rng::Rng, store::Store};
 
 /// How many blocks a blockhash stays valid for.
-pub(crate) const BLOCKHASH_AGE: u64 = 150;
+const BLOCKHASH_AGE: u64 = 150;
 /// How many blocks are remembered, with the statuses of their transactions.
 const BLOCKS_KEPT: usize = 4096;
 /// Finality comes in strides of this many blocks, as roots on a real cluster do.
@@ -58,6 +58,12 @@ pub(crate) struct Depths {
     pub(crate) confirmed: u64,
     pub(crate) finalized: u64,
     pub(crate) blockhash: u64,
+}
+
+impl Default for Depths {
+    fn default() -> Self {
+        Self { confirmed: 1, finalized: 31, blockhash: BLOCKHASH_AGE }
+    }
 }
 
 /// A frozen bank on the chain.

@@ -16,7 +16,7 @@ use solana_pubkey::Pubkey;
 use tokio::sync::watch;
 
 use crate::{
-    chain::{BLOCKHASH_AGE, Chain, Depths},
+    chain::{Chain, Depths},
     cluster::{Cluster, unix_now},
     faults::Faults,
     node::Node,
@@ -39,7 +39,7 @@ impl Default for Builder {
     fn default() -> Self {
         Self {
             slot_time: Duration::from_millis(400),
-            depths: Depths { confirmed: 1, finalized: 31, blockhash: BLOCKHASH_AGE },
+            depths: Depths::default(),
             seed: 0,
             ring: 16_384,
             paused: false,

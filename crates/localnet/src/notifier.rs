@@ -333,7 +333,7 @@ mod tests {
 
     impl Late {
         fn new() -> Self {
-            let chain = Chain::genesis(0, Depths { confirmed: 1, finalized: 31, blockhash: 150 }, 0);
+            let chain = Chain::genesis(0, Depths::default(), 0);
             let (queue, items) = mpsc::channel();
             let face = Face::new(Cluster::new(chain, 16, true), queue);
             let ((ring, sent), (cut, _cut)) = (ring::channel(16), ring::channel(1));
