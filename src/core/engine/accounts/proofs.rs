@@ -71,6 +71,12 @@ impl Accounts {
             self.find_missed(&address, &evidence);
         }
         self.keep_what_ends(proof.proof);
+        // A backlog may bring a later slot whose time is less well known. That time may count again
+        // for accounts for which an earlier slot's did not, so that all are looked at before the next
+        // proof.
+        if self.evidence.of(proof.generation).is_some_and(|before| proof.proof < before.proof) {
+            self.verified_until = Tick::NEVER;
+        }
         self.evidence = evidence;
         self.settle_all_holds(proof.arrived);
         for address in self.overlaid.clone() {
@@ -128,5 +134,41 @@ impl Accounts {
         if !watched.ledger.is_awaiting() {
             self.awaiting.remove(address);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::core::{
+        account::{ledger::Rules, observation::Observation},
+        chain::{state::Expected, token::Presence},
+    };
+
+    #[test]
+    fn as_of_does_not_go_back_when_the_time_of_a_proof_does() {
+        let verify_every = Duration::from_secs(3);
+        let (address, endpoint) = (Pubkey::new_from_array([1; 32]), EndpointId(0));
+        let at = |ms: u64| Tick::from_nanos(ms * 1_000_000);
+        let mut accounts = Accounts::new(Rules { absence_twice: false, verify_every }, 1, 1, false);
+        let watch = accounts.watch(&[(address, Expected::default())]).expect("room")[0].1;
+        let source = ObservedVia::Rpc(endpoint);
+        let seen = Observation { presence: Presence::Absent, slot: 10, source, proof: at(1_000) };
+        accounts.apply(at(1_000), &address, &seen);
+        let generation = Generation::default();
+        assert!(accounts.cover(&address, watch, endpoint, generation));
+        let mut as_of = 0;
+        // The account is verified until 4.0 s: the second proof does not count for it, the third does.
+        for (slot, proof) in [(11, 3_900), (12, 4_100), (13, 3_950), (14, 4_200), (15, 4_300)] {
+            let (proof, arrived) = (at(proof), at(5_000 + slot));
+            accounts.prove(LinkEvidence { generation, ticking: true, slot, proof, arrived });
+            let record = accounts.record(&address).expect("seen");
+            let now = record.proved(accounts.evidence(), verify_every).0;
+            assert!(now >= as_of, "as of {now} after {as_of}");
+            as_of = now;
+        }
+        assert_eq!(as_of, 13);
     }
 }
