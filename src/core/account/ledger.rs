@@ -197,15 +197,16 @@ impl Ledger {
     }
 
     /// Ends the cover by an endpoint's link, whichever connection of it covers the account, and
-    /// keeps what that connection had proved. Returns whether there was a cover.
+    /// keeps what that connection had proved. Returns whether the record changed.
     pub fn uncover(&mut self, endpoint: EndpointId, evidence: &Evidence) -> bool {
         let place = usize::from(endpoint.0);
         if place >= MAX_ENDPOINTS {
             return false;
         }
         self.awaiting[place] = None;
-        self.keep(evidence);
-        self.record.as_mut().and_then(|record| record.covers.replace(place, None)).is_some()
+        let kept = self.keep(evidence);
+        let covered = self.record.as_mut().and_then(|record| record.covers.replace(place, None)).is_some();
+        kept || covered
     }
 
     /// Writes what the covering links prove into the record itself, in the same place; returns
@@ -218,16 +219,17 @@ impl Ledger {
         proved != before
     }
 
-    /// Call before publishing a link's proof taken at `next`. If that proof no longer covers this
-    /// account, because the account itself was not observed for too long, saves the current proof
-    /// in the record, so that `as_of` cannot go back. Returns whether the record changed, and when
-    /// the verification expires if it has not yet.
+    /// Call before publishing a link's proof taken at `next`, if that is after the moment that the
+    /// last call returned. If the proof does not cover this account, because the account itself was
+    /// not observed for too long, saves the current proof in the record, so that `as_of` cannot go
+    /// back. Returns whether the record changed, and the last moment whose proof covers a covered
+    /// account; a later observation can only move that forward.
     pub fn outlive(&mut self, next: Tick, evidence: &Evidence) -> (bool, Option<Tick>) {
         let Some(record) = self.record.filter(|record| !record.covers.is_empty()) else {
             return (false, None);
         };
         let over = record.verified.plus(self.rules.verify_every);
-        if next <= over { (false, Some(over)) } else { (self.keep(evidence), None) }
+        (next > over && self.keep(evidence), Some(over))
     }
 
     pub fn uncover_all(&mut self, evidence: &Evidence) -> bool {

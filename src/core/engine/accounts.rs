@@ -62,7 +62,7 @@ pub struct Accounts {
     /// Accounts whose sell a link should have reported by now and did not, with the slot of the
     /// sell.
     untold: BTreeMap<Pubkey, Slot>,
-    /// No account's verification expires before this moment.
+    /// No proof of this moment or before is too late for a covered account.
     verified_until: Tick,
 }
 

@@ -71,12 +71,6 @@ impl Accounts {
             self.find_missed(&address, &evidence);
         }
         self.keep_what_ends(proof.proof);
-        // A backlog may bring a later slot whose time is less well known. That time may count again
-        // for accounts for which an earlier slot's did not, so that all are looked at before the next
-        // proof.
-        if self.evidence.of(proof.generation).is_some_and(|before| proof.proof < before.proof) {
-            self.verified_until = Tick::NEVER;
-        }
         self.evidence = evidence;
         self.settle_all_holds(proof.arrived);
         for address in self.overlaid.clone() {
@@ -85,7 +79,9 @@ impl Accounts {
     }
 
     /// Prepares for a proof of the moment `next`: it does not count for accounts that have gone too
-    /// long without a notification or check, so their current proof is saved in the record.
+    /// long without a notification or check, so their current proof is saved in the record. As long
+    /// as there are such accounts, all are looked at for each proof: one of another link, or one whose
+    /// time is less well known, may be of an earlier moment, and count for them once more.
     fn keep_what_ends(&mut self, next: Tick) {
         if next <= self.verified_until {
             return;
@@ -96,7 +92,7 @@ impl Accounts {
             if changed {
                 self.touched.insert(*address);
             }
-            until = until.min(over.unwrap_or(until));
+            until = over.map_or(until, |over| until.min(over));
         }
         self.verified_until = until;
     }
@@ -143,32 +139,109 @@ mod tests {
 
     use super::*;
     use crate::core::{
-        account::{ledger::Rules, observation::Observation},
+        account::{ledger::Rules, observation::Observation, record::Record},
+        base::ids::{LinkId, Slot},
         chain::{state::Expected, token::Presence},
     };
 
+    const VERIFY_EVERY: Duration = Duration::from_secs(3);
+    const ADDRESS: Pubkey = Pubkey::new_from_array([1; 32]);
+
+    fn at(ms: u64) -> Tick {
+        Tick::from_nanos(ms * 1_000_000)
+    }
+
+    fn link(link: u16) -> Generation {
+        Generation { link: LinkId(link), ..Generation::default() }
+    }
+
+    /// An account that nodes 0 and 1 may cover, and what a reader has seen of it.
+    struct Seen {
+        accounts: Accounts,
+        published: Option<Record>,
+        as_of: Slot,
+    }
+
+    impl Seen {
+        /// Seen by RPC at slot 10 and the first second: it is verified until 4.0 s.
+        fn new(covered_by: &[u8]) -> Self {
+            let rules = Rules { absence_twice: false, verify_every: VERIFY_EVERY };
+            let mut accounts = Accounts::new(rules, 1, 2, false);
+            let watch = accounts.watch(&[(ADDRESS, Expected::default())]).expect("room")[0].1;
+            let mut seen = Self { accounts, published: None, as_of: 0 };
+            seen.answer(10, 1_000);
+            for node in covered_by {
+                assert!(seen.accounts.cover(&ADDRESS, watch, EndpointId(*node), link(u16::from(*node))));
+            }
+            seen.read();
+            seen
+        }
+
+        fn answer(&mut self, slot: Slot, sent: u64) {
+            let source = ObservedVia::Rpc(EndpointId(0));
+            let seen = Observation { presence: Presence::Absent, slot, source, proof: at(sent) };
+            self.accounts.apply(at(sent), &ADDRESS, &seen);
+            self.read();
+        }
+
+        fn prove(&mut self, node: u16, slot: Slot, proof: u64) {
+            let (generation, proof, arrived) = (link(node), at(proof), at(9_000 + slot));
+            self.accounts.prove(LinkEvidence { generation, ticking: true, slot, proof, arrived });
+            self.read();
+        }
+
+        /// As the writer publishes, and a reader joins what is published.
+        fn read(&mut self) {
+            if self.accounts.take_touched().contains(&ADDRESS) {
+                self.published = self.accounts.record(&ADDRESS).copied();
+            }
+            let Some(record) = self.published else { return };
+            let as_of = record.proved(self.accounts.evidence(), VERIFY_EVERY).0;
+            assert!(as_of >= self.as_of, "as of {as_of} after {}", self.as_of);
+            self.as_of = as_of;
+        }
+    }
+
     #[test]
     fn as_of_does_not_go_back_when_the_time_of_a_proof_does() {
-        let verify_every = Duration::from_secs(3);
-        let (address, endpoint) = (Pubkey::new_from_array([1; 32]), EndpointId(0));
-        let at = |ms: u64| Tick::from_nanos(ms * 1_000_000);
-        let mut accounts = Accounts::new(Rules { absence_twice: false, verify_every }, 1, 1, false);
-        let watch = accounts.watch(&[(address, Expected::default())]).expect("room")[0].1;
-        let source = ObservedVia::Rpc(endpoint);
-        let seen = Observation { presence: Presence::Absent, slot: 10, source, proof: at(1_000) };
-        accounts.apply(at(1_000), &address, &seen);
-        let generation = Generation::default();
-        assert!(accounts.cover(&address, watch, endpoint, generation));
-        let mut as_of = 0;
-        // The account is verified until 4.0 s: the second proof does not count for it, the third does.
+        let mut seen = Seen::new(&[0]);
+        // The second proof does not count, the third does.
         for (slot, proof) in [(11, 3_900), (12, 4_100), (13, 3_950), (14, 4_200), (15, 4_300)] {
-            let (proof, arrived) = (at(proof), at(5_000 + slot));
-            accounts.prove(LinkEvidence { generation, ticking: true, slot, proof, arrived });
-            let record = accounts.record(&address).expect("seen");
-            let now = record.proved(accounts.evidence(), verify_every).0;
-            assert!(now >= as_of, "as of {now} after {as_of}");
-            as_of = now;
+            seen.prove(0, slot, proof);
         }
-        assert_eq!(as_of, 13);
+        assert_eq!(seen.as_of, 13);
+    }
+
+    #[test]
+    fn as_of_does_not_go_back_when_an_account_goes_unverified_for_the_second_time() {
+        let mut seen = Seen::new(&[0]);
+        seen.prove(0, 11, 3_900);
+        seen.prove(0, 12, 4_100);
+        // Verified until 7.15 s.
+        seen.answer(13, 4_150);
+        for (slot, proof) in [(14, 5_000), (20, 7_100), (21, 7_200), (22, 7_300)] {
+            seen.prove(0, slot, proof);
+        }
+        assert_eq!(seen.as_of, 20);
+    }
+
+    #[test]
+    fn as_of_does_not_go_back_when_two_links_prove_an_account_in_turn() {
+        let mut seen = Seen::new(&[0, 1]);
+        for (node, slot, proof) in
+            [(0, 10, 3_500), (1, 11, 3_400), (0, 11, 4_100), (1, 12, 3_900), (1, 13, 4_200), (0, 14, 4_300)]
+        {
+            seen.prove(node, slot, proof);
+        }
+        assert_eq!(seen.as_of, 12);
+    }
+
+    #[test]
+    fn as_of_does_not_go_back_when_a_node_that_covers_nothing_takes_its_cover_back() {
+        let mut seen = Seen::new(&[1]);
+        seen.prove(1, 20, 3_900);
+        seen.accounts.uncover(&ADDRESS, EndpointId(0));
+        seen.prove(1, 21, 4_100);
+        assert_eq!(seen.as_of, 20);
     }
 }

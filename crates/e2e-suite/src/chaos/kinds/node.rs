@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use balance_mirror::{Health, LinkPhase};
 use localnet::{Accounts, Faults, Localnet};
 
 use super::{Stage, link::cut};
@@ -104,19 +105,24 @@ pub(super) async fn undecodable(stage: &Stage<'_>, draw: Draw) -> Outcome {
 pub(super) async fn drops_one_subscription(stage: &Stage<'_>, draw: Draw) -> Outcome {
     let net = stage.world.local()?;
     let victim = draw.victim(&stage.bot.readers);
-    let found = || {
-        let health = stage.bot.mirror.health();
-        // A busy machine may lose the whole connection, and the dead subscription with it.
-        health.missed + health.disputes + health.losses
-    };
-    let before = found();
+    let of = |health: &Health| (health.missed + health.disputes, health.losses);
+    let (found, losses) = of(&stage.bot.mirror.health());
     stage.bot.judge().excuse([victim.address()]);
     net.faults().kill_subscriptions_to(&victim.address());
+    let killed = Instant::now();
+    let is_over = || {
+        let health = stage.bot.mirror.health();
+        // A busy machine may lose the node's connection, and the dead subscription with it.
+        let anew = health.nodes.first().is_some_and(|node| {
+            node.phase == LinkPhase::Live && Duration::from_millis(node.phase_ms) < killed.elapsed()
+        });
+        of(&health).0 > found || (of(&health).1 > losses && anew)
+    };
     // It is over when the mirror has found out, which takes a change that is not told, and lets go
     // of the dead one. Thrice that, for a machine that is slower still: who never finds it is found
     // out all the same.
     let until = Instant::now() + 3 * stage.bot.bounds.recovery();
-    while found() == before {
+    while !is_over() {
         check!(Instant::now() < until, "the dead subscription of {} was not found", victim.address());
         stage.world.pass(Duration::from_millis(5)).await;
     }
