@@ -48,6 +48,7 @@ async fn mirrored(
     registry: Arc<Registry>,
 ) -> Result<(), Failure> {
     let max_age = args.max_age.unwrap_or(MAX_AGE);
+    let ended = ended(args.duration);
     introduce(args, net, &market, max_age, output).await;
     let health_interval = args.health_interval.unwrap_or(HEALTH_INTERVAL);
     // A bot already has an RPC client of its own: the mirror reads through it.
@@ -80,7 +81,7 @@ async fn mirrored(
     let mut faults = 0;
     let work = async {
         tokio::select! {
-            () = ended(args.duration) => {}
+            () = ended => {}
             () = market.play(output) => {}
             () = trouble::play([net.faults(), second.faults()], output, args.duration, &mut faults) => {}
         }

@@ -50,6 +50,8 @@ pub(crate) async fn run(
             None => node,
         });
     }
+    // Before anything is logged that somebody might answer with Ctrl-C.
+    let ended = ended(args.duration);
     let mirror = builder.start()?;
     let updates = mirror.updates();
     let urls: Vec<String> = cluster.nodes.iter().map(|node| shown(&node.rpc)).collect();
@@ -77,7 +79,7 @@ pub(crate) async fn run(
     };
     let work = async {
         tokio::select! {
-            () = ended(args.duration) => Ok(()),
+            () = ended => Ok(()),
             failed = found => failed,
         }
     };

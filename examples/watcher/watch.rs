@@ -205,34 +205,46 @@ impl Tally {
     }
 }
 
-/// Returns when the run must end: on a signal, or because its time is over.
-pub(crate) async fn ended(duration: Option<Duration>) {
-    let time_is_up = async {
-        match duration {
-            Some(duration) => tokio::time::sleep(duration).await,
+/// Returns when the run must end: on a signal, or because its time is over. Both count from the call,
+/// not from the first poll.
+pub(crate) fn ended(duration: Option<Duration>) -> impl Future<Output = ()> {
+    let (signalled, until) = (signalled(), duration.map(|duration| Instant::now() + duration));
+    let time_is_up = async move {
+        match until {
+            Some(until) => tokio::time::sleep_until(until).await,
             None => std::future::pending().await,
         }
     };
-    tokio::select! {
-        () = time_is_up => {}
-        () = signalled() => {}
+    async move {
+        tokio::select! {
+            () = time_is_up => {}
+            () = signalled => {}
+        }
     }
 }
 
-/// Returns on Ctrl-C, or when the process is asked to terminate.
-pub(crate) async fn signalled() {
+/// Returns on Ctrl-C, or when the process is asked to terminate. A signal counts from the call on: one
+/// that came while a handler is set up later could be lost.
+pub(crate) fn signalled() -> impl Future<Output = ()> {
     #[cfg(unix)]
     {
         use tokio::signal::unix::{SignalKind, signal};
-        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
-            tokio::select! {
-                _ = terminate.recv() => return,
-                Ok(()) = tokio::signal::ctrl_c() => return,
+        let [interrupt, terminate] = [SignalKind::interrupt(), SignalKind::terminate()].map(signal);
+        async move {
+            match (interrupt, terminate) {
+                (Ok(mut interrupt), Ok(mut terminate)) => tokio::select! {
+                    _ = interrupt.recv() => {}
+                    _ = terminate.recv() => {}
+                },
+                // Without a handler, the system's default action ends the process.
+                _ => std::future::pending().await,
             }
         }
     }
-    if tokio::signal::ctrl_c().await.is_err() {
-        // Without a handler, the system's default action ends the process.
-        std::future::pending().await
+    #[cfg(not(unix))]
+    async {
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending().await
+        }
     }
 }

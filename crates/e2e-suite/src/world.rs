@@ -269,7 +269,9 @@ impl World<'_> {
     /// Waits, nobody writing meanwhile, until every account is live and as of now, and compares it
     /// with RPC.
     pub(crate) async fn agree(&self, readers: &[Reader]) -> Outcome {
-        let tip = self.slot().await?;
+        // What was written last may be in the open bank still, one slot behind the processed one.
+        let processed = self.rpc.get_slot_with_commitment(CommitmentConfig::processed()).await?;
+        let tip = self.until_slot(processed + 2).await?;
         for reader in readers {
             let caught_up = |reading: &Reading| reading.is_live() && reading.as_of() >= Some(tip);
             let reading = reader.wait_for(caught_up, self.soon()).await;
