@@ -325,6 +325,16 @@ fn the_local_market_shows_changes_a_loss_the_fallback_and_the_recovery() {
 }
 
 #[test]
+fn a_ctrl_c_that_comes_with_the_first_line_ends_the_run_in_order() {
+    let mut running = Running::start(&CAP, None);
+    running.until_printed("the first line", |_| true);
+    let ended = running.interrupt();
+    assert_eq!(ended.code, Some(0), "{:#?}", ended.err);
+    let last = ended.out.last().expect("a line");
+    assert!(last.contains("all 9 accounts in the mirror equal the chain"), "{last}");
+}
+
+#[test]
 fn people_get_lines_without_escapes_and_a_summary() {
     let mut running = Running::start(&CAP, None);
     running.until_printed("the first trade", |line| line.contains("alice buys 1,250.5 BONK"));

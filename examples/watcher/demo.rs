@@ -15,7 +15,7 @@ use crate::{
     market::Market,
     output::{Output, Voice},
     trouble,
-    watch::{Tally, Watch, ended, signalled},
+    watch::{End, Tally, Watch},
 };
 
 /// Ages and deadlines that let a fault show within seconds. The Clock has whole seconds, so what it
@@ -48,7 +48,7 @@ async fn mirrored(
     registry: Arc<Registry>,
 ) -> Result<(), Failure> {
     let max_age = args.max_age.unwrap_or(MAX_AGE);
-    let ended = ended(args.duration);
+    let mut end = End::of(args.duration)?;
     introduce(args, net, &market, max_age, output).await;
     let health_interval = args.health_interval.unwrap_or(HEALTH_INTERVAL);
     // A bot already has an RPC client of its own: the mirror reads through it.
@@ -81,7 +81,7 @@ async fn mirrored(
     let mut faults = 0;
     let work = async {
         tokio::select! {
-            () = ended => {}
+            () = end.reached() => {}
             () = market.play(output) => {}
             () = trouble::play([net.faults(), second.faults()], output, args.duration, &mut faults) => {}
         }
@@ -93,7 +93,7 @@ async fn mirrored(
         let accounts: Vec<_> = watch.mirror.watched();
         tokio::select! {
             compared = check::compare(&watch.mirror, &rpc, &accounts, market.last_slot()) => compared,
-            () = signalled() => Err("interrupted".to_owned()),
+            () = end.signalled() => Err("interrupted".to_owned()),
         }
     };
     let compared = watch.run(updates, work).await;

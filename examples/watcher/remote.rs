@@ -15,7 +15,7 @@ use crate::{
     events::{Identity, Registry},
     human::COLUMNS,
     output::{Output, Voice},
-    watch::{Tally, Watch, ended},
+    watch::{End, Tally, Watch},
 };
 
 /// The shortest and the longest wait before the next try of a look-up; the wait doubles.
@@ -51,7 +51,7 @@ pub(crate) async fn run(
         });
     }
     // Before anything is logged that somebody might answer with Ctrl-C.
-    let ended = ended(args.duration);
+    let mut end = End::of(args.duration)?;
     let mirror = builder.start()?;
     let updates = mirror.updates();
     let urls: Vec<String> = cluster.nodes.iter().map(|node| shown(&node.rpc)).collect();
@@ -79,7 +79,7 @@ pub(crate) async fn run(
     };
     let work = async {
         tokio::select! {
-            () = ended => Ok(()),
+            () = end.reached() => Ok(()),
             failed = found => failed,
         }
     };

@@ -13,9 +13,14 @@ use std::{
 
 use balance_mirror::{AccountUpdate, MintInfo, Mirror, MirrorUpdate, MirrorUpdates, ProcessedUpdate, Pubkey};
 use futures::{StreamExt, stream::FuturesUnordered};
+#[cfg(unix)]
+use tokio::signal::unix::{Signal, SignalKind, signal};
+#[cfg(not(unix))]
+use tokio::signal::windows::{CtrlC as Signal, ctrl_c as signal};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::{
+    Failure,
     events::{Change, Moment, Preview, Read, Registry},
     human::counted,
     output::Output,
@@ -205,46 +210,42 @@ impl Tally {
     }
 }
 
-/// Returns when the run must end: on a signal, or because its time is over. Both count from the call,
-/// not from the first poll.
-pub(crate) fn ended(duration: Option<Duration>) -> impl Future<Output = ()> {
-    let (signalled, until) = (signalled(), duration.map(|duration| Instant::now() + duration));
-    let time_is_up = async move {
-        match until {
-            Some(until) => tokio::time::sleep_until(until).await,
-            None => std::future::pending().await,
-        }
-    };
-    async move {
-        tokio::select! {
-            () = time_is_up => {}
-            () = signalled => {}
-        }
-    }
+/// When a run must end: on a signal, or because its time is over. Both count from [`End::of`] on: a
+/// signal that came before a handler is set up would end the process at once.
+pub(crate) struct End {
+    signals: Vec<Signal>,
+    until: Option<Instant>,
 }
 
-/// Returns on Ctrl-C, or when the process is asked to terminate. A signal counts from the call on: one
-/// that came while a handler is set up later could be lost.
-pub(crate) fn signalled() -> impl Future<Output = ()> {
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        let [interrupt, terminate] = [SignalKind::interrupt(), SignalKind::terminate()].map(signal);
-        async move {
-            match (interrupt, terminate) {
-                (Ok(mut interrupt), Ok(mut terminate)) => tokio::select! {
-                    _ = interrupt.recv() => {}
-                    _ = terminate.recv() => {}
-                },
-                // Without a handler, the system's default action ends the process.
-                _ => std::future::pending().await,
+impl End {
+    pub(crate) fn of(duration: Option<Duration>) -> Result<Self, Failure> {
+        let until = duration.map(|duration| Instant::now() + duration);
+        #[cfg(unix)]
+        let signals = [SignalKind::interrupt(), SignalKind::terminate()].map(signal);
+        #[cfg(not(unix))]
+        let signals = [signal()];
+        let signals = signals.into_iter().collect::<Result<_, _>>();
+        let signals = signals.map_err(|error| Failure::Fatal(format!("Ctrl-C cannot be heard: {error}")))?;
+        Ok(Self { signals, until })
+    }
+
+    pub(crate) async fn reached(&mut self) {
+        let until = self.until;
+        let time_is_up = async {
+            match until {
+                Some(until) => tokio::time::sleep_until(until).await,
+                None => std::future::pending().await,
             }
+        };
+        tokio::select! {
+            () = time_is_up => {}
+            () = self.signalled() => {}
         }
     }
-    #[cfg(not(unix))]
-    async {
-        if tokio::signal::ctrl_c().await.is_err() {
-            std::future::pending().await
-        }
+
+    /// Returns on Ctrl-C, or when the process is asked to terminate.
+    pub(crate) async fn signalled(&mut self) {
+        let signals = self.signals.iter_mut().map(|signal| Box::pin(signal.recv()));
+        futures::future::select_all(signals).await;
     }
 }
